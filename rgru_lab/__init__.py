@@ -1,0 +1,25 @@
+"""Residual GRU Lab: how a recurrent neural network compresses photographs.
+
+The rooms, each with one purpose; a room imports only from rooms above it:
+
+    config       every number that two ends must agree on; presets
+    images       the only place where uint8 meets float
+    metrics      PSNR, SSIM, MS-SSIM, bits per pixel
+    cells        the Residual GRU
+    model        encoder, binarizer, decoder; one iteration; load and save
+    codec        the loop R[i] = I - P[i]
+    bitstream    the .rgru file
+    progression  a photograph through codec and file: P[i], bytes and quality for every iteration
+    opponents    the JPEG of the same bytes, or of the same quality
+    photos       sample pictures; Kodak through a checksummed download
+    training     patches, loss, schedule, checkpoint and resume
+    evaluate     a set of pictures through codec and JPEG, into data/results/
+    plots        matplotlib figures
+    viewer       the slider of the notebooks
+    __main__     the command line
+
+Letters: B batch, C channels, H W pixels, h w = H/16, W/16 the code grid, K bits per position and iteration,
+N iterations, i = 1..N. I the image, P[i] its reconstruction, R[i] = I - P[i] the residual, B[i] the bits.
+"""
+
+__version__ = "0.1.0"

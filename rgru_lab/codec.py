@@ -1,0 +1,137 @@
+"""The loop: R[0] = I; B[i] from R[i-1]; P[i] from B[i]; R[i] = I - P[i] (Toderici et al. 2017, section 2).
+
+    I --> R[0] --> encode --> B[1] --> decode --> P[1]      R[1] = I - P[1]
+                     | memory            | memory
+          R[1] --> encode --> B[2] --> decode --> P[2]      R[2] = I - P[2]
+                     | memory            | memory
+                    ...                 ...
+
+The network runs on the entire image at once, so there are no tiles and no seams. The decoder needs only the bits.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rgru_lab.config import MAX_ITERATIONS, MIDPOINT
+from rgru_lab.images import check_size, crop, grid_size, pad_to_grid, to_photo, to_tensor
+from rgru_lab.model import ResidualCoder
+
+
+class Step(NamedTuple):
+    """What one iteration of the loop leaves behind, as tensors."""
+
+    bits: Tensor
+    """B[i]: (B, K, H/16, W/16), -1 and +1."""
+    picture: Tensor
+    """P[i]: (B, 3, H, W), around [-0.5, 0.5]."""
+    residual: Tensor
+    """R[i] = I - P[i]: (B, 3, H, W)."""
+
+
+class Codes(NamedTuple):
+    """The compressed image before it is written: one plane of bits per iteration.
+
+    A plane is (K, h, w) int8: -1 or +1, and 0 for a bit that is not sent. K may differ between planes.
+    """
+
+    height: int
+    width: int
+    planes: tuple[np.ndarray, ...]
+
+
+def unroll(model: ResidualCoder, x: Tensor) -> Iterator[Step]:
+    """Iterate without end on a batch; differentiable, so that training and inference share one loop.
+
+    Args:
+        model: the networks.
+        x: I, (B, 3, H, W) in [-0.5, 0.5], H and W multiples of 16.
+
+    Yields:
+        `Step` 1, 2, 3, ...
+    """
+    encoder_state = decoder_state = None
+    residual = x  # R[0] = I
+    while True:
+        bits, encoder_state = model.encode(residual, encoder_state)
+        picture, decoder_state = model.decode(bits, decoder_state)
+        residual = x - picture
+        yield Step(bits, picture, residual)
+
+
+def encode(model: ResidualCoder, photo: np.ndarray, iterations: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Compress a photo progressively. Stop whenever you like: what came so far is a complete compressed image.
+
+    Args:
+        model: the networks, in eval mode.
+        photo: I, (H, W, 3) uint8.
+        iterations: N, 1 to 16.
+
+    Yields:
+        (B[i], P[i]): a plane (K, h, w) int8 and the photo (H, W, 3) uint8 that the bits so far decode to.
+
+    Raises:
+        ValueError: iterations out of range, or not a photo (`images.PictureError`).
+    """
+    check_iterations(iterations)
+    x = to_tensor(photo)
+    height, width = photo.shape[:2]
+    return _encode(model, x, height, width, iterations)
+
+
+def _encode(model, x, height, width, iterations):
+    model.eval()
+    with torch.inference_mode():
+        steps = unroll(model, _place(model, pad_to_grid(x)) - MIDPOINT)
+    for _ in range(iterations):
+        with torch.inference_mode():  # not around the yield: it would leak into the caller
+            step = next(steps)
+            plane = step.bits[0].to(torch.int8).cpu().numpy()
+            frame = _photo(step.picture, height, width)
+        yield plane, frame
+
+
+def decode(model: ResidualCoder, codes: Codes) -> Iterator[np.ndarray]:
+    """Decompress progressively, from the bits alone.
+
+    Yields:
+        P[1], P[2], ...: photos (H, W, 3) uint8, exactly those that `encode` showed on the same machine.
+
+    Raises:
+        ValueError: a plane has not the shape that the picture's size and the model ask for.
+    """
+    check_size(codes.height, codes.width, "the compressed picture")
+    expected = (model.config.bits, *grid_size(codes.height, codes.width))
+    for i, plane in enumerate(codes.planes, start=1):
+        if plane.shape != expected:
+            raise ValueError(f"B[{i}] has shape {plane.shape}; this picture and model need {expected}")
+    return _decode(model, codes)
+
+
+def _decode(model, codes):
+    model.eval()
+    state = None
+    for plane in codes.planes:
+        with torch.inference_mode():
+            bits = _place(model, torch.from_numpy(plane)[None].float())
+            picture, state = model.decode(bits, state)
+            frame = _photo(picture, codes.height, codes.width)
+        yield frame
+
+
+def check_iterations(iterations: int):
+    """Raise `ValueError` unless 1 <= iterations <= 16."""
+    if not 1 <= iterations <= MAX_ITERATIONS:
+        raise ValueError(f"iterations is {iterations}; choose 1 to {MAX_ITERATIONS}")
+
+
+def _place(model: ResidualCoder, x: Tensor) -> Tensor:
+    device = next(model.parameters()).device
+    return x.to(device, memory_format=torch.channels_last)
+
+
+def _photo(picture: Tensor, height: int, width: int) -> np.ndarray:
+    return to_photo(crop(picture + MIDPOINT, height, width).clamp(0, 1))

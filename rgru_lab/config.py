@@ -1,0 +1,151 @@
+"""Every number that two ends must agree on, and the named presets.
+
+Nothing here imports torch: a config can be read, printed and validated before anything heavy is loaded.
+"""
+
+from dataclasses import dataclass
+
+GRID = 16
+"""Pixels per side that one code position covers: the encoder halves the picture four times."""
+
+MIDPOINT = 0.5
+"""Images are in [0, 1] outside the model and in [-MIDPOINT, MIDPOINT] inside."""
+
+MAX_ITERATIONS = 16
+"""Iterations of the paper's models: 16 x 32 bits per position is 2 bits per pixel."""
+
+MAX_BITS = 255
+"""Bits per position K that a file's header can name."""
+
+MAX_SIDE = 65_535
+"""Pixels per side that a file's header can name."""
+
+MAX_PIXELS = 16_000_000
+"""Pixels of the largest picture the kit takes: about what a phone's camera makes, in about 6 GB of memory."""
+
+NAME_LIMIT = 13
+"""Characters of the weights' name that a file's header can hold."""
+
+DEFAULT_MODEL = "small"
+"""The preset whose newest shipped weights are used when none are named."""
+
+RECONSTRUCTIONS = ("one-shot",)
+"""How P[i] is made from the decoder's output; the position in this tuple is the number stored in files."""
+
+
+def _check(condition: bool, message: str):
+    if not condition:
+        raise ValueError(message)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The shape of one codec. It travels inside the weights' file.
+
+    Args:
+        encoder: channels of the first convolution and of the encoder's three cells.
+        decoder: channels of the first convolution and of the decoder's four cells. Depth-to-space follows each
+            cell and divides its channels by four.
+        bits: K, bits per code position and iteration.
+        alpha_h: weight of the residual connection around the memory (Toderici et al. 2017, section 3.1).
+        alpha_x: weight of the residual connection from a cell's input to its output (same section).
+        gain: factor on the residual that the encoder sees from iteration 2 on; 1 in the paper.
+        reconstruction: "one-shot": the decoder makes the whole picture in every iteration.
+
+    Raises:
+        ValueError: a value is out of range; the message names it.
+    """
+
+    encoder: tuple[int, ...] = (64, 256, 512, 512)
+    decoder: tuple[int, ...] = (512, 512, 512, 256, 128)
+    bits: int = 32
+    alpha_h: float = 0.1
+    alpha_x: float = 0.1
+    gain: float = 1.0
+    reconstruction: str = "one-shot"
+
+    def __post_init__(self):
+        object.__setattr__(self, "encoder", tuple(self.encoder))
+        object.__setattr__(self, "decoder", tuple(self.decoder))
+        _check(len(self.encoder) == 4, f"encoder is {self.encoder}; give 4 channel counts: a convolution, 3 cells")
+        _check(len(self.decoder) == 5, f"decoder is {self.decoder}; give 5 channel counts: a convolution, 4 cells")
+        _check(min(self.encoder + self.decoder) >= 1, f"channels are {self.encoder + self.decoder}; each must be >= 1")
+        for channels in self.decoder[1:]:
+            _check(channels % 4 == 0, f"a decoder cell has {channels} channels; depth-to-space needs a multiple of 4")
+        _check(1 <= self.bits <= MAX_BITS, f"bits is {self.bits}; choose 1 to {MAX_BITS}")
+        _check(self.gain > 0, f"gain is {self.gain}; it must be positive")
+        _check(
+            self.reconstruction in RECONSTRUCTIONS,
+            f"reconstruction is {self.reconstruction!r}; choose one of {', '.join(RECONSTRUCTIONS)}",
+        )
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a codec is trained; the defaults are the recipe of the weights that ship.
+
+    Args:
+        iterations: N, iterations unrolled at the end of the curriculum.
+        curriculum: pairs (share of the training, iterations unrolled) in order; the last share reaches 1.
+        patch: side of the square patches, in pixels, a multiple of 16. The paper takes 32; there the code is only
+            2 x 2 and a short training learns the border, not the picture.
+        batch: patches per step.
+        learning_rate: Adam's, after the warm-up; it falls along a cosine to 1 % of that.
+        warmup_steps: steps over which the learning rate rises from zero.
+        clip: largest norm of the gradient.
+        ema: decay per step of the averaged weights, which are the ones that are kept.
+        stochastic: draw the bits at random in training as the paper does (section 3), instead of taking the sign.
+        bf16: run the convolutions in bfloat16 (the last one and the residual stay in float32); None tries which is
+            faster on this machine.
+        seed: of the initial weights, the patches and the random bits.
+
+    Raises:
+        ValueError: a value is out of range; the message names it.
+    """
+
+    iterations: int = 8
+    curriculum: tuple[tuple[float, int], ...] = ((0.1, 2), (0.3, 4), (1.0, 8))
+    patch: int = 96
+    batch: int = 4
+    learning_rate: float = 1e-3
+    warmup_steps: int = 100
+    clip: float = 1.0
+    ema: float = 0.999
+    stochastic: bool = False
+    bf16: bool | None = None
+    seed: int = 0
+
+    def __post_init__(self):
+        object.__setattr__(self, "curriculum", tuple((float(s), int(n)) for s, n in self.curriculum))
+        _check(1 <= self.iterations <= MAX_ITERATIONS, f"iterations is {self.iterations}; choose 1 to {MAX_ITERATIONS}")
+        _check(
+            self.patch >= GRID and self.patch % GRID == 0,
+            f"patch is {self.patch}; choose a positive multiple of {GRID}",
+        )
+        _check(self.batch >= 1, f"batch is {self.batch}; choose 1 or more")
+        _check(self.learning_rate > 0, f"learning_rate is {self.learning_rate}; it must be positive")
+        _check(0 <= self.ema < 1, f"ema is {self.ema}; choose 0 (off) up to, not including, 1")
+        shares = [share for share, _ in self.curriculum]
+        _check(
+            bool(shares) and shares == sorted(shares) and shares[-1] == 1.0,
+            f"curriculum shares are {shares}; they must rise to 1.0",
+        )
+        _check(
+            all(1 <= n <= self.iterations for _, n in self.curriculum),
+            f"curriculum {self.curriculum} unrolls more than the {self.iterations} iterations",
+        )
+
+
+# The paper's counts times 1/2, 1/4 and 1/16. Only `paper` keeps the paper's alpha_x = 0.1.
+PRESETS = {
+    "paper": ModelConfig(),
+    "base": ModelConfig(encoder=(32, 128, 256, 256), decoder=(256, 256, 256, 128, 64), alpha_x=1.0),
+    "small": ModelConfig(encoder=(16, 64, 128, 128), decoder=(128, 128, 128, 64, 32), alpha_x=1.0),
+    "micro": ModelConfig(encoder=(8, 16, 32, 32), decoder=(32, 32, 32, 32, 16), alpha_x=1.0),
+}
+
+
+def preset(name: str) -> ModelConfig:
+    """The named preset's `ModelConfig`; an unknown name is answered with the list of those that exist."""
+    _check(name in PRESETS, f"there is no preset {name!r}; choose one of {', '.join(PRESETS)}")
+    return PRESETS[name]

@@ -1,0 +1,255 @@
+"""Encoder, binarizer, decoder, and one iteration of the codec.
+
+    R[i-1] --> encoder --> binarizer --> B[i] --> decoder --> P[i]
+                 |  ^                               |  ^
+                 +--+ memory                        +--+ memory
+
+The memories carry from one iteration to the next; that is all that makes this recurrent. Nothing here knows about
+files, pictures on disk or how many iterations there are: see `codec` for the loop.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rgru_lab.cells import ResidualGRUCell
+from rgru_lab.config import DEFAULT_MODEL, NAME_LIMIT, ModelConfig
+from rgru_lab.images import write_atomically
+
+MODELS = Path(__file__).parent.parent / "data" / "models"
+
+
+class EncoderState(NamedTuple):
+    """Memories of the encoder's three cells, at 1/4, 1/8 and 1/16 of the picture's size."""
+
+    h1: Tensor
+    h2: Tensor
+    h3: Tensor
+
+
+class DecoderState(NamedTuple):
+    """Memories of the decoder's four cells, at 1/16, 1/8, 1/4 and 1/2 of the picture's size."""
+
+    h1: Tensor
+    h2: Tensor
+    h3: Tensor
+    h4: Tensor
+
+
+class Encoder(nn.Module):
+    """A residual in, features on the code grid out (Toderici et al. 2017, figure 1).
+
+    Shape:
+        r: (B, 3, H, W), H and W multiples of 16, values in about [-1, 1]
+        state: `EncoderState`, or None before the first iteration
+        returns (features (B, encoder[3], H/16, W/16), new state)
+    """
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        c0, c1, c2, c3 = config.encoder
+        alphas = {"alpha_h": config.alpha_h, "alpha_x": config.alpha_x}
+        self.gain = config.gain
+        self.conv = nn.Conv2d(3, c0, 3, stride=2, padding=1)
+        self.cell1 = ResidualGRUCell(c0, c1, stride=2, **alphas)
+        self.cell2 = ResidualGRUCell(c1, c2, stride=2, **alphas)
+        self.cell3 = ResidualGRUCell(c2, c3, stride=2, **alphas)
+
+    def forward(self, r: Tensor, state: EncoderState | None = None) -> tuple[Tensor, EncoderState]:
+        if state is not None:
+            r = self.gain * r
+        h1, h2, h3 = state or (None, None, None)
+        x = self.conv(r)  # (B, c0, H/2, W/2)
+        x, h1 = self.cell1(x, h1)  # (B, c1, H/4, W/4)
+        x, h2 = self.cell2(x, h2)  # (B, c2, H/8, W/8)
+        x, h3 = self.cell3(x, h3)  # (B, c3, H/16, W/16)
+        return x, EncoderState(h1, h2, h3)
+
+
+class Binarizer(nn.Module):
+    """Features in, K bits per position out, each -1 or +1 (Toderici et al. 2017, section 3).
+
+    A 1 x 1 convolution and tanh give y in (-1, 1). The bit is the sign of y. In training with `stochastic` set it is
+    drawn instead: +1 with probability (1 + y) / 2, so that its mean is y. A step has no gradient, so the gradient of
+    the bit is passed straight through to y. Never random in eval mode.
+
+    Shape:
+        features: (B, channels, h, w)
+        returns (B, K, h, w), values -1 and +1 exactly
+    """
+
+    def __init__(self, channels: int, bits: int, stochastic: bool = False):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, bits, 1)
+        self.stochastic = stochastic
+
+    def forward(self, features: Tensor) -> Tensor:
+        y = torch.tanh(self.conv(features))
+        threshold = 0.0
+        if self.training and self.stochastic:
+            threshold = 2 * torch.rand_like(y) - 1
+        b = torch.where(y >= threshold, 1.0, -1.0).to(y.dtype)
+        return b + (y - y.detach())  # the value of b, the gradient of y
+
+
+class Decoder(nn.Module):
+    """Bits in, a picture of the whole image out (Toderici et al. 2017, figure 1).
+
+    Depth-to-space doubles height and width after each cell by turning four channels into a 2 x 2 block. The paper's
+    first cell has a 2 x 2 input kernel; here it is 3 x 3, as the others. The last convolution always runs in float32.
+
+    Shape:
+        bits: (B, K, H/16, W/16), values -1 and +1; 0 stands for a bit that was not sent
+        state: `DecoderState`, or None before the first iteration
+        returns (picture (B, 3, H, W) in (-1, 1), where the image itself lies in [-0.5, 0.5]; new state)
+    """
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        c0, c1, c2, c3, c4 = config.decoder
+        alphas = {"alpha_h": config.alpha_h, "alpha_x": config.alpha_x}
+        self.conv_in = nn.Conv2d(config.bits, c0, 1)
+        self.cell1 = ResidualGRUCell(c0, c1, **alphas)
+        self.cell2 = ResidualGRUCell(c1 // 4, c2, **alphas)
+        self.cell3 = ResidualGRUCell(c2 // 4, c3, hidden_kernel=3, **alphas)
+        self.cell4 = ResidualGRUCell(c3 // 4, c4, hidden_kernel=3, **alphas)
+        self.conv_out = nn.Conv2d(c4 // 4, 3, 1)
+
+    def forward(self, bits: Tensor, state: DecoderState | None = None) -> tuple[Tensor, DecoderState]:
+        h1, h2, h3, h4 = state or (None, None, None, None)
+        x = self.conv_in(bits)  # (B, c0, H/16, W/16)
+        x, h1 = self.cell1(x, h1)
+        x = F.pixel_shuffle(x, 2)  # (B, c1/4, H/8, W/8)
+        x, h2 = self.cell2(x, h2)
+        x = F.pixel_shuffle(x, 2)  # (B, c2/4, H/4, W/4)
+        x, h3 = self.cell3(x, h3)
+        x = F.pixel_shuffle(x, 2)  # (B, c3/4, H/2, W/2)
+        x, h4 = self.cell4(x, h4)
+        x = F.pixel_shuffle(x, 2)  # (B, c4/4, H, W)
+        with torch.autocast(x.device.type, enabled=False):
+            picture = torch.tanh(self.conv_out(x.float()))  # (B, 3, H, W)
+        return picture, DecoderState(h1, h2, h3, h4)
+
+
+class ResidualCoder(nn.Module):
+    """One iteration of the codec, its two halves apart, so that a decoder can run on bits alone.
+
+    Args:
+        config: the shape of the networks.
+        stochastic: see `Binarizer`.
+    """
+
+    def __init__(self, config: ModelConfig, stochastic: bool = False):
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config)
+        self.binarizer = Binarizer(config.encoder[-1], config.bits, stochastic)
+        self.decoder = Decoder(config)
+
+    def encode(self, r: Tensor, state: EncoderState | None = None) -> tuple[Tensor, EncoderState]:
+        """R[i-1] (B, 3, H, W) to B[i] (B, K, H/16, W/16) and the encoder's new memory."""
+        features, state = self.encoder(r, state)
+        return self.binarizer(features), state
+
+    def decode(self, bits: Tensor, state: DecoderState | None = None) -> tuple[Tensor, DecoderState]:
+        """B[i] (B, K, H/16, W/16) to P[i] (B, 3, H, W) and the decoder's new memory."""
+        return self.decoder(bits, state)
+
+
+class WeightsError(ValueError):
+    """Weights that are missing, damaged or not the ones asked for; the message says what to do."""
+
+
+class Weights(NamedTuple):
+    """A trained codec with its papers."""
+
+    name: str
+    """`small-1`: preset and version. A `.rgru` file names the one that it needs."""
+    model: ResidualCoder
+    record: dict
+    """How it was trained: data, steps, seconds, hardware, seed."""
+    sha256: str
+    """Of names, shapes and values of all tensors as they are stored."""
+
+    @property
+    def fingerprint(self) -> bytes:
+        """The 8 bytes of the hash that stand in a file."""
+        return bytes.fromhex(self.sha256)[:8]
+
+
+def save(model: ResidualCoder, path: str | os.PathLike, *, record: dict):
+    """Write weights in half precision as safetensors, config, record and hash inside.
+
+    Args:
+        model: what to save.
+        path: `.../NAME.safetensors`; NAME becomes the weights' name, at most 13 ASCII characters.
+        record: how it was trained; anything JSON can hold.
+    """
+    name = Path(path).stem
+    if not (name.isascii() and len(name) <= NAME_LIMIT):
+        raise WeightsError(f"{name!r} is no name for weights; take at most {NAME_LIMIT} ASCII characters")
+    tensors = {key: value.half().contiguous().cpu() for key, value in model.state_dict().items()}
+    metadata = {"config": json.dumps(asdict(model.config)), "record": json.dumps(record), "sha256": _sha256(tensors)}
+    write_atomically(path, safetensors.torch.save(tensors, metadata))
+
+
+def load(name: str | os.PathLike = DEFAULT_MODEL) -> Weights:
+    """Load shipped weights by name, or any by path, onto the CPU in eval mode.
+
+    Args:
+        name: "small-1", or "small" for the newest small one, or the path of a `.safetensors` file.
+
+    Raises:
+        WeightsError: there are none of this name, or the file is damaged or does not match its own config or hash.
+    """
+    path = _find(str(name))
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        config, record = json.loads(metadata["config"]), json.loads(metadata["record"])
+        model = ResidualCoder(ModelConfig(**config))
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path} holds no weights of this kit ({error}); fetch the file again") from None
+    if _sha256(tensors) != metadata.get("sha256"):
+        raise WeightsError(f"{path} is damaged: its weights do not match its hash; fetch the file again")
+    try:
+        model.load_state_dict({key: value.float() for key, value in tensors.items()})
+    except RuntimeError as error:
+        raise WeightsError(f"the weights in {path} do not fit its own config: {error}") from None
+    return Weights(path.stem, model.eval().to(memory_format=torch.channels_last), record, metadata["sha256"])
+
+
+def available() -> list[str]:
+    """Names of the weights that ship, in order."""
+    return sorted(path.stem for path in MODELS.glob("*.safetensors"))
+
+
+def _find(name: str) -> Path:
+    if name.endswith(".safetensors"):
+        if Path(name).is_file():
+            return Path(name)
+        raise WeightsError(f"there is no file {name}; check the path")
+    versions = [known for known in available() if name in (known, known.rpartition("-")[0])]
+    if not versions:
+        raise WeightsError(f"there are no weights {name!r}; choose one of {', '.join(available())}")
+    newest = max(versions, key=lambda known: int(known.rpartition("-")[2]))
+    return MODELS / f"{newest}.safetensors"
+
+
+def _sha256(tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for key in sorted(tensors):
+        value = tensors[key].contiguous()
+        digest.update(f"{key} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.numpy().astype(value.numpy().dtype.newbyteorder("<")).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,96 @@
+"""A photo's way through codec and file: for every iteration the picture, its real bytes and its quality.
+
+Everything that shows or measures takes a `Progression`. It holds ours alone; JPEG stands beside it in `opponents`.
+"""
+
+from collections.abc import Iterator
+from functools import cached_property
+
+import numpy as np
+
+from rgru_lab import bitstream, codec, images, metrics
+
+
+class Decoded:
+    """A photo that came out of a file, beside the original. The readings are computed when first asked for.
+
+    Attributes:
+        original: I, (H, W, 3) uint8.
+        photo: what the file decodes to, (H, W, 3) uint8.
+        size_bytes: of the file, header and all.
+    """
+
+    def __init__(self, original: np.ndarray, photo: np.ndarray, size_bytes: int):
+        self.original = original
+        self.photo = photo
+        self.size_bytes = size_bytes
+
+    @property
+    def bpp(self) -> float:
+        """Bits per pixel."""
+        return metrics.bits_per_pixel(self.size_bytes, self.original)
+
+    @cached_property
+    def psnr_db(self) -> float:
+        """Peak signal-to-noise ratio in decibels."""
+        return metrics.psnr_db(self.original, self.photo)
+
+    @cached_property
+    def ms_ssim(self) -> float | None:
+        """MS-SSIM, 0 to 1; None where a side is 160 px or less and there is none."""
+        return metrics.ms_ssim(self.original, self.photo) if metrics.has_ms_ssim(self.original) else None
+
+    @cached_property
+    def mean_abs_residual(self) -> float:
+        """Mean |R| in 8-bit levels."""
+        return metrics.mean_abs_residual(self.original, self.photo)
+
+    @property
+    def residual(self) -> np.ndarray:
+        """R = I - P, (H, W, 3) int16, -255 to 255."""
+        return self.original.astype(np.int16) - self.photo
+
+
+class Progression:
+    """P[1], P[2], ... of one photo, each as the file cut after that iteration decodes to.
+
+    Args:
+        weights: a loaded `model.Weights`.
+        photo: I, (H, W, 3) uint8.
+
+    Example:
+        progression = Progression(model.load("small"), images.load("photo.jpg"))
+        for i, decoded in progression.run(8):
+            print(i, decoded.size_bytes, decoded.psnr_db)
+        progression.file(3)  # the bytes of the .rgru file with three iterations
+    """
+
+    def __init__(self, weights, photo: np.ndarray):
+        height, width = images.check_photo(photo).shape[:2]
+        self.weights = weights
+        self.original = photo
+        self.decoded: list[Decoded] = []
+        self._header = bitstream.Header.of(weights, height, width).pack()
+        self._segments: list[bytes] = []
+
+    def run(self, iterations: int) -> Iterator[tuple[int, Decoded]]:
+        """Compute iterations 1..N, yielding (i, decoded) after each; a caller may stop at any of them."""
+        steps = codec.encode(self.weights.model, self.original, iterations)
+        self.decoded, self._segments = [], []
+        for i, (plane, frame) in enumerate(steps, start=1):
+            self._segments.append(bitstream.write_segment(self._header, i, plane))
+            self.decoded.append(Decoded(self.original, frame, len(self.file(i))))
+            yield i, self.decoded[-1]
+
+    def __len__(self) -> int:
+        return len(self.decoded)
+
+    def __getitem__(self, i: int) -> Decoded:
+        """Iteration i, from 1."""
+        if not 1 <= i <= len(self):
+            raise IndexError(f"iteration {i} is not there; 1 to {len(self)} are")
+        return self.decoded[i - 1]
+
+    def file(self, i: int) -> bytes:
+        """The bytes of the `.rgru` file cut after iteration i."""
+        return self._header + b"".join(self._segments[:i])
