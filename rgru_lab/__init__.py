@@ -16,6 +16,7 @@ The rooms, each with one purpose; a room imports only from rooms above it:
     evaluate     a set of pictures through codec and JPEG, into data/results/
     plots        matplotlib figures
     viewer       the slider of the notebooks
+    release      rebuilds all that depends on the weights
     __main__     the command line
 
 Letters: B batch, C channels, H W pixels, h w = H/16, W/16 the code grid, K bits per position and iteration,

@@ -19,7 +19,7 @@ class PictureError(ValueError):
     """A picture that cannot be used; the message names it and says what to do."""
 
 
-def load(source: str | os.PathLike | bytes) -> np.ndarray:
+def load(source: str | os.PathLike | bytes, name: str | None = None) -> np.ndarray:
     """Read any picture that Pillow knows as a photo.
 
     Grey and palette pictures become RGB, transparent ones are laid on white, 16 bits become 8 (rounded), and a
@@ -27,6 +27,7 @@ def load(source: str | os.PathLike | bytes) -> np.ndarray:
 
     Args:
         source: a path, or the bytes of a file.
+        name: what to call it in messages; the path if left out.
 
     Returns:
         (H, W, 3) uint8.
@@ -36,7 +37,7 @@ def load(source: str | os.PathLike | bytes) -> np.ndarray:
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
-    name = "the given bytes" if isinstance(source, bytes) else str(source)
+    name = name or ("the picture" if isinstance(source, bytes) else str(source))
     data = source if isinstance(source, bytes) else _read(Path(source), name)
     if not data:
         raise PictureError(f"{name} is empty (0 bytes); copy or download the picture again")
@@ -120,6 +121,18 @@ def pad_to_grid(x):
 def crop(x, height: int, width: int):
     """The top left height x width pixels of (B, 3, H, W)."""
     return x[:, :, :height, :width]
+
+
+def shrink(photo: np.ndarray, max_pixels: int) -> np.ndarray:
+    """The photo itself if it has at most `max_pixels`, else scaled down to that (Lanczos)."""
+    from PIL import Image
+
+    height, width = check_photo(photo).shape[:2]
+    if height * width <= max_pixels:
+        return photo
+    scale = (max_pixels / (height * width)) ** 0.5
+    size = (max(1, int(width * scale)), max(1, int(height * scale)))
+    return np.asarray(Image.fromarray(photo).resize(size, Image.Resampling.LANCZOS)).copy()
 
 
 def save_png(photo: np.ndarray, path: str | os.PathLike):

@@ -3,12 +3,14 @@
 Everything that shows or measures takes a `Progression`. It holds ours alone; JPEG stands beside it in `opponents`.
 """
 
+import os
 from collections.abc import Iterator
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
-from rgru_lab import bitstream, codec, images, metrics
+from rgru_lab import bitstream, codec, images, metrics, model
 
 
 class Decoded:
@@ -94,3 +96,40 @@ class Progression:
     def file(self, i: int) -> bytes:
         """The bytes of the `.rgru` file cut after iteration i."""
         return self._header + b"".join(self._segments[:i])
+
+
+def read(path: str | os.PathLike) -> bitstream.File:
+    """Read and check a `.rgru` file.
+
+    Raises:
+        BitstreamError: it is missing, cannot be read, or is damaged.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise bitstream.BitstreamError(f"cannot read {path}: {error.strerror}; check the path") from None
+    try:
+        return bitstream.parse(data)
+    except bitstream.BitstreamError as error:
+        raise bitstream.BitstreamError(f"{path}: {error}") from None
+
+
+def decode(file: bitstream.File, iterations: int, model_name: str | None = None) -> Iterator[np.ndarray]:
+    """P[1], P[2], ... of a parsed file, (H, W, 3) uint8.
+
+    Args:
+        file: from `read` or `bitstream.parse`.
+        iterations: how many to decode, at most those in the file.
+        model_name: weights to use instead of those that the file names; they must be the same ones.
+
+    Raises:
+        WeightsError: the weights are not here, or others than the file needs.
+    """
+    header = file.header
+    weights = model.load(header.name if model_name is None else model_name)
+    if weights.fingerprint != header.fingerprint:
+        raise model.WeightsError(
+            f"the file needs {header.name} with fingerprint {header.fingerprint.hex()}, but {weights.name} here has "
+            f"{weights.fingerprint.hex()}; get the weights that wrote it"
+        )
+    return codec.decode(weights.model, file.codes._replace(planes=file.codes.planes[:iterations]))

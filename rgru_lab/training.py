@@ -4,9 +4,11 @@ The loss is the paper's (Toderici et al. 2017, section 2): the mean of |R[i]| ov
 Plain torch throughout; `Trainer.step` is the whole story.
 """
 
+import datetime
 import json
 import math
 import os
+import platform
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -254,6 +256,23 @@ def load_checkpoint(trainer: Trainer, folder: str | os.PathLike):
     if not path.exists():
         raise TrainingError(f"there is no {path} to resume from; leave out --resume to start anew")
     trainer.load_state_dict(torch.load(path, map_location=trainer.device, weights_only=True))
+
+
+def record(trainer: Trainer, data: str, pictures: int) -> dict:
+    """What is written beside the weights: enough to say where they come from and to train them again."""
+    cuda = torch.device(trainer.device).type == "cuda"
+    processor = torch.cuda.get_device_name() if cuda else f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+    return {
+        "data": data,
+        "pictures": pictures,
+        "steps": trainer.step_count,
+        "seconds": round(trainer.elapsed_s),
+        "hardware": processor,
+        "torch": torch.__version__,
+        "date": datetime.date.today().isoformat(),
+        "seed": trainer.config.seed,
+        "config": asdict(trainer.config),
+    }
 
 
 def pictures_in(folder: str | os.PathLike, *, leave_out: frozenset[str] = frozenset(), progress=iter) -> list:

@@ -1,0 +1,349 @@
+"""The command line: `python -m rgru_lab --help`."""
+
+import argparse
+import re
+import sys
+from collections import deque
+from pathlib import Path
+
+from rgru_lab import __version__
+from rgru_lab.config import DEFAULT_MODEL, MAX_ITERATIONS, PRESETS
+
+ABOUT = """\
+A codec for photographs made of a recurrent neural network (Toderici et al., CVPR 2017).
+
+It compresses in iterations: the first makes a rough picture from 0.125 bits per pixel, each further one
+looks at what is still missing (the residual) and spends as many bits again. A file may be cut after any
+iteration and is still a picture."""
+
+EXAMPLES = """\
+examples:
+  python -m rgru_lab compare photo.jpg                       ours beside JPEG, as a table and a figure
+  python -m rgru_lab compress photo.jpg photo.rgru --iterations 4
+  python -m rgru_lab info photo.rgru
+  python -m rgru_lab decompress photo.rgru photo.png
+  python -m rgru_lab train --preset small --images my_photos --time-budget 2h
+
+`python -m rgru_lab COMMAND --help` explains a command."""
+
+
+class UsageError(ValueError):
+    """A command that cannot be carried out as given; the message says what to change."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0, 2 for anything wrong with the input, 130 when interrupted."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except KeyboardInterrupt:
+        print("\nrgru_lab: interrupted", file=sys.stderr)
+        return 130
+    except (ValueError, RuntimeError) as error:
+        if type(error).__module__.partition(".")[0] not in ("rgru_lab", "builtins", "__main__"):
+            raise
+        print(f"rgru_lab: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def compress(options):
+    from rgru_lab import images, model
+    from rgru_lab.progression import Progression
+
+    _writable(options.output, options.force)
+    photo = images.load(options.input)
+    progression = Progression(model.load(options.model), photo)
+    for _ in _bar(progression.run(options.iterations), options.iterations, "iteration"):
+        pass
+    images.write_atomically(options.output, progression.file(options.iterations))
+    decoded = progression[options.iterations]
+    print(f"{options.output}: {decoded.size_bytes:,} bytes, {decoded.bpp:.3f} bits per pixel, {decoded.psnr_db:.2f} dB")
+
+
+def decompress(options):
+    from rgru_lab import images, progression
+
+    _writable(options.output, options.force)
+    file = progression.read(options.input)
+    count = len(file.codes.planes)
+    wanted = count if options.iterations is None else options.iterations
+    if wanted > count:
+        raise UsageError(f"{options.input} holds {count} iterations, not {wanted}; ask for at most that many")
+    frames = progression.decode(file, wanted, options.model)
+    frame = deque(_bar(frames, wanted, "iteration"), maxlen=1).pop()
+    images.save_png(frame, options.output)
+    if file.left_over_bytes:
+        print(f"warning: the file is cut inside iteration {count + 1}; this is iteration {count}", file=sys.stderr)
+    print(f"{options.output}: {frame.shape[1]} x {frame.shape[0]} px after {wanted} of {count} iterations")
+
+
+def info(options):
+    from rgru_lab import progression
+
+    file = progression.read(options.input)
+    header = file.header
+    print(f"picture      {header.width} x {header.height} px")
+    print(f"weights      {header.name}, fingerprint {header.fingerprint.hex()}")
+    print(f"coding       {header.reconstruction}, {header.bits} bits per position and iteration, stored as they are")
+    print(f"iterations   {len(file.ends_bytes)}")
+    for i, end in enumerate(file.ends_bytes, start=1):
+        print(f"  after {i:2}   {end:>9,} bytes  {8 * end / (header.width * header.height):.3f} bits per pixel")
+    if file.left_over_bytes:
+        print(
+            f"left over    {file.left_over_bytes:,} bytes: the file is cut inside iteration {len(file.ends_bytes) + 1}"
+        )
+
+
+def compare(options):
+    from rgru_lab import images, model, plots
+    from rgru_lab.opponents import JpegLadder
+    from rgru_lab.progression import Progression
+
+    photo = images.load(options.photo)
+    output = Path(options.output or f"{Path(options.photo).stem}-compare.png")
+    if output.suffix.lower() != ".png":
+        raise UsageError(f"the figure is a PNG, but --output is {output}; end it in .png")
+    _writable(output, options.force)
+    progression, ladder = Progression(model.load(options.model), photo), JpegLadder(photo)
+    print(f"{options.photo}: {photo.shape[1]} x {photo.shape[0]} px, weights {progression.weights.name}")
+    print("JPEG: 4:2:0, optimised Huffman tables. 'same bytes': its largest quality that is not larger than ours;")
+    print("'same MS-SSIM': its least quality that reaches ours, and how much smaller (-) our file is.\n")
+    print("            ours                                   JPEG, same bytes                JPEG, same MS-SSIM")
+    print("  i     bytes    bpp  PSNR dB  MS-SSIM  |R|     q     bytes  PSNR dB  MS-SSIM     q     bytes   ours")
+    for i, ours in _bar(progression.run(options.iterations), options.iterations, "iteration"):
+        rival = ladder.fitting(ours.size_bytes)
+        equal = ladder.reaching(ours.ms_ssim) if ours.ms_ssim is not None else None
+        line = f"{i:3} {_reading(ours)} {ours.mean_abs_residual:4.1f}   {_rival(rival, ladder)}   "
+        if equal:
+            line += f"{equal.quality:3} {equal.size_bytes:9,}  {100 * (ours.size_bytes / equal.size_bytes - 1):+4.0f} %"
+        else:
+            line += "none gets there" if ours.ms_ssim is not None else "MS-SSIM needs sides over 160 px"
+        _say(line)
+    figure = plots.comparison(progression, ladder, list(range(1, len(progression) + 1)))
+    images.write_atomically(output, plots.png(figure))
+    print(f"\nfigure: {output}")
+
+
+def train(options):
+    from rgru_lab import model, photos, training
+    from rgru_lab.config import TrainConfig, preset
+
+    if not (options.steps or options.time_budget):
+        raise UsageError("say how long to train: --time-budget 2h or --steps 10000")
+    folder = Path(options.output or f"runs/{options.preset}")
+    if (folder / "checkpoint.pt").exists() and not options.resume:
+        raise UsageError(f"{folder} holds a checkpoint already; add --resume to go on, or choose another --output")
+    pictures = training.pictures_in(
+        options.images, leave_out=photos.validation_names(), progress=lambda paths: _bar(paths, len(paths), "picture")
+    )
+    changes = {"patch": options.patch, "batch": options.batch, "learning_rate": options.learning_rate}
+    recipe = TrainConfig(seed=options.seed, **{key: value for key, value in changes.items() if value is not None})
+    trainer = training.Trainer(
+        preset(options.preset),
+        recipe,
+        pictures,
+        steps=options.steps,
+        time_budget_s=options.time_budget,
+        device=_device(),
+    )
+    if options.resume:
+        training.load_checkpoint(trainer, folder)
+    weights = folder / f"{options.preset}-local.safetensors"
+    record = training.record(trainer, options.images, len(pictures))
+    try:
+        _watch(trainer, folder)
+    finally:
+        record = training.record(trainer, options.images, len(pictures))
+        model.save(trainer.averaged_model(), weights, record=record)
+        print(f"\n{weights}: {trainer.step_count:,} steps in {trainer.elapsed_s:,.0f} s")
+    print(f"try it: python -m rgru_lab compare photo.jpg --model {weights}")
+
+
+def evaluate(options):
+    from rgru_lab import evaluate, model, photos
+    from rgru_lab.images import SUFFIXES
+
+    weights = model.load(options.model)
+    if options.images == "kodak":
+        paths = photos.kodak()
+    else:
+        paths = sorted(p for p in Path(options.images).glob("*") if p.suffix.lower() in SUFFIXES)
+        if not paths:
+            raise UsageError(f"{options.images} is no folder with pictures; give one, or the word kodak")
+    rows = []
+    for path in _bar(paths, len(paths), "picture"):
+        rows += evaluate.measure(weights, path, options.iterations)
+    summary = evaluate.summarise(weights, rows)
+    for path in evaluate.write(options.output, f"{Path(options.images).name}-{weights.name}", rows, summary):
+        print(path)
+    print("\n" + evaluate.report(summary))
+
+
+def release(options):
+    from rgru_lab import model, photos, release
+
+    weights = model.load(options.model)
+    paths = photos.kodak()
+    release.readme(release.results(weights, paths, lambda items: _bar(items, len(items), "picture")))
+    release.four_rates(weights)
+    for path in release.notebooks():
+        print(path)
+
+
+def _watch(trainer, folder: Path):
+    from rgru_lab import training
+
+    with _bar(None, 100, "percent") as bar:
+        bar.bar_format = "{percentage:3.0f}% |{bar}| {postfix}"
+        for record in training.run(trainer, folder):
+            bar.n = 100 * record.progress
+            errors = " ".join(f"{255 * loss:.1f}" for loss in record.losses)
+            bar.set_postfix_str(
+                f"step {record.step:,}, {record.elapsed_s:,.0f} s, learning rate {record.learning_rate:.1e}, "
+                f"mean |R[i]| in levels: {errors}"
+            )
+
+
+def _parser() -> argparse.ArgumentParser:
+    layout = {"formatter_class": argparse.RawDescriptionHelpFormatter}
+    parser = argparse.ArgumentParser("python -m rgru_lab", description=ABOUT, epilog=EXAMPLES, **layout)
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
+
+    def command(run, help, description):
+        new = commands.add_parser(run.__name__, help=help, description=description, **layout)
+        new.set_defaults(run=run)
+        return new
+
+    def add_model(parser, default=DEFAULT_MODEL):
+        parser.add_argument(
+            "--model", default=default, metavar="NAME", help=f"weights by name or path (default {default})"
+        )
+
+    def add_iterations(parser, default, help):
+        parser.add_argument("--iterations", type=_count, default=default, metavar="N", help=help)
+
+    def add_force(parser):
+        parser.add_argument("--force", action="store_true", help="overwrite what is there")
+
+    new = command(compress, "photograph to .rgru file", "Compress a photograph of any format that Pillow reads.")
+    new.add_argument("input", metavar="PHOTO")
+    new.add_argument("output", metavar="OUT.rgru")
+    add_model(new)
+    add_iterations(new, 8, f"1 to {MAX_ITERATIONS}; each adds 0.125 bits per pixel (default 8)")
+    add_force(new)
+
+    new = command(
+        decompress, ".rgru file to PNG", "Decompress to a PNG (a large file: PNG is lossless, the photo is not)."
+    )
+    new.add_argument("input", metavar="IN.rgru")
+    new.add_argument("output", metavar="OUT.png")
+    add_model(new, None)
+    add_iterations(new, None, "stop after so many (default: all that the file holds)")
+    add_force(new)
+
+    new = command(
+        info, "what a .rgru file holds", "Header, iterations and bytes of a .rgru file; every part is checked."
+    )
+    new.add_argument("input", metavar="IN.rgru")
+
+    new = command(
+        compare, "a photograph beside JPEG", "Bytes and quality after every iteration, beside JPEG, and a figure."
+    )
+    new.add_argument("photo", metavar="PHOTO")
+    new.add_argument("--output", metavar="PNG", help="the figure (default: PHOTO-compare.png in this folder)")
+    add_model(new)
+    add_iterations(new, 8, "how many to show (default 8)")
+    add_force(new)
+
+    new = command(train, "train a codec on a folder of photographs", TRAIN)
+    new.add_argument("--preset", choices=PRESETS, default=DEFAULT_MODEL)
+    new.add_argument("--images", required=True, metavar="DIR", help="photographs, sub-folders included")
+    new.add_argument("--time-budget", type=_duration, metavar="TIME", help="90s, 45m, 2h, 1h30m")
+    new.add_argument("--steps", type=_count, metavar="N", help="instead of, or besides, the time budget")
+    new.add_argument("--output", metavar="DIR", help="checkpoint, log and weights (default runs/PRESET)")
+    new.add_argument("--resume", action="store_true", help="go on from the checkpoint in the output folder")
+    new.add_argument("--patch", type=_count, metavar="PX", help="side of the patches, a multiple of 16")
+    new.add_argument("--batch", type=_count, metavar="N", help="patches per step")
+    new.add_argument("--learning-rate", type=float, metavar="RATE")
+    new.add_argument("--seed", type=int, default=0)
+
+    new = command(
+        evaluate, "a set of photographs, into data/results", "Bytes and qualities of every picture, and mean curves."
+    )
+    new.add_argument("--images", default="kodak", metavar="kodak|DIR")
+    new.add_argument("--output", default="data/results", metavar="DIR")
+    add_model(new)
+    add_iterations(new, 8, "how far to go (default 8)")
+
+    new = command(
+        release, "rebuild all that depends on the weights", "Results, figures, README table and notebook outputs."
+    )
+    add_model(new)
+    return parser
+
+
+TRAIN = """\
+Train on patches cut from photographs: iterations are unrolled, the loss is the mean |R[i]| over all of them.
+
+The learning rate falls to zero over the time budget, so choose the budget first. Ctrl-C stops and keeps
+everything; --resume goes on exactly there. Two cores need about an hour for a first useful model."""
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r"\d+", text) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)
+
+
+def _duration(text: str) -> float:
+    match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
+    if not text or not match:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration; write it as 90s, 45m, 2h or 1h30m")
+    hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return 3600.0 * hours + 60 * minutes + seconds
+
+
+def _writable(path, force: bool):
+    path = Path(path)
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; name a file in it")
+    if path.exists() and not force:
+        raise UsageError(f"{path} is there already; add --force to overwrite it, or choose another name")
+    if not path.parent.is_dir():
+        raise UsageError(f"there is no folder {path.parent}; make it first")
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _bar(items, total: int, unit: str):
+    from tqdm import tqdm
+
+    return tqdm(items, total=total, unit=unit, leave=False, disable=None)
+
+
+def _say(line: str):
+    from tqdm import tqdm
+
+    tqdm.write(line)
+
+
+def _reading(decoded) -> str:
+    quality = "      –" if decoded.ms_ssim is None else f"{decoded.ms_ssim:7.4f}"
+    return f"{decoded.size_bytes:9,} {decoded.bpp:6.3f}  {decoded.psnr_db:7.2f}  {quality}"
+
+
+def _rival(rival, ladder) -> str:
+    if rival is None:
+        return f"cannot: its smallest has {ladder.smallest.size_bytes:,}"
+    quality = "      –" if rival.ms_ssim is None else f"{rival.ms_ssim:7.4f}"
+    return f"{rival.quality:3} {rival.size_bytes:9,}  {rival.psnr_db:7.2f}  {quality}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

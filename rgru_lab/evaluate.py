@@ -1,0 +1,143 @@
+"""A set of pictures through codec and JPEG: real bytes and qualities of every picture, and where the curves stand.
+
+Writes two files: `NAME.csv`, a line per picture, codec and rate point, and `NAME.json`, the mean curves, the sizes at
+equal MS-SSIM, and all versions that a figure depends on.
+"""
+
+import csv
+import datetime
+import io
+import json
+import platform
+from collections.abc import Iterator
+from importlib.metadata import version
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from rgru_lab import images
+from rgru_lab.opponents import JPEG_SETTINGS, JpegLadder
+from rgru_lab.progression import Decoded, Progression
+
+JPEG_QUALITIES = (5, 8, 10, 12, 15, 18, 22, 27, 33, 40, 50, 60, 70, 80, 90, 95)
+TARGETS = (0.85, 0.90, 0.95, 0.97, 0.98)
+COLUMNS = ("picture", "codec", "point", "size_bytes", "bpp", "psnr_db", "ms_ssim", "mean_abs_residual")
+
+
+def measure(weights, path: Path, iterations: int) -> Iterator[dict]:
+    """One row per iteration and per JPEG quality for one picture; `point` is the iteration or the quality."""
+    photo = images.load(path)
+    for i, decoded in Progression(weights, photo).run(iterations):
+        yield _row(path.name, weights.name, i, decoded)
+    ladder = JpegLadder(photo)
+    for quality in JPEG_QUALITIES:
+        yield _row(path.name, "jpeg", quality, ladder.rungs[quality - 1])
+
+
+def summarise(weights, rows: list[dict]) -> dict:
+    """Mean curves over the pictures (at equal iteration, at equal quality) and the rates they need at equal MS-SSIM."""
+    ours, jpeg = _mean_curve(rows, weights.name), _mean_curve(rows, "jpeg")
+    at = []
+    for target in TARGETS:
+        bpp, jpeg_bpp = _bpp_at(ours, target), _bpp_at(jpeg, target)
+        both = bpp is not None and jpeg_bpp is not None
+        at.append(
+            {
+                "ms_ssim": target,
+                "bpp": bpp,
+                "jpeg_bpp": jpeg_bpp,
+                "change_percent": round(100 * (bpp / jpeg_bpp - 1), 1) if both else None,
+            }
+        )
+    return {
+        "model": weights.name,
+        "weights_sha256": weights.sha256,
+        "pictures": len({row["picture"] for row in rows}),
+        "averaging": "mean MS-SSIM at mean bits per pixel over the pictures, at equal iteration or JPEG quality",
+        "curve": ours,
+        "jpeg_curve": jpeg,
+        "at_equal_ms_ssim": at,
+        "jpeg": JPEG_SETTINGS | {"encoder": _jpeg_encoder()},
+        "versions": {name: version(name) for name in ("torch", "pillow", "pytorch-msssim", "numpy")},
+        "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "date": datetime.date.today().isoformat(),
+    }
+
+
+def write(folder: Path, name: str, rows: list[dict], summary: dict) -> tuple[Path, Path]:
+    """Write `NAME.csv` and `NAME.json` into a folder; returns their paths."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    images.write_atomically(folder / f"{name}.csv", text.getvalue().encode())
+    images.write_atomically(folder / f"{name}.json", (json.dumps(summary, indent=1) + "\n").encode())
+    return folder / f"{name}.csv", folder / f"{name}.json"
+
+
+def table(summary: dict) -> str:
+    """The sizes at equal MS-SSIM as a Markdown table."""
+    lines = [f"| MS-SSIM | {summary['model']}, bpp | JPEG, bpp | file size against JPEG |", "|---|---|---|---|"]
+    best = max(point["ms_ssim"] for point in summary["curve"])
+    for row in summary["at_equal_ms_ssim"]:
+        ours = f"{row['bpp']:.3f}" if row["bpp"] else "not reached" if row["ms_ssim"] > best else "below the first file"
+        jpeg = f"{row['jpeg_bpp']:.3f}" if row["jpeg_bpp"] else "not measured"
+        change = f"{row['change_percent']:+.1f} %" if row["change_percent"] is not None else "–"
+        lines.append(f"| {row['ms_ssim']:.2f} | {ours} | {jpeg} | {change} |")
+    return "\n".join(lines) + "\n"
+
+
+def report(summary: dict) -> str:
+    """The whole summary for people: where the curve stands against JPEG, and what every iteration adds."""
+    lines = [
+        f"# {summary['model']} on {summary['pictures']} Kodak photographs",
+        "",
+        f"Sizes are bytes of real files, headers included. {summary['averaging'].capitalize()}. JPEG: "
+        f"{summary['jpeg']['encoder']}, {summary['jpeg']['subsampling']}, optimised tables. {summary['date']}.",
+        "",
+        table(summary),
+        "| iteration | bpp | PSNR, dB | MS-SSIM | MS-SSIM gained |",
+        "|---|---|---|---|---|",
+    ]
+    before = None
+    for point in summary["curve"]:
+        gained = "" if before is None else f"{point['ms_ssim'] - before:+.4f}"
+        lines.append(
+            f"| {point['point']} | {point['bpp']:.4f} | {point['psnr_db']:.2f} | {point['ms_ssim']:.4f} | {gained} |"
+        )
+        before = point["ms_ssim"]
+    return "\n".join(lines) + "\n"
+
+
+def _row(picture: str, codec: str, point: int, decoded: Decoded) -> dict:
+    readings = (decoded.size_bytes, decoded.bpp, decoded.psnr_db, decoded.ms_ssim, decoded.mean_abs_residual)
+    rounded = (reading and round(reading, 5) for reading in readings)
+    return dict(zip(COLUMNS, (picture, codec, point, *rounded), strict=True))
+
+
+def _mean_curve(rows: list[dict], codec: str) -> list[dict]:
+    points = sorted({row["point"] for row in rows if row["codec"] == codec})
+    curve = []
+    for point in points:
+        group = [row for row in rows if row["codec"] == codec and row["point"] == point]
+        means = {key: round(float(np.mean([row[key] for row in group])), 5) for key in ("bpp", "psnr_db", "ms_ssim")}
+        curve.append({"point": point} | means)
+    return curve
+
+
+def _bpp_at(curve: list[dict], ms_ssim: float) -> float | None:
+    """Bits per pixel at which a curve first reaches an MS-SSIM, linear between its points; None outside them."""
+    for low, high in pairwise(curve):
+        if low["ms_ssim"] <= ms_ssim <= high["ms_ssim"]:
+            share = (ms_ssim - low["ms_ssim"]) / (high["ms_ssim"] - low["ms_ssim"])
+            return round(low["bpp"] + share * (high["bpp"] - low["bpp"]), 4)
+    return None
+
+
+def _jpeg_encoder() -> str:
+    from PIL import features
+
+    return f"libjpeg-turbo {features.version('libjpeg_turbo')}" if features.check("libjpeg_turbo") else "libjpeg"

@@ -1,0 +1,120 @@
+"""Matplotlib figures. Each function returns a `Figure`; `png` turns one into bytes, `show` shows it with alt text."""
+
+import io
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from rgru_lab.opponents import JpegLadder
+from rgru_lab.progression import Progression
+
+OURS, JPEG = "#0072b2", "#d55e00"  # two colours that everybody can tell apart (Okabe and Ito)
+RESIDUAL_SCALE = 64
+"""8-bit levels at which the colours of a residual are at their fullest: one scale for every picture and iteration."""
+
+RESIDUAL_COLOURS = "PuOr_r"  # purple: P too bright; orange: P too dark; safe for the colour-blind
+
+
+def comparison(progression: Progression, ladder: JpegLadder, iterations: list[int], columns: int = 4) -> Figure:
+    """The photo after some iterations, each above the JPEG that is not larger.
+
+    Args:
+        progression: ours, run at least as far as the last of `iterations`.
+        ladder: JPEG's, of the same photo.
+        iterations: which to show, from 1.
+        columns: pictures side by side.
+    """
+    columns = min(columns, len(iterations))
+    rows = 2 * -(-len(iterations) // columns)
+    height, width = progression.original.shape[:2]
+    figure = Figure(figsize=(3.2 * columns, rows * (3.2 * height / width + 0.6)), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for panel in axes.flat:
+        panel.axis("off")
+    for k, i in enumerate(iterations):
+        row, column = 2 * (k // columns), k % columns
+        ours = progression[i]
+        rival = ladder.fitting(ours.size_bytes)
+        name = f"JPEG quality {rival.quality}" if rival else "JPEG gets no smaller"
+        rival = rival or ladder.smallest
+        _picture(axes[row, column], ours.photo, f"iteration {i}: {_reading(ours)}", OURS)
+        _picture(axes[row + 1, column], rival.photo, f"{name}: {_reading(rival)}", JPEG)
+    return figure
+
+
+def strip(progression: Progression, iterations: list[int]) -> Figure:
+    """I, then P[i] above R[i] for some iterations: the residual on one fixed scale, so that its shrinking is seen."""
+    columns = len(iterations) + 1
+    original = progression.original
+    ratio = original.shape[0] / original.shape[1]
+    figure = Figure(figsize=(2.5 * columns, 2 * (2.5 * ratio + 0.5)), layout="constrained")
+    axes = figure.subplots(2, columns, squeeze=False)
+    _picture(axes[0, 0], original, f"I, the original\n{original.shape[1]} × {original.shape[0]} px", "black")
+    axes[1, 0].axis("off")
+    for column, i in enumerate(iterations, start=1):
+        ours = progression[i]
+        _picture(axes[0, column], ours.photo, f"P[{i}]: {_reading(ours)}", OURS)
+        shown = _picture(
+            axes[1, column], residual_map(ours.residual), "", "black", cmap=RESIDUAL_COLOURS, vmin=-1, vmax=1
+        )
+        axes[1, column].set_title(f"R[{i}] = I - P[{i}]\nmean |R| {ours.mean_abs_residual:.1f} levels", fontsize=9)
+    bar = figure.colorbar(shown, ax=axes[1, 0], location="left", fraction=0.5, aspect=12)
+    bar.set_ticks([-1, 0, 1], labels=[f"-{RESIDUAL_SCALE} or less", "0", f"+{RESIDUAL_SCALE} or more"])
+    bar.set_label("R in 8-bit levels", fontsize=9)
+    return figure
+
+
+def rate_distortion(curves: dict[str, list[dict]], title: str) -> Figure:
+    """MS-SSIM over bits per pixel.
+
+    Args:
+        curves: name to points, each with "bpp" and "ms_ssim"; the name "JPEG" gets JPEG's colour.
+        title: what was measured.
+    """
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    for name, curve in curves.items():
+        points = [(p["bpp"], p["ms_ssim"]) for p in curve if p["ms_ssim"] is not None]
+        axes.plot(*zip(*points, strict=True), "o-", label=name, color=JPEG if name == "JPEG" else OURS, ms=4)
+    axes.set(xlabel="bits per pixel", ylabel="MS-SSIM (RGB)", title=title)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
+
+
+def residual_map(residual: np.ndarray) -> np.ndarray:
+    """A residual (H, W, 3) in levels as (H, W) in [-1, 1]: the mean over R, G and B in units of the fixed scale."""
+    return np.clip(residual.mean(axis=2) / RESIDUAL_SCALE, -1, 1)
+
+
+def residual_colours() -> bytes:
+    """The colours of `residual_map` from -1 to 1: 255 times red, green, blue, a byte each."""
+    import matplotlib
+
+    return matplotlib.colormaps[RESIDUAL_COLOURS](np.linspace(0, 1, 255), bytes=True)[:, :3].tobytes()
+
+
+def png(figure: Figure, *, dpi: int = 110, title: str = "") -> bytes:
+    """A figure as the bytes of a PNG file, the same bytes for the same figure."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None, "Title": title or None})
+    return buffer.getvalue()
+
+
+def show(figure: Figure, alt: str, *, dpi: int = 80):
+    """Show a figure in a notebook with a text for those who cannot see it."""
+    from IPython.display import Image, display
+
+    display(Image(png(figure, dpi=dpi), format="png", alt=alt))
+
+
+def _picture(axes, pixels: np.ndarray, title: str, colour: str, **options):
+    shown = axes.imshow(pixels, interpolation="nearest", **options)
+    axes.set_title(title, fontsize=9, color=colour)
+    axes.axis("off")
+    return shown
+
+
+def _reading(decoded) -> str:
+    quality = f"PSNR {decoded.psnr_db:.1f} dB" if decoded.ms_ssim is None else f"MS-SSIM {decoded.ms_ssim:.3f}"
+    return f"{decoded.size_bytes:,} bytes\n{decoded.bpp:.3f} bpp, {quality}"
