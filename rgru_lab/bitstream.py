@@ -14,7 +14,7 @@
               4 B  CRC-32 of all of the above
     segment   1 B  kind: 1 an iteration; bit 7 set: a reader that does not know this kind may skip it
               3 B  length of the payload in bytes
-              4 B  CRC-32 of header, index of the segment (4 B), kind, length and payload
+              4 B  CRC-32 of header without its own CRC, index of the segment (4 B), kind, length and payload
               ...  payload. For an iteration: B[i], channel by channel, row by row, one bit each (1 for +1, 0 for -1),
                    most significant bit first, the last byte filled with zeros
 
@@ -96,8 +96,11 @@ def write_segment(header: bytes, index: int, plane: np.ndarray) -> bytes:
         plane: B[i], (K, h, w) int8, -1 and +1.
 
     Raises:
-        BitstreamError: the plane holds other values, 0 (not sent) included, which this form cannot store.
+        BitstreamError: there are more than 16 iterations, or the plane holds other values, 0 (not sent) included,
+            which this form cannot store.
     """
+    if index > MAX_ITERATIONS:
+        raise BitstreamError(f"a file holds at most {MAX_ITERATIONS} iterations; this is number {index}")
     if not np.isin(plane, (-1, 1)).all():
         raise BitstreamError(f"B[{index}] holds values besides -1 and +1; this file format stores only those")
     payload = np.packbits(plane.ravel() > 0).tobytes()
@@ -129,6 +132,8 @@ def read_header(data: bytes) -> tuple[Header, int]:
     if struct.pack("<I", zlib.crc32(data[: end - 4])) != data[end - 4 : end]:
         raise BitstreamError("the header is damaged (its checksum differs); copy the file again")
     _, _, flags, mode, priming, bits, height, width, fingerprint, bit_model, _ = _FIXED.unpack_from(data)
+    if len(data[_FIXED.size : end - 4]) > NAME_LIMIT:
+        raise BitstreamError(f"the name of the weights is longer than {NAME_LIMIT} characters; copy the file again")
     unknown = flags or priming or mode >= len(RECONSTRUCTIONS) or bit_model != NO_FINGERPRINT
     if unknown or not bits or not data[_FIXED.size : end - 4].isascii():
         raise BitstreamError("the file uses features that this kit does not know; update the kit")
@@ -180,6 +185,7 @@ def parse(data: bytes) -> File:
 
 
 def _seal(header: bytes, index: int, kind: int, payload: bytes) -> tuple[int, bytes, int]:
+    # Without the header's own checksum: a CRC run over data and its CRC ends in the same state for all data.
     length = len(payload).to_bytes(3, "little")
-    checksum = zlib.crc32(header + struct.pack("<IB", index, kind) + length)
+    checksum = zlib.crc32(header[:-4] + struct.pack("<IB", index, kind) + length)
     return kind, length, zlib.crc32(payload, checksum)

@@ -17,8 +17,8 @@ MAX_ITERATIONS = 16
 MAX_BITS = 255
 """Bits per position K that a file's header can name."""
 
-MAX_SIDE = 65_535
-"""Pixels per side that a file's header can name."""
+MAX_SIDE = 65_500
+"""Pixels per side that the kit takes: what JPEG can hold. A file's header could name 65535."""
 
 MAX_PIXELS = 16_000_000
 """Pixels of the largest picture the kit takes: about what a phone's camera makes, in about 6 GB of memory."""
@@ -90,6 +90,8 @@ class TrainConfig:
         patch: side of the square patches, in pixels, a multiple of 16. The paper takes 32; there the code is only
             2 x 2 and a short training learns the border, not the picture.
         batch: patches per step.
+        late: weight of |R[i]| in the loss is proportional to i ** late. 0 in the paper; more of it lets the last
+            iterations learn sooner, at some cost to the first.
         learning_rate: Adam's, after the warm-up; it falls along a cosine to 1 % of that.
         warmup_steps: steps over which the learning rate rises from zero.
         clip: largest norm of the gradient.
@@ -107,6 +109,7 @@ class TrainConfig:
     curriculum: tuple[tuple[float, int], ...] = ((0.1, 2), (0.3, 4), (1.0, 8))
     patch: int = 96
     batch: int = 4
+    late: float = 1.0
     learning_rate: float = 1e-3
     warmup_steps: int = 100
     clip: float = 1.0
@@ -123,6 +126,7 @@ class TrainConfig:
             f"patch is {self.patch}; choose a positive multiple of {GRID}",
         )
         _check(self.batch >= 1, f"batch is {self.batch}; choose 1 or more")
+        _check(self.late >= 0, f"late is {self.late}; choose 0 (all iterations alike) or more")
         _check(self.learning_rate > 0, f"learning_rate is {self.learning_rate}; it must be positive")
         _check(0 <= self.ema < 1, f"ema is {self.ema}; choose 0 (off) up to, not including, 1")
         shares = [share for share, _ in self.curriculum]

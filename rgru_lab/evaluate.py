@@ -40,7 +40,7 @@ def summarise(weights, rows: list[dict]) -> dict:
     ours, jpeg = _mean_curve(rows, weights.name), _mean_curve(rows, "jpeg")
     at = []
     for target in TARGETS:
-        bpp, jpeg_bpp = _bpp_at(ours, target), _bpp_at(jpeg, target)
+        bpp, jpeg_bpp = bpp_at(ours, target), bpp_at(jpeg, target)
         both = bpp is not None and jpeg_bpp is not None
         at.append(
             {
@@ -128,7 +128,7 @@ def _mean_curve(rows: list[dict], codec: str) -> list[dict]:
     return curve
 
 
-def _bpp_at(curve: list[dict], ms_ssim: float) -> float | None:
+def bpp_at(curve: list[dict], ms_ssim: float) -> float | None:
     """Bits per pixel at which a curve first reaches an MS-SSIM, linear between its points; None outside them."""
     for low, high in pairwise(curve):
         if low["ms_ssim"] <= ms_ssim <= high["ms_ssim"]:

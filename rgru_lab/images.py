@@ -4,6 +4,7 @@ A *photo* is a numpy array (H, W, 3), uint8, sRGB as the file has it. Inside the
 (1, 3, H, W), float32 in [0, 1].
 """
 
+import contextlib
 import io
 import os
 from pathlib import Path
@@ -22,8 +23,8 @@ class PictureError(ValueError):
 def load(source: str | os.PathLike | bytes, name: str | None = None) -> np.ndarray:
     """Read any picture that Pillow knows as a photo.
 
-    Grey and palette pictures become RGB, transparent ones are laid on white, 16 bits become 8 (rounded), and a
-    camera's EXIF rotation is applied. Of an animation the first frame is taken.
+    Grey and palette pictures become RGB, transparent ones are laid on white, 16 bits become 8, and a camera's
+    EXIF rotation is applied. Of an animation the first frame is taken.
 
     Args:
         source: a path, or the bytes of a file.
@@ -159,7 +160,8 @@ def write_atomically(path: str | os.PathLike, data: bytes):
     except OSError as error:
         raise PictureError(f"cannot write {path}: {error.strerror}; choose another place") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def _read(path: Path, name: str) -> bytes:

@@ -178,7 +178,7 @@ class Weights(NamedTuple):
     record: dict
     """How it was trained: data, steps, seconds, hardware, seed."""
     sha256: str
-    """Of names, shapes and values of all tensors as they are stored."""
+    """Of the config and of names, shapes and values of all tensors, as they are stored."""
 
     @property
     def fingerprint(self) -> bytes:
@@ -198,7 +198,8 @@ def save(model: ResidualCoder, path: str | os.PathLike, *, record: dict):
     if not (name.isascii() and len(name) <= NAME_LIMIT):
         raise WeightsError(f"{name!r} is no name for weights; take at most {NAME_LIMIT} ASCII characters")
     tensors = {key: value.half().contiguous().cpu() for key, value in model.state_dict().items()}
-    metadata = {"config": json.dumps(asdict(model.config)), "record": json.dumps(record), "sha256": _sha256(tensors)}
+    config = json.dumps(asdict(model.config))
+    metadata = {"config": config, "record": json.dumps(record), "sha256": _sha256(config, tensors)}
     write_atomically(path, safetensors.torch.save(tensors, metadata))
 
 
@@ -220,12 +221,14 @@ def load(name: str | os.PathLike = DEFAULT_MODEL) -> Weights:
         model = ResidualCoder(ModelConfig(**config))
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path} holds no weights of this kit ({error}); fetch the file again") from None
-    if _sha256(tensors) != metadata.get("sha256"):
-        raise WeightsError(f"{path} is damaged: its weights do not match its hash; fetch the file again")
+    if _sha256(metadata["config"], tensors) != metadata.get("sha256"):
+        raise WeightsError(f"{path} is damaged: weights or config do not match its hash; fetch the file again")
     try:
         model.load_state_dict({key: value.float() for key, value in tensors.items()})
     except RuntimeError as error:
-        raise WeightsError(f"the weights in {path} do not fit its own config: {error}") from None
+        raise WeightsError(
+            f"the weights in {path} do not fit its own config ({error.args[0].splitlines()[0]})"
+        ) from None
     return Weights(path.stem, model.eval().to(memory_format=torch.channels_last), record, metadata["sha256"])
 
 
@@ -246,8 +249,8 @@ def _find(name: str) -> Path:
     return MODELS / f"{newest}.safetensors"
 
 
-def _sha256(tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256()
+def _sha256(config: str, tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256(config.encode())
     for key in sorted(tensors):
         value = tensors[key].contiguous()
         digest.update(f"{key} {value.dtype} {tuple(value.shape)}\n".encode())

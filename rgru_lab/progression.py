@@ -94,7 +94,9 @@ class Progression:
         return self.decoded[i - 1]
 
     def file(self, i: int) -> bytes:
-        """The bytes of the `.rgru` file cut after iteration i."""
+        """The bytes of the `.rgru` file cut after iteration i, from 1."""
+        if not 1 <= i <= len(self._segments):
+            raise IndexError(f"iteration {i} is not there; 1 to {len(self._segments)} are")
         return self._header + b"".join(self._segments[:i])
 
 

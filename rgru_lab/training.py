@@ -1,6 +1,7 @@
 """Train a codec: patches, the loss, the schedule, and a loop that can be stopped and resumed at any moment.
 
-The loss is the paper's (Toderici et al. 2017, section 2): the mean of |R[i]| over all pixels and all iterations.
+The loss is the paper's (Toderici et al. 2017, section 2), the mean of |R[i]| over all pixels and iterations, with the
+later iterations weighted more if the recipe says so.
 Plain torch throughout; `Trainer.step` is the whole story.
 """
 
@@ -142,7 +143,8 @@ class Trainer:
         self.model.train()
         with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.bf16):
             losses = [s.residual.abs().mean() for s, _ in zip(unroll(self.model, x), range(iterations), strict=False)]
-        loss = torch.stack(losses).mean()
+        weights = torch.arange(1, iterations + 1, device=self.device) ** self.config.late
+        loss = (torch.stack(losses) * weights).sum() / weights.sum()
         self.optimiser.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
@@ -192,7 +194,7 @@ class Trainer:
                 theirs = {k: v for k, v in state[key].items() if v != asdict(ours).get(k)}
                 raise TrainingError(f"the checkpoint was made with {theirs}; resume with the same settings")
         self.model.load_state_dict(state["model"])
-        self.average = state["average"]
+        self.average = {name: value.clone() for name, value in state["average"].items()}
         self.optimiser.load_state_dict(state["optimiser"])
         self.bf16 = state["bf16"]
         self.step_count = state["step_count"]

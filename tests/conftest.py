@@ -1,0 +1,75 @@
+"""What the tests share: random but fixed weights, and pictures that need no network."""
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+
+from rgru_lab import model
+from rgru_lab.config import preset
+
+torch.set_num_threads(1)  # the networks here are tiny; more threads would only wait for each other
+
+
+@pytest.fixture(autouse=True)
+def _keep_random_state():
+    """No test sees the random numbers that another one drew."""
+    with torch.random.fork_rng():
+        yield
+
+
+@pytest.fixture(scope="session")
+def make_coder():
+    """make_coder(config, seed=..., stochastic=...): a codec with random weights that only the seed decides."""
+
+    def make(config=None, *, seed: int = 0, stochastic: bool = False) -> model.ResidualCoder:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return model.ResidualCoder(config or preset("micro"), stochastic).eval()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def weights_path(tmp_path_factory, make_coder):
+    """The file `micro-1.safetensors`."""
+    path = tmp_path_factory.mktemp("models") / "micro-1.safetensors"
+    model.save(make_coder(), path, record={"steps": 0, "data": ["none"]})
+    return path
+
+
+@pytest.fixture(scope="session")
+def weights(weights_path) -> model.Weights:
+    """Random weights that went through a file, as every user's have."""
+    return model.load(weights_path)
+
+
+@pytest.fixture(scope="session")
+def sample():
+    """sample(name, height, width): the top left corner of a part with detail of one of scikit-image's pictures."""
+
+    def corner(name: str, height: int, width: int) -> np.ndarray:
+        return getattr(skimage.data, name)()[60 : 60 + height, 100 : 100 + width].copy()
+
+    return corner
+
+
+@pytest.fixture(scope="session")
+def noise():
+    """noise(height, width): a photo of random pixels, the worst case of every codec."""
+
+    def random(height: int, width: int, seed: int = 0) -> np.ndarray:
+        return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+    return random
+
+
+@pytest.fixture(scope="session")
+def small_planes():
+    """small_planes(count, bits, h, w): planes of random bits."""
+
+    def random(count: int, bits: int, h: int, w: int, seed: int = 0) -> tuple[np.ndarray, ...]:
+        rng = np.random.default_rng(seed)
+        return tuple(rng.integers(0, 2, (bits, h, w)).astype(np.int8) * 2 - 1 for _ in range(count))
+
+    return random

@@ -1,0 +1,311 @@
+"""The `.rgru` file: what is written is read, every cut gives the whole iterations before it, nothing damaged passes."""
+
+import hashlib
+import struct
+import tracemalloc
+import zlib
+
+import numpy as np
+import pytest
+
+from rgru_lab import bitstream, codec
+from rgru_lab.bitstream import BitstreamError, Header
+from rgru_lab.codec import Codes
+from rgru_lab.progression import Progression
+
+HEADER = Header("micro-1", bytes(range(1, 9)), height=17, width=18, bits=3)
+"""Of a tiny file: a 2 x 2 grid of 3 bits, so that an iteration is 12 bits in 2 bytes, its segment 10 bytes."""
+
+HEADER_BYTES = 30 + len("micro-1") + 4
+SEGMENT_BYTES = 8 + 2
+
+
+@pytest.fixture(scope="module")
+def planes(small_planes):
+    return small_planes(4, 3, 2, 2)
+
+
+@pytest.fixture(scope="module")
+def data(planes):
+    """A tiny file of four iterations."""
+    return bitstream.write(HEADER, Codes(17, 18, planes))
+
+
+def _equal(a, b):
+    return len(a) == len(b) and all(np.array_equal(x, y) and x.dtype == y.dtype for x, y in zip(a, b, strict=True))
+
+
+def _segment(header, index, kind, payload):
+    """A segment as the format's description has it, written without the library.
+
+    The checksum leaves out the header's own: CRC-32 over bytes and their CRC-32 is the same for all bytes, so with it
+    a segment would fit every file.
+    """
+    length = len(payload).to_bytes(3, "little")
+    checksum = zlib.crc32(header[:-4] + struct.pack("<I", index) + bytes([kind]) + length + payload)
+    return bytes([kind]) + length + struct.pack("<I", checksum) + payload
+
+
+def _payload(plane):
+    """Channel by channel, row by row, one bit each, most significant first, the last byte filled with zeros."""
+    digits = "".join("1" if bit > 0 else "0" for bit in plane.ravel().tolist())
+    digits += "0" * (-len(digits) % 8)
+    return int(digits, 2).to_bytes(len(digits) // 8, "big")
+
+
+def _resealed(at, value, header=HEADER):
+    """A header with some bytes changed and its checksum made right again."""
+    body = bytearray(header.pack()[:-4])
+    body[at : at + len(value)] = value
+    return bytes(body) + struct.pack("<I", zlib.crc32(body))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_what_is_written_is_read_whatever_the_size(small_planes, seed):
+    rng = np.random.default_rng(seed)
+    height, width = (int(v) for v in rng.integers(1, 90, 2))
+    bits, count = int(rng.integers(1, 40)), int(rng.integers(1, 17))
+    name = "abcdefghijklm"[: rng.integers(0, 14)]
+    header = Header(name, rng.bytes(8), height, width, bits)
+    planes = small_planes(count, bits, -(-height // 16), -(-width // 16), seed)
+    data = bitstream.write(header, Codes(height, width, planes))
+    file = bitstream.parse(data)
+    assert file.header == header
+    assert (file.codes.height, file.codes.width) == (height, width)
+    assert _equal(file.codes.planes, planes)
+    assert file.ends_bytes[-1] == len(data)
+    assert file.left_over_bytes == 0
+
+
+def test_the_bytes_are_those_of_the_description(planes, data):
+    fixed = b"RGRU" + bytes([1, 0, 0, 0, 3]) + struct.pack("<HH", 17, 18) + HEADER.fingerprint + bytes(8)
+    header = fixed + b"\x07micro-1"
+    header += struct.pack("<I", zlib.crc32(header))
+    segments = [_segment(header, i, 1, _payload(plane)) for i, plane in enumerate(planes, start=1)]
+    assert data == header + b"".join(segments)
+
+
+def test_the_golden_file_has_not_changed():
+    """Files that people have must stay readable: to change this hash is to need a new format version."""
+    rng = np.random.default_rng(0)
+    planes = tuple(rng.integers(0, 2, (5, 3, 4)).astype(np.int8) * 2 - 1 for _ in range(3))
+    data = bitstream.write(Header("golden-1", bytes(range(8)), 37, 50, 5), Codes(37, 50, planes))
+    assert hashlib.sha256(data).hexdigest() == "5935dab64843846f810f63fa4ce3b31751f67b3aa8f088ff836dab056fc13372"
+    assert _equal(bitstream.parse(data).codes.planes, planes)
+
+
+@pytest.mark.parametrize("name", ["", "micro-1", "thirteen-char"])
+def test_a_header_has_34_bytes_and_its_name_and_at_most_48(name):
+    packed = HEADER._replace(name=name).pack()
+    assert len(packed) == 34 + len(name) <= 48
+    assert bitstream.read_header(packed + b"more") == (HEADER._replace(name=name), len(packed))
+
+
+def test_a_name_over_13_characters_is_not_written():
+    with pytest.raises(BitstreamError, match="14 characters"):
+        HEADER._replace(name="fourteen-chars").pack()
+
+
+def test_a_segment_is_8_bytes_and_its_payload(planes):
+    assert len(bitstream.write_segment(HEADER.pack(), 1, planes[0])) == SEGMENT_BYTES
+
+
+@pytest.mark.parametrize("value", [0, 2])
+def test_a_bit_that_is_neither_minus_one_nor_one_is_not_written(value):
+    plane = np.ones((3, 2, 2), np.int8)
+    plane[1, 1, 1] = value
+    with pytest.raises(BitstreamError, match=r"B\[7\]"):
+        bitstream.write_segment(HEADER.pack(), 7, plane)
+
+
+def test_the_ends_say_what_each_iteration_costs(data):
+    expected = tuple(HEADER_BYTES + SEGMENT_BYTES * i for i in (1, 2, 3, 4))
+    assert bitstream.parse(data).ends_bytes == expected
+    assert expected[-1] == len(data)
+
+
+def test_a_cut_at_any_byte_gives_exactly_the_whole_iterations_before_it(planes, data):
+    for cut in range(len(data)):
+        whole = (cut - HEADER_BYTES) // SEGMENT_BYTES
+        if whole < 1:
+            with pytest.raises(BitstreamError):
+                bitstream.parse(data[:cut])
+            continue
+        file = bitstream.parse(data[:cut])
+        assert _equal(file.codes.planes, planes[:whole])
+        assert file.left_over_bytes == cut - HEADER_BYTES - whole * SEGMENT_BYTES
+
+
+def test_any_flipped_bit_is_noticed(data):
+    passed = []
+    for bit in range(8 * len(data)):
+        damaged = bytearray(data)
+        damaged[bit // 8] ^= 1 << bit % 8
+        try:
+            bitstream.parse(bytes(damaged))
+        except BitstreamError:
+            continue
+        passed.append(bit)
+    assert passed == []
+
+
+@pytest.fixture(scope="module")
+def parts(data):
+    """Header and segments of the tiny file."""
+    starts = range(HEADER_BYTES, len(data), SEGMENT_BYTES)
+    return data[:HEADER_BYTES], *(data[at : at + SEGMENT_BYTES] for at in starts)
+
+
+@pytest.mark.parametrize(
+    ("order", "named"), [((2, 1), 1), ((1, 3, 2), 2), ((2, 3), 1), ((1, 3), 2), ((1, 1), 2)], ids=str
+)
+def test_segments_out_of_their_order_are_refused(parts, order, named):
+    with pytest.raises(BitstreamError, match=f"segment {named} is damaged"):
+        bitstream.parse(parts[0] + b"".join(parts[i] for i in order))
+
+
+@pytest.mark.parametrize(
+    "change", [{"fingerprint": bytes(8)}, {"height": 18}, {"width": 20}, {"name": "micro-2"}], ids=lambda c: min(c)
+)
+def test_a_segment_of_another_file_is_refused(parts, planes, change):
+    other = bitstream.write_segment(HEADER._replace(**change).pack(), 2, planes[1])
+    with pytest.raises(BitstreamError, match="segment 2 is damaged"):
+        bitstream.parse(parts[0] + parts[1] + other)
+
+
+@pytest.mark.parametrize(
+    ("damaged", "message"),
+    [
+        (b"", "empty"),
+        (b"RG", r"no \.rgru file"),
+        (b"\x89PNG" + bytes(60), r"no \.rgru file.*PNG"),
+        (_resealed(4, b"\x02"), "version 2.*update the kit"),
+        (_resealed(4, b"\x00"), "version 0"),
+        (_resealed(5, b"\x01"), "does not know"),
+        (_resealed(6, b"\x01"), "does not know"),
+        (_resealed(7, b"\x01"), "does not know"),
+        (_resealed(8, b"\x00"), "does not know"),
+        (_resealed(21, b"\x01"), "does not know"),
+        (_resealed(30, b"m\xefcro-1"), "does not know"),
+        (_resealed(9, struct.pack("<H", 0)), "18 x 0 px"),
+        (_resealed(9, struct.pack("<HH", 65_535, 65_535)), "65535 x 65535 px.*16 megapixels"),
+        (_resealed(9, struct.pack("<HH", 4001, 4000)), "4000 x 4001 px"),
+        (HEADER.pack()[:-1], "cut inside its header"),
+        (HEADER.pack(), "before its first iteration"),
+        (HEADER.pack()[:-1] + b"\x00", "header is damaged"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_header_that_cannot_be_trusted_is_refused_with_the_reason(damaged, message):
+    with pytest.raises(BitstreamError, match=message):
+        bitstream.parse(damaged)
+
+
+def test_a_header_with_a_longer_name_than_the_format_allows_is_refused():
+    body = HEADER.pack()[:29] + bytes([14]) + b"fourteen-chars"
+    with pytest.raises(BitstreamError):
+        bitstream.read_header(body + struct.pack("<I", zlib.crc32(body)))
+
+
+def test_an_absurd_size_is_refused_before_anything_of_that_size_is_allocated():
+    claim = _resealed(8, struct.pack("<BHH", 255, 65_535, 65_535))
+    tracemalloc.start()
+    try:
+        with pytest.raises(BitstreamError):
+            bitstream.parse(claim + bytes(1000))
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("size", [0, 1, 3, 0xFFFFFF])
+def test_an_iteration_of_another_length_than_the_size_asks_for_is_refused(parts, size):
+    wrong = bytes([1]) + size.to_bytes(3, "little") + bytes(4 + min(size, 3))
+    with pytest.raises(BitstreamError, match=f"segment 2 says {size} bytes where 2 belong"):
+        bitstream.parse(parts[0] + parts[1] + wrong)
+
+
+def test_sixteen_iterations_are_read_and_seventeen_refused(small_planes):
+    planes = small_planes(17, 3, 2, 2)
+    assert len(bitstream.parse(bitstream.write(HEADER, Codes(17, 18, planes[:16]))).codes.planes) == 16
+    with pytest.raises(BitstreamError, match="more than 16 iterations"):
+        bitstream.parse(bitstream.write(HEADER, Codes(17, 18, planes)))
+
+
+def test_an_unknown_segment_that_may_be_skipped_is_skipped(parts, planes):
+    header = parts[0]
+    unknown = _segment(header, 2, 0x85, b"a comment")
+    last = bitstream.write_segment(header, 3, planes[1])
+    file = bitstream.parse(header + parts[1] + unknown + last)
+    assert _equal(file.codes.planes, planes[:2])
+    assert file.ends_bytes == (HEADER_BYTES + 10, HEADER_BYTES + 37)
+    assert file.left_over_bytes == 0
+
+
+def test_a_damaged_segment_is_refused_even_if_it_may_be_skipped(parts):
+    unknown = _segment(parts[0], 2, 0x85, b"a comment")[:-1] + b"T"
+    with pytest.raises(BitstreamError, match="segment 2 is damaged"):
+        bitstream.parse(parts[0] + parts[1] + unknown)
+
+
+@pytest.mark.parametrize("kind", [0, 2, 127])
+def test_an_unknown_segment_that_may_not_be_skipped_is_refused(parts, kind):
+    with pytest.raises(BitstreamError, match=f"segment 2 is of kind {kind}"):
+        bitstream.parse(parts[0] + parts[1] + _segment(parts[0], 2, kind, b"??"))
+
+
+@pytest.fixture(scope="module")
+def progression(weights, sample):
+    progression = Progression(weights, sample("coffee", 37, 50))
+    assert [i for i, _ in progression.run(4)] == [1, 2, 3, 4]
+    return progression
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 4])
+def test_the_file_of_k_iterations_decodes_to_exactly_the_photo_of_iteration_k(progression, weights, k):
+    file = bitstream.parse(progression.file(k))
+    assert file.header == Header.of(weights, 37, 50)
+    assert len(file.codes.planes) == k
+    *_, photo = codec.decode(weights.model, file.codes)
+    assert np.array_equal(photo, progression[k].photo)
+
+
+def test_the_file_of_k_iterations_holds_the_planes_that_encoding_gave(progression, weights):
+    planes = tuple(plane for plane, _ in codec.encode(weights.model, progression.original, 4))
+    for k in (1, 2, 3, 4):
+        assert _equal(bitstream.parse(progression.file(k)).codes.planes, planes[:k])
+
+
+@pytest.mark.parametrize("k", [1, 4])
+def test_size_bytes_is_that_of_the_file_on_disk(progression, tmp_path, k):
+    path = tmp_path / "photo.rgru"
+    path.write_bytes(progression.file(k))
+    assert progression[k].size_bytes == path.stat().st_size
+    assert progression[k].bpp == 8 * path.stat().st_size / (37 * 50)
+
+
+@pytest.mark.parametrize("k", [0, -1, 5])
+def test_an_iteration_that_was_not_computed_has_no_photo(progression, k):
+    with pytest.raises(IndexError, match=f"iteration {k} is not there; 1 to 4 are"):
+        progression[k]
+
+
+@pytest.mark.parametrize("k", [0, -1, 5])
+def test_an_iteration_that_was_not_computed_has_no_file(progression, k):
+    with pytest.raises(IndexError, match=f"iteration {k} is not there; 1 to 4 are"):
+        progression.file(k)
+
+
+def test_a_stopped_run_keeps_what_came_so_far(weights, sample):
+    progression = Progression(weights, sample("coffee", 20, 20))
+    for i, _ in progression.run(8):
+        if i == 2:
+            break
+    assert len(progression) == 2
+    assert len(bitstream.parse(progression.file(2)).codes.planes) == 2
+
+
+def test_the_residual_is_the_signed_difference_of_the_photos(progression):
+    residual = progression[2].residual
+    assert residual.dtype == np.int16
+    assert np.array_equal(residual + progression[2].photo, progression.original)

@@ -1,0 +1,236 @@
+"""The command line: what it writes, what it says, and that bad input costs one sentence and exit code 2."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rgru_lab import __main__ as cli
+from rgru_lab import bitstream, codec, images, metrics, model, photos
+from rgru_lab.opponents import JpegLadder
+
+SIZE = (176, 208)  # large enough for MS-SSIM, small enough for a test
+
+
+@pytest.fixture
+def photo_path(tmp_path):
+    path = tmp_path / "photo.png"
+    images.save_png(photos.sample("chelsea")[: SIZE[0], : SIZE[1]].copy(), path)
+    return path
+
+
+@pytest.fixture
+def rgru_path(tmp_path, photo_path, weights_path):
+    path = tmp_path / "photo.rgru"
+    assert run("compress", photo_path, path, "--model", weights_path, "--iterations", 3) == 0
+    return path
+
+
+def run(*words):
+    return cli.main([str(word) for word in words])
+
+
+def refused(capsys, *words):
+    """The one sentence with which a command is refused."""
+    assert run(*words) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("rgru_lab: ")
+    assert "Traceback" not in captured.err
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
+def test_compress_and_decompress_give_the_pictures_of_the_codec(tmp_path, photo_path, rgru_path, weights_path, weights):
+    steps = list(codec.encode(weights.model, images.load(photo_path), 3))
+    for i in (1, 3):
+        out = tmp_path / f"{i}.png"
+        assert run("decompress", rgru_path, out, "--model", weights_path, "--iterations", i) == 0
+        assert (np.asarray(Image.open(out)) == steps[i - 1][1]).all()
+
+
+def test_the_printed_size_is_the_size_on_disk(capsys, tmp_path, photo_path, weights_path):
+    assert run("compress", photo_path, tmp_path / "a.rgru", "--model", weights_path) == 0
+    assert f"{(tmp_path / 'a.rgru').stat().st_size:,} bytes" in capsys.readouterr().out
+
+
+def test_info_names_every_iteration_with_its_bytes(capsys, rgru_path):
+    assert run("info", rgru_path) == 0
+    out = capsys.readouterr().out
+    assert f"{SIZE[1]} x {SIZE[0]} px" in out
+    for end in bitstream.parse(rgru_path.read_bytes()).ends_bytes:
+        assert f"{end:,} bytes" in out
+
+
+def test_a_cut_file_decodes_to_the_last_whole_iteration_with_a_warning(capsys, tmp_path, rgru_path, weights_path):
+    data = rgru_path.read_bytes()
+    (tmp_path / "cut.rgru").write_bytes(data[:-1])
+    assert run("decompress", tmp_path / "cut.rgru", tmp_path / "cut.png", "--model", weights_path) == 0
+    assert "cut inside iteration 3; this is iteration 2" in capsys.readouterr().err
+    assert run("decompress", rgru_path, tmp_path / "2.png", "--model", weights_path, "--iterations", 2) == 0
+    assert (tmp_path / "cut.png").read_bytes() == (tmp_path / "2.png").read_bytes()
+
+
+def test_compare_prints_what_can_be_measured_again_and_draws_a_figure(
+    capsys, tmp_path, photo_path, weights_path, weights
+):
+    figure = tmp_path / "figure.png"
+    assert run("compare", photo_path, "--model", weights_path, "--iterations", 2, "--output", figure) == 0
+    out = capsys.readouterr().out
+    photo = images.load(photo_path)
+    ladder = JpegLadder(photo)
+    for i, (_, frame) in enumerate(codec.encode(weights.model, photo, 2), start=1):
+        row = next(line for line in out.splitlines() if line.split()[:1] == [str(i)])
+        header = bitstream.Header.of(weights, *SIZE).pack()
+        size_bytes = len(header) + i * (8 + 4 * 11 * 13)
+        assert f"{size_bytes:,}" in row
+        assert f"{metrics.ms_ssim(photo, frame):.4f}" in row
+        rival = ladder.fitting(size_bytes)
+        assert rival is None or f"{rival.size_bytes:,}" in row
+    width, height = Image.open(figure).size
+    assert width > 600
+    assert height > 600
+
+
+def test_compare_takes_a_picture_too_small_for_ms_ssim(capsys, tmp_path, weights_path):
+    images.save_png(np.zeros((5, 3, 3), np.uint8), tmp_path / "tiny.png")
+    figure = tmp_path / "tiny-figure.png"
+    assert run("compare", tmp_path / "tiny.png", "--model", weights_path, "--iterations", 1, "--output", figure) == 0
+    assert "MS-SSIM needs sides over 160 px" in capsys.readouterr().out
+
+
+def test_train_makes_weights_that_compress_and_can_be_resumed(capsys, tmp_path, photo_path):
+    out = tmp_path / "run"
+    words = ("train", "--preset", "micro", "--images", tmp_path, "--patch", 32, "--output", out)
+    assert run(*words, "--steps", 3) == 0
+    weights = out / "micro-local.safetensors"
+    assert model.load(weights).record["steps"] == 3
+    assert run("compress", photo_path, tmp_path / "t.rgru", "--model", weights, "--iterations", 1) == 0
+    assert "--resume" in refused(capsys, *words, "--steps", 5)
+    assert run(*words, "--steps", 5, "--resume") == 0
+    assert model.load(weights).record["steps"] == 5
+
+
+def test_evaluate_writes_every_picture_and_the_mean_curve(tmp_path, photo_path, weights_path):
+    out = tmp_path / "results"
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for shift in (0, 9):
+        images.save_png(np.roll(images.load(photo_path), shift, 0), folder / f"{shift}.png")
+    assert run("evaluate", "--images", folder, "--model", weights_path, "--iterations", 2, "--output", out) == 0
+    rows = list(csv.DictReader((out / "set-micro-1.csv").open()))
+    assert len(rows) == 2 * (2 + 16)
+    summary = json.loads((out / "set-micro-1.json").read_text())
+    for point in summary["curve"]:
+        group = [r for r in rows if r["codec"] == "micro-1" and int(r["point"]) == point["point"]]
+        assert point["bpp"] == pytest.approx(sum(float(r["bpp"]) for r in group) / 2, abs=1e-5)
+        assert point["ms_ssim"] == pytest.approx(sum(float(r["ms_ssim"]) for r in group) / 2, abs=1e-5)
+    assert summary["at_equal_ms_ssim"][0]["jpeg_bpp"] is not None
+
+
+def test_help_teaches_by_example(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run("--help")
+    assert stopped.value.code == 0
+    out = capsys.readouterr().out
+    assert "residual" in out
+    for command in ("compress", "decompress", "info", "compare", "train", "evaluate"):
+        assert command in out
+
+
+@pytest.mark.parametrize("iterations", ["0", "-1", "many", "1.5"])
+def test_iterations_that_are_no_count_are_refused(capsys, photo_path, tmp_path, iterations):
+    with pytest.raises(SystemExit) as stopped:
+        run("compress", photo_path, tmp_path / "a.rgru", f"--iterations={iterations}")
+    assert stopped.value.code == 2
+    assert iterations in capsys.readouterr().err
+
+
+def test_too_many_iterations_are_refused_with_the_limit(capsys, photo_path, tmp_path, weights_path):
+    said = refused(capsys, "compress", photo_path, tmp_path / "a.rgru", "--model", weights_path, "--iterations", 17)
+    assert "17" in said
+    assert "16" in said
+    assert not (tmp_path / "a.rgru").exists()
+
+
+def test_more_iterations_than_the_file_holds_are_refused(capsys, tmp_path, rgru_path, weights_path):
+    said = refused(capsys, "decompress", rgru_path, tmp_path / "a.png", "--model", weights_path, "--iterations", 4)
+    assert "holds 3 iterations, not 4" in said
+
+
+@pytest.mark.parametrize("command", ["compress", "compare"])
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("gone.png", None, "there is no file"),
+        ("letter.png", b"Dear network,", "not a picture"),
+        ("empty.png", b"", "0 bytes"),
+    ],
+)
+def test_what_is_no_picture_is_refused_and_nothing_is_written(
+    capsys, tmp_path, weights_path, command, name, content, words
+):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    before = sorted(tmp_path.iterdir())
+    output = ["--output", tmp_path / "f.png"] if command == "compare" else [tmp_path / "a.rgru"]
+    said = refused(capsys, command, tmp_path / name, *output, "--model", weights_path)
+    assert words in said
+    assert name in said
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("command", ["info", "decompress"])
+def test_what_is_no_rgru_file_is_refused(capsys, tmp_path, photo_path, command):
+    output = [tmp_path / "a.png"] if command == "decompress" else []
+    assert "no .rgru file" in refused(capsys, command, photo_path, *output)
+    assert "check the path" in refused(capsys, command, tmp_path / "gone.rgru", *output)
+    assert not (tmp_path / "a.png").exists()
+
+
+def test_what_is_there_is_not_overwritten_without_force(capsys, tmp_path, photo_path, weights_path):
+    out = tmp_path / "a.rgru"
+    out.write_bytes(b"mine")
+    assert "--force" in refused(capsys, "compress", photo_path, out, "--model", weights_path)
+    assert out.read_bytes() == b"mine"
+    assert run("compress", photo_path, out, "--model", weights_path, "--iterations", 1, "--force") == 0
+    assert out.read_bytes() != b"mine"
+
+
+def test_a_folder_that_is_not_there_is_named(capsys, tmp_path, photo_path, weights_path):
+    said = refused(capsys, "compress", photo_path, tmp_path / "no" / "a.rgru", "--model", weights_path)
+    assert str(tmp_path / "no") in said
+
+
+def test_unknown_weights_are_answered_with_those_that_exist(capsys, tmp_path, photo_path):
+    said = refused(capsys, "compress", photo_path, tmp_path / "a.rgru", "--model", "enormous")
+    assert "enormous" in said
+    for name in model.available():
+        assert name in said
+
+
+def test_other_weights_than_the_file_needs_are_refused(capsys, tmp_path, rgru_path, weights):
+    model.save(weights.model.__class__(weights.model.config), tmp_path / "other-1.safetensors", record={})
+    said = refused(capsys, "decompress", rgru_path, tmp_path / "a.png", "--model", tmp_path / "other-1.safetensors")
+    assert weights.fingerprint.hex() in said
+    assert not (tmp_path / "a.png").exists()
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("45m", 2700), ("2h", 7200), ("1h30m", 5400)])
+def test_durations(text, seconds):
+    assert cli._duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "2", "h", "-1h"])
+def test_what_is_no_duration_is_refused(text):
+    with pytest.raises(SystemExit) as stopped:
+        run("train", "--images", ".", f"--time-budget={text}")
+    assert stopped.value.code == 2
+
+
+def test_train_says_what_is_missing(capsys, tmp_path):
+    assert "--time-budget" in refused(capsys, "train", "--images", tmp_path)
+    assert "no readable picture" in refused(
+        capsys, "train", "--images", tmp_path, "--steps", 1, "--output", tmp_path / "r"
+    )

@@ -1,0 +1,173 @@
+"""The loop R[i] = I - P[i]: what enters each iteration, that decoding repeats encoding, and pictures of any size."""
+
+from dataclasses import replace
+from itertools import islice, pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from rgru_lab import codec
+from rgru_lab.config import preset
+from rgru_lab.images import PictureError
+
+SIZES = [(1, 1), (1, 17), (16, 16), (15, 33), (37, 50)]
+
+
+def _image(height=32, width=48):
+    torch.manual_seed(5)
+    return torch.rand(1, 3, height, width) - 0.5
+
+
+def test_the_residual_is_exactly_the_image_minus_the_picture(make_coder):
+    x = _image()
+    with torch.no_grad():
+        for step in islice(codec.unroll(make_coder(), x), 4):
+            assert torch.equal(step.residual, x - step.picture)
+
+
+def test_each_iteration_encodes_the_last_residual_with_the_memory_of_those_before(make_coder):
+    coder, x = make_coder(), _image()
+    with torch.no_grad():
+        residual, encoder_state, decoder_state = x, None, None
+        for step in islice(codec.unroll(coder, x), 4):
+            bits, encoder_state = coder.encode(residual, encoder_state)
+            picture, decoder_state = coder.decode(bits, decoder_state)
+            residual = x - picture
+            assert torch.equal(step.bits, bits)
+            assert torch.equal(step.picture, picture)
+
+
+def test_without_its_memory_an_iteration_would_come_out_otherwise(make_coder):
+    coder, x = make_coder(), _image()
+    with torch.no_grad():
+        first, second = islice(codec.unroll(coder, x), 2)
+        bits, _ = coder.encode(first.residual)
+        picture, _ = coder.decode(second.bits)
+    assert not torch.equal(second.bits, bits)
+    assert not torch.equal(second.picture, picture)
+
+
+def test_the_gain_enters_from_the_second_iteration_on(make_coder):
+    plain, loud = make_coder(), make_coder(replace(preset("micro"), gain=3.0))
+    x = _image()
+    with torch.no_grad():
+        first, second = islice(codec.unroll(loud, x), 2)
+        bits, state = plain.encode(x)
+        assert torch.equal(first.bits, bits)
+        assert torch.equal(second.bits, plain.encode(3 * first.residual, state)[0])
+        assert not torch.equal(second.bits, plain.encode(first.residual, state)[0])
+
+
+def test_the_unrolled_loop_is_differentiable_through_all_iterations(make_coder):
+    coder = make_coder()
+    *_, last = islice(codec.unroll(coder, _image()), 3)
+    last.residual.abs().mean().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in coder.encoder.cell1.W.parameters())
+
+
+@pytest.mark.parametrize(("height", "width"), SIZES)
+def test_a_photo_of_any_size_comes_back_at_its_own_size(weights, noise, height, width):
+    for plane, photo in codec.encode(weights.model, noise(height, width), 2):
+        assert plane.shape == (32, -(-height // 16), -(-width // 16))
+        assert plane.dtype == np.int8
+        assert set(np.unique(plane)) <= {-1, 1}
+        assert photo.shape == (height, width, 3)
+        assert photo.dtype == np.uint8
+
+
+@pytest.mark.parametrize(("height", "width"), SIZES)
+def test_decoding_the_bits_gives_exactly_the_photos_that_encoding_showed(weights, noise, height, width):
+    planes, photos = zip(*codec.encode(weights.model, noise(height, width), 3), strict=True)
+    decoded = list(codec.decode(weights.model, codec.Codes(height, width, planes)))
+    assert len(decoded) == 3
+    assert all(np.array_equal(a, b) for a, b in zip(photos, decoded, strict=True))
+
+
+def test_fewer_iterations_are_the_first_of_more(weights, sample):
+    photo = sample("chelsea", 37, 50)
+    two, four = (list(codec.encode(weights.model, photo, n)) for n in (2, 4))
+    assert (len(two), len(four)) == (2, 4)
+    for (plane, shown), (same_plane, same_shown) in zip(two, four, strict=False):
+        assert np.array_equal(plane, same_plane)
+        assert np.array_equal(shown, same_shown)
+
+
+def test_every_iteration_adds_bits_of_its_own(weights, sample):
+    planes = [plane for plane, _ in codec.encode(weights.model, sample("chelsea", 48, 48), 4)]
+    assert not any(np.array_equal(a, b) for a, b in pairwise(planes))
+
+
+def test_an_odd_photo_is_coded_as_if_its_last_row_and_column_went_on(weights, sample):
+    photo = sample("coffee", 15, 33)
+    padded = np.pad(photo, ((0, 1), (0, 15), (0, 0)), mode="edge")
+    for (plane, shown), (same_plane, same_shown) in zip(
+        codec.encode(weights.model, photo, 2), codec.encode(weights.model, padded, 2), strict=True
+    ):
+        assert np.array_equal(plane, same_plane)
+        assert np.array_equal(shown, same_shown[:15, :33])
+
+
+@pytest.fixture(scope="module")
+def ripple(weights, sample):
+    """Where planes and photos of iterations 1 to 3 change if the 16 x 16 block at (48, 48) is inverted."""
+    photo = sample("astronaut", 112, 128)
+    other = photo.copy()
+    other[48:64, 48:64] = 255 - other[48:64, 48:64]
+    runs = (codec.encode(weights.model, p, 3) for p in (photo, other))
+    return [
+        ((plane != other_plane).any(axis=0), (shown != other_shown).any(axis=2))
+        for (plane, shown), (other_plane, other_shown) in zip(*runs, strict=True)
+    ]
+
+
+def test_a_blocks_pixels_reach_the_code_of_its_neighbours(ripple):
+    positions = ripple[0][0].copy()
+    assert positions[3, 3]
+    positions[3, 3] = False
+    assert positions.any()
+
+
+def test_there_are_no_tiles_because_a_blocks_pixels_reach_far_decoded_ones(ripple):
+    far = ripple[0][1].copy()
+    far[32:80, 32:80] = False  # all within 16 px of the block
+    assert far[:, :48].any()
+    assert far[:48].any()
+    assert far[:, 64:].any()
+    assert far[64:].any()
+
+
+@pytest.mark.parametrize("gradients", [True, False], ids=["with gradients", "without"])
+@pytest.mark.parametrize("direction", ["encode", "decode"])
+def test_the_callers_gradient_mode_is_left_alone_between_iterations(weights, noise, direction, gradients):
+    photo = noise(16, 16)
+    steps = codec.encode(weights.model, photo, 3)
+    if direction == "decode":
+        steps = codec.decode(weights.model, codec.Codes(16, 16, tuple(plane for plane, _ in steps)))
+    with torch.set_grad_enabled(gradients):
+        for _ in steps:
+            assert torch.is_grad_enabled() is gradients
+            assert not torch.is_inference_mode_enabled()
+
+
+@pytest.mark.parametrize("iterations", [0, -1, 17])
+def test_iterations_out_of_range_are_refused_at_once_and_named(weights, noise, iterations):
+    with pytest.raises(ValueError, match=rf"iterations is {iterations}; choose 1 to 16"):
+        codec.encode(weights.model, noise(16, 16), iterations)
+
+
+def test_sixteen_iterations_are_allowed(weights, noise):
+    assert len(list(codec.encode(weights.model, noise(16, 16), 16))) == 16
+
+
+def test_what_is_not_a_photo_is_refused_at_once(weights):
+    with pytest.raises(PictureError, match="float64"):
+        codec.encode(weights.model, np.zeros((16, 16, 3)), 1)
+
+
+@pytest.mark.parametrize("shape", [(32, 2, 3), (16, 3, 4), (32, 4, 3)], ids=str)
+def test_a_plane_that_does_not_fit_the_picture_is_refused_and_named(weights, shape):
+    planes = (np.ones((32, 3, 4), np.int8), np.ones(shape, np.int8))
+    with pytest.raises(ValueError, match=r"B\[2\]") as error:
+        codec.decode(weights.model, codec.Codes(37, 50, planes))
+    assert str(shape) in str(error.value)

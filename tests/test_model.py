@@ -1,0 +1,263 @@
+"""The networks' shapes and sizes, the binarizer's three promises, and weights that load whole or not at all."""
+
+import json
+from dataclasses import asdict, replace
+
+import pytest
+import safetensors
+import safetensors.torch
+import torch
+
+from rgru_lab import model
+from rgru_lab.codec import unroll
+from rgru_lab.config import NAME_LIMIT, PRESETS, preset
+
+
+def _parameters(coder):
+    return sum(p.numel() for p in coder.parameters())
+
+
+def _cell(inputs, channels, hidden_kernel=1):
+    """Numbers in a Residual GRU: W (3 x 3, with bias), U_z U_r U, W_h and W_ox."""
+    return (9 * inputs + 1 + hidden_kernel**2 * channels) * 3 * channels + (channels + inputs) * channels
+
+
+def _image(height, width, batch=1):
+    torch.manual_seed(5)
+    return torch.rand(batch, 3, height, width) - 0.5
+
+
+@pytest.mark.parametrize("name", ["micro", "small"])
+def test_the_code_grid_is_a_sixteenth_of_the_picture_and_each_memory_has_its_own_scale(make_coder, name):
+    config = preset(name)
+    coder = make_coder(config)
+    with torch.no_grad():
+        bits, encoder_state = coder.encode(_image(32, 48, 2))
+        picture, decoder_state = coder.decode(bits)
+    assert bits.shape == (2, 32, 2, 3)
+    assert picture.shape == (2, 3, 32, 48)
+    assert [h.shape for h in encoder_state] == [
+        (2, c, 32 // s, 48 // s) for c, s in zip(config.encoder[1:], (4, 8, 16), strict=True)
+    ]
+    assert [h.shape for h in decoder_state] == [
+        (2, c, 32 // s, 48 // s) for c, s in zip(config.decoder[1:], (16, 8, 4, 2), strict=True)
+    ]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_number_of_parameters_is_that_of_the_papers_figure(name):
+    config = preset(name)
+    (e0, e1, e2, e3), (d0, d1, d2, d3, d4), bits = config.encoder, config.decoder, config.bits
+    expected = (9 * 3 + 1) * e0 + _cell(e0, e1) + _cell(e1, e2) + _cell(e2, e3) + (e3 + 1) * bits
+    expected += (bits + 1) * d0 + _cell(d0, d1) + _cell(d1 // 4, d2)
+    expected += _cell(d2 // 4, d3, 3) + _cell(d3 // 4, d4, 3) + (d4 // 4 + 1) * 3
+    with torch.device("meta"):
+        assert _parameters(model.ResidualCoder(config)) == expected
+
+
+def test_micro_is_small_enough_to_train_in_a_lesson(make_coder):
+    assert _parameters(make_coder()) < 200_000
+
+
+def test_the_preset_paper_has_the_papers_numbers():
+    paper = preset("paper")
+    assert paper.encoder == (64, 256, 512, 512)
+    assert paper.decoder == (512, 512, 512, 256, 128)
+    assert (paper.bits, paper.alpha_h, paper.alpha_x, paper.gain) == (32, 0.1, 0.1, 1.0)
+
+
+def test_the_alphas_of_the_config_reach_every_cell(make_coder):
+    coder = make_coder(replace(preset("micro"), alpha_h=0.2, alpha_x=0.6))
+    cells = [m for m in coder.modules() if isinstance(m, model.ResidualGRUCell)]
+    assert [(cell.alpha_h, cell.alpha_x) for cell in cells] == [(0.2, 0.6)] * 7
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize("stochastic", [True, False], ids=["drawn", "sign"])
+def test_bits_are_minus_one_and_plus_one_exactly(training, stochastic):
+    torch.manual_seed(0)
+    binarizer = model.Binarizer(8, 16, stochastic).train(training)
+    bits = binarizer(torch.randn(2, 8, 5, 5))
+    assert set(bits.unique().tolist()) == {-1.0, 1.0}
+
+
+@pytest.mark.parametrize("stochastic", [True, False], ids=["drawn", "sign"])
+def test_in_eval_mode_the_bit_is_the_sign(stochastic):
+    torch.manual_seed(0)
+    binarizer = model.Binarizer(8, 16, stochastic).eval()
+    features = torch.randn(2, 8, 5, 5)
+    y = torch.tanh(binarizer.conv(features))
+    assert torch.equal(binarizer(features), y.sign())
+
+
+@pytest.mark.parametrize("stochastic", [True, False], ids=["drawn", "sign"])
+def test_the_gradient_passes_straight_through_the_step(stochastic):
+    torch.manual_seed(0)
+    binarizer = model.Binarizer(4, 6, stochastic).train()
+    features = torch.randn(2, 4, 3, 3, requires_grad=True)
+    ramp = torch.linspace(-2, 2, 2 * 6 * 3 * 3).reshape(2, 6, 3, 3)
+    (through_bits,) = torch.autograd.grad(binarizer(features), features, ramp)
+    (through_y,) = torch.autograd.grad(torch.tanh(binarizer.conv(features)), features, ramp)
+    assert torch.equal(through_bits, through_y)
+    assert through_y.abs().max() > 0
+
+
+def test_a_drawn_bit_has_the_mean_y():
+    """10 000 draws: the mean's standard deviation is at most .01, the tolerance five of these."""
+    torch.manual_seed(0)
+    binarizer = model.Binarizer(1, 9, stochastic=True).train()
+    with torch.no_grad():
+        binarizer.conv.weight.zero_()
+        binarizer.conv.bias.copy_(torch.atanh(torch.tensor([-0.99, -0.9, -0.5, -0.1, 0, 0.1, 0.5, 0.9, 0.99])))
+        mean = binarizer(torch.zeros(1, 1, 100, 100)).mean(dim=(0, 2, 3))
+        y = torch.tanh(binarizer.conv.bias)
+    torch.testing.assert_close(mean, y, rtol=0, atol=0.05)
+
+
+def test_under_bfloat16_bits_stay_exact_and_the_last_convolution_runs_in_float32(make_coder):
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        coder = make_coder()
+        bits, _ = coder.encode(_image(32, 32))
+        picture, state = coder.decode(bits)
+    assert state.h4.dtype == torch.bfloat16  # autocast was at work
+    assert set(bits.unique().tolist()) == {-1.0, 1.0}
+    assert picture.dtype == torch.float32
+    assert not torch.equal(picture, picture.bfloat16().float())
+
+
+def test_the_decoder_needs_only_the_bits(make_coder):
+    coder = make_coder()
+    with torch.no_grad():
+        steps = [s for s, _ in zip(unroll(coder, _image(32, 48)), range(3), strict=False)]
+        state = None
+        for step in steps:
+            picture, state = coder.decode(step.bits, state)
+            assert torch.equal(picture, step.picture)
+
+
+@pytest.mark.parametrize(("half", "cells"), [("encoder", 3), ("decoder", 4)])
+def test_every_cell_hears_its_own_memory(make_coder, half, cells):
+    coder = make_coder()
+    with torch.no_grad():
+        bits, _ = coder.encode(_image(16, 16))
+        network, x = (coder.encoder, _image(16, 16)) if half == "encoder" else (coder.decoder, bits)
+        _, state = network(x)
+        output, after = network(x, state)
+        for i in range(cells):
+            without = state._replace(**{f"h{i + 1}": torch.zeros_like(state[i])})
+            other, other_after = network(x, without)
+            assert not torch.equal(other, output)
+            assert [torch.equal(a, b) for a, b in zip(after, other_after, strict=True)][: i + 1] == [True] * i + [False]
+
+
+def test_saved_weights_come_back_as_their_half_precision_values(make_coder, weights):
+    saved = make_coder().state_dict()
+    loaded = weights.model.state_dict()
+    assert loaded.keys() == saved.keys()
+    assert all(torch.equal(loaded[key], saved[key].half().float()) for key in saved)
+
+
+def test_saved_weights_come_back_with_name_config_record_and_fingerprint(weights):
+    assert weights.name == "micro-1"
+    assert weights.model.config == preset("micro")
+    assert weights.record == {"steps": 0, "data": ["none"]}
+    assert weights.fingerprint == bytes.fromhex(weights.sha256[:16])
+    assert not weights.model.training
+
+
+def test_weights_that_differ_in_one_number_have_another_fingerprint(make_coder, tmp_path, weights):
+    coder = make_coder()
+    with torch.no_grad():
+        coder.decoder.conv_out.bias[0] += 0.01
+    model.save(coder, tmp_path / "micro-1.safetensors", record={})
+    assert model.load(tmp_path / "micro-1.safetensors").fingerprint != weights.fingerprint
+
+
+def test_weights_with_another_alpha_have_another_fingerprint(make_coder, tmp_path, weights):
+    """The same tensors with another alpha or gain decode to another picture: a file must not take them for its own."""
+    coder = make_coder(replace(preset("micro"), alpha_h=0.5))
+    model.save(coder, tmp_path / "micro-1.safetensors", record={})
+    assert model.load(tmp_path / "micro-1.safetensors").fingerprint != weights.fingerprint
+
+
+@pytest.mark.parametrize("name", ["a" * (NAME_LIMIT + 1), "mïcro-1"])
+def test_a_name_that_no_file_can_hold_is_refused_before_anything_is_written(make_coder, tmp_path, name):
+    with pytest.raises(model.WeightsError, match=name):
+        model.save(make_coder(), tmp_path / f"{name}.safetensors", record={})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("back", [1, 1000, 100_001], ids=["last", "near the end", "middle"])
+def test_a_flipped_byte_in_the_weights_is_refused(weights_path, tmp_path, back):
+    data = bytearray(weights_path.read_bytes())
+    data[-back] ^= 0xFF
+    path = tmp_path / "micro-1.safetensors"
+    path.write_bytes(data)
+    with pytest.raises(model.WeightsError, match=r"micro-1\.safetensors is damaged.*fetch the file again"):
+        model.load(path)
+
+
+def _with_config(weights_path, path, **changes):
+    """The same tensors and hash under a changed config."""
+    with safetensors.safe_open(weights_path, "pt") as file:
+        metadata = file.metadata()
+    metadata["config"] = json.dumps({**asdict(preset("micro")), **changes})
+    path.write_bytes(safetensors.torch.save(safetensors.torch.load_file(weights_path), metadata))
+    return path
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"bits": 16},
+        {"encoder": (8, 16, 32, 64)},
+        {"decoder": (32, 32, 32, 30, 16)},
+        {"bits": 0},
+        {"depth": 3},
+        {"alpha_h": 0.5},  # no tensor has another shape, but every picture would be another
+        {"gain": 2.0},
+    ],
+    ids=str,
+)
+def test_a_config_that_is_not_the_one_of_the_weights_is_refused(weights_path, tmp_path, changes):
+    path = _with_config(weights_path, tmp_path / "micro-1.safetensors", **changes)
+    with pytest.raises(model.WeightsError, match="micro-1"):
+        model.load(path)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"no weights", b"PK\x03\x04" * 100, safetensors.torch.save({"a": torch.zeros(1)})],
+    ids=["empty", "text", "zip", "foreign"],
+)
+def test_a_file_that_holds_no_weights_of_the_kit_is_refused(tmp_path, data):
+    path = tmp_path / "micro-1.safetensors"
+    path.write_bytes(data)
+    with pytest.raises(model.WeightsError, match=r"micro-1\.safetensors holds no weights"):
+        model.load(path)
+
+
+@pytest.fixture
+def shelf(weights_path, tmp_path, monkeypatch):
+    """A folder of shipped weights with three files."""
+    for name in ("micro-1", "micro-2", "micro-10"):
+        (tmp_path / f"{name}.safetensors").write_bytes(weights_path.read_bytes())
+    monkeypatch.setattr(model, "MODELS", tmp_path)
+
+
+@pytest.mark.usefixtures("shelf")
+def test_a_name_that_is_not_there_is_answered_with_those_that_are():
+    with pytest.raises(model.WeightsError, match=r"no weights 'mega'") as error:
+        model.load("mega")
+    assert all(name in str(error.value) for name in ("micro-1", "micro-2", "micro-10"))
+
+
+@pytest.mark.usefixtures("shelf")
+@pytest.mark.parametrize(("name", "found"), [("micro", "micro-10"), ("micro-2", "micro-2")])
+def test_a_preset_means_its_newest_weights_and_a_full_name_those(name, found):
+    assert model.load(name).name == found
+
+
+def test_a_path_that_is_not_there_is_named():
+    with pytest.raises(model.WeightsError, match=r"nowhere/micro-1\.safetensors"):
+        model.load("nowhere/micro-1.safetensors")

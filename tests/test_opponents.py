@@ -1,0 +1,121 @@
+"""The JPEG beside us is honest: 4:2:0 with optimised tables, and the best one that the question allows."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, JpegImagePlugin
+
+from rgru_lab import metrics
+from rgru_lab.images import PictureError
+from rgru_lab.opponents import QUALITIES, JpegLadder
+
+
+@pytest.fixture(scope="module")
+def ladder(sample):
+    return JpegLadder(sample("astronaut", 176, 176))
+
+
+def _opened(rung):
+    return Image.open(io.BytesIO(rung.data))
+
+
+def test_there_is_one_rung_for_each_quality(ladder):
+    assert [rung.quality for rung in ladder.rungs] == list(range(1, 101))
+
+
+def test_every_rung_is_a_baseline_jpeg_with_4_2_0_chroma_and_no_metadata(ladder):
+    for rung in ladder.rungs:
+        picture = _opened(rung)
+        assert picture.format == "JPEG"
+        assert JpegImagePlugin.get_sampling(picture) == 2
+        assert set(picture.info) <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
+
+
+def test_every_rung_has_tables_of_its_own_that_make_it_smaller(ladder):
+    for rung in ladder.rungs:
+        buffer = io.BytesIO()
+        Image.fromarray(ladder.original).save(buffer, "JPEG", quality=rung.quality, subsampling="4:2:0")
+        assert rung.size_bytes < len(buffer.getvalue())
+
+
+def test_a_rung_says_what_its_file_on_disk_is_and_decodes_to(ladder, tmp_path):
+    for rung in ladder.rungs[::20]:
+        path = tmp_path / f"{rung.quality}.jpg"
+        path.write_bytes(rung.data)
+        assert rung.size_bytes == path.stat().st_size
+        assert rung.bpp == 8 * path.stat().st_size / 176**2
+        assert np.array_equal(rung.photo, np.asarray(Image.open(path)))
+
+
+def test_a_rungs_readings_are_those_of_its_photo(ladder):
+    rung = ladder.rungs[29]
+    assert rung.psnr_db == metrics.psnr_db(ladder.original, rung.photo)
+    assert rung.ms_ssim == metrics.ms_ssim(ladder.original, rung.photo)
+    assert rung.mean_abs_residual == metrics.mean_abs_residual(ladder.original, rung.photo)
+
+
+def test_fitting_is_the_largest_quality_whose_file_fits(ladder):
+    """At the exact size of every rung, and one byte to either side."""
+    for size in {rung.size_bytes + by for rung in ladder.rungs for by in (-1, 0, 1)}:
+        expected = max((rung.quality for rung in ladder.rungs if rung.size_bytes <= size), default=None)
+        found = ladder.fitting(size)
+        assert (found and found.quality) == expected
+
+
+def test_nothing_fits_below_the_smallest_file(ladder):
+    smallest = min(rung.size_bytes for rung in ladder.rungs)
+    assert ladder.smallest.size_bytes == smallest
+    assert ladder.fitting(smallest) is not None
+    assert ladder.fitting(smallest - 1) is None
+    assert ladder.fitting(0) is None
+
+
+@pytest.fixture(scope="module", params=["astronaut", "rocket"])
+def measured(request, sample):
+    """A ladder, and the MS-SSIM of all its rungs as the metric itself says."""
+    ladder = JpegLadder(sample(request.param, 176, 176))
+    return ladder, {rung.quality: metrics.ms_ssim(ladder.original, rung.photo) for rung in ladder.rungs}
+
+
+def _targets(quality_of):
+    return [0.3, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, *(quality_of[q] for q in (1, 2, 10, 17, 43, 77, 90))]
+
+
+def test_reaching_gets_there_and_one_quality_less_does_not(measured):
+    ladder, quality_of = measured
+    for target in _targets(quality_of):
+        found = ladder.reaching(target).quality
+        assert quality_of[found] >= target
+        assert found == 1 or quality_of[found - 1] < target
+
+
+def test_reaching_is_the_least_of_all_hundred_qualities_wherever_all_above_it_get_there_too(measured):
+    """MS-SSIM ripples; at most of the targets the qualities that reach them are still all those from one on."""
+    ladder, quality_of = measured
+    clear = 0
+    for target in _targets(quality_of):
+        reach = [q for q in QUALITIES if quality_of[q] >= target]
+        if reach == list(range(reach[0], 101)):
+            assert ladder.reaching(target).quality == reach[0]
+            clear += 1
+    assert clear >= 5
+
+
+def test_no_quality_reaches_more_than_there_is(ladder):
+    assert ladder.reaching(1.1) is None
+
+
+def test_any_quality_reaches_nothing(ladder):
+    assert ladder.reaching(0.0).quality == 1
+
+
+def test_reaching_measures_few_of_the_hundred(sample):
+    ladder = JpegLadder(sample("astronaut", 176, 176))
+    ladder.reaching(0.97)
+    assert sum("ms_ssim" in vars(rung) for rung in ladder.rungs) <= 20
+
+
+def test_what_is_no_photo_has_no_ladder():
+    with pytest.raises(PictureError, match="float64"):
+        JpegLadder(np.zeros((4, 4, 3)))

@@ -1,0 +1,181 @@
+"""What is committed agrees with itself: weights, results, README, figures, credits, and the list of packages."""
+
+import csv
+import io
+import json
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rgru_lab import __version__, config, evaluate, model, photos, release
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SHIPPED = model.available()
+each_model = pytest.mark.parametrize("name", SHIPPED)
+
+
+def summary_of(name):
+    return json.loads((release.RESULTS / f"kodak-{name}.json").read_text())
+
+
+def test_weights_ship():
+    assert model.load().name in SHIPPED
+
+
+@each_model
+def test_shipped_weights_load_with_their_record_and_are_light(name):
+    weights = model.load(name)
+    assert config.PRESETS[name.rpartition("-")[0]] == weights.model.config
+    for key in ("data", "pictures", "steps", "seconds", "hardware", "seed"):
+        assert weights.record[key] not in (None, ""), key
+    assert (model.MODELS / f"{name}.safetensors").stat().st_size < 15e6
+
+
+@each_model
+def test_the_results_are_of_these_weights(name):
+    summary = summary_of(name)
+    assert summary["weights_sha256"] == model.load(name).sha256
+    assert summary["pictures"] == 24
+
+
+@each_model
+def test_the_summary_follows_from_the_rows(name):
+    rows = list(csv.DictReader((release.RESULTS / f"kodak-{name}.csv").open()))
+    for point in summary_of(name)["curve"]:
+        group = [row for row in rows if row["codec"] == name and int(row["point"]) == point["point"]]
+        assert len(group) == 24
+        for key in ("bpp", "psnr_db", "ms_ssim"):
+            assert point[key] == pytest.approx(np.mean([float(row[key]) for row in group]), abs=2e-5)
+
+
+@each_model
+def test_every_iteration_from_2_to_8_adds_at_least_two_thousandths_of_ms_ssim(name):
+    curve = [point["ms_ssim"] for point in summary_of(name)["curve"]]
+    assert len(curve) >= 8
+    assert min(np.diff(curve[:8])) >= 0.002
+
+
+def test_the_table_in_the_readme_is_the_one_in_the_results():
+    assert release.with_results(README, summary_of(model.load().name)) == README
+
+
+def test_the_readme_test_notices_a_stale_table():
+    stale = README.replace(" bpp |", " pbb |", 1)
+    assert release.with_results(stale, summary_of(model.load().name)) != stale
+
+
+def test_a_rate_at_equal_quality_is_interpolated_by_hand():
+    curve = [{"bpp": 0.1, "ms_ssim": 0.8}, {"bpp": 0.3, "ms_ssim": 0.9}, {"bpp": 0.7, "ms_ssim": 0.92}]
+    assert evaluate.bpp_at(curve, 0.85) == pytest.approx(0.2)
+    assert evaluate.bpp_at(curve, 0.91) == pytest.approx(0.5)
+    assert evaluate.bpp_at(curve, 0.7) is None
+    assert evaluate.bpp_at(curve, 0.93) is None
+
+
+def test_every_link_and_picture_of_the_readme_leads_somewhere():
+    for page in (ROOT / "README.md", ROOT / "data" / "README.md"):
+        for bang, alt, target in re.findall(r"(!?)\[([^\]]*)\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+            assert alt or not bang
+            assert target.startswith("https://") or (page.parent / target).exists(), target
+
+
+def test_the_two_commands_stand_on_one_line_each():
+    lines = README.splitlines()
+    assert sum(line.startswith("python3 -m venv") and line.endswith("/pytest") for line in lines) == 1
+    assert sum(line.startswith("python3 -m venv") and "00_start_here.ipynb" in line for line in lines) == 1
+
+
+def test_every_shipped_file_is_credited():
+    credits = (ROOT / "data" / "README.md").read_text(encoding="utf-8")
+    for folder in ("models", "figures"):
+        for path in (ROOT / "data" / folder).iterdir():
+            assert f"{folder}/{path.name}" in credits
+
+
+def test_requirements_are_the_one_list_and_say_who_needs_each():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert project["project"]["dynamic"] == ["version", "dependencies"]
+    assert "optional-dependencies" not in project["project"]
+    for line in (ROOT / "requirements.txt").read_text().splitlines():
+        assert re.fullmatch(r"[a-z-]+[<>=.,0-9]+ +# .{5,}", line), line
+    assert "-r ../requirements.txt" in (ROOT / "binder" / "requirements.txt").read_text().splitlines()
+
+
+def test_every_import_is_in_the_list():
+    known = re.findall(r"^[a-z-]+", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    names = {name.replace("-", "_") for name in known} | {"PIL", "skimage", "IPython", "traitlets", "nbformat"}
+    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "rgru_lab").rglob("*.py"))
+    imported = set(re.findall(r"^ *(?:import|from) ([a-zA-Z_]+)", sources, re.MULTILINE)) - {"rgru_lab"}
+    import sys
+
+    assert imported <= names | sys.stdlib_module_names
+
+
+def test_the_version_is_said_once():
+    assert f"version: {__version__}" in (ROOT / "CITATION.cff").read_text()
+
+
+def test_validation_photographs_are_forty():
+    assert len(photos.validation_names()) == 40
+
+
+def test_kodak_is_taken_from_a_filled_cache_only_if_its_checksum_is_right(tmp_path, monkeypatch):
+    """No network: the download is replaced by one that fails, as on a machine that is offline."""
+    import pooch
+
+    monkeypatch.setenv(photos.CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setattr(pooch.HTTPDownloader, "__call__", _offline)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    (tmp_path / "kodak").mkdir()
+    (tmp_path / "kodak" / "kodim01.png").write_bytes(b"not a lighthouse")
+    with pytest.raises(photos.DownloadError, match=r"put kodim01.png"):
+        photos.kodak()
+
+
+def test_kodak_files_with_the_right_checksum_need_no_network(tmp_path, monkeypatch):
+    import hashlib
+
+    import pooch
+
+    monkeypatch.setenv(photos.CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setattr(pooch.HTTPDownloader, "__call__", _offline)
+    (tmp_path / "kodak").mkdir()
+    content = {f"kodim{k:02}.png": bytes([k]) for k in range(1, 4)}
+    rows = [{"file": name, "sha256": hashlib.sha256(data).hexdigest()} for name, data in content.items()]
+    monkeypatch.setattr(photos, "_rows", lambda path: rows)
+    for name, data in content.items():
+        (tmp_path / "kodak" / name).write_bytes(data)
+    assert [path.read_bytes() for path in photos.kodak()] == list(content.values())
+
+
+def _offline(self, url, output_file, pooch, check_only=False):
+    raise OSError("no network")
+
+
+def test_no_tracked_file_names_a_package_registry_outside_binder():
+    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if files.returncode:
+        pytest.skip("not a git checkout")
+    needle = "download." + "pytorch.org"
+    for name in files.stdout.split():
+        data = (ROOT / name).read_bytes()
+        assert needle.encode() not in data or name.startswith("binder/"), name
+
+
+def test_figures_are_the_same_bytes_every_time(sample, weights):
+    from rgru_lab import plots
+    from rgru_lab.opponents import JpegLadder
+    from rgru_lab.progression import Progression
+
+    progression = Progression(weights, sample("chelsea", 161, 177))
+    list(progression.run(2))
+    images = [plots.png(plots.comparison(progression, JpegLadder(progression.original), [1, 2])) for _ in range(2)]
+    assert images[0] == images[1]
+    from PIL import Image
+
+    assert Image.open(io.BytesIO(images[0])).width > 500
