@@ -7,7 +7,7 @@ from collections import deque
 from pathlib import Path
 
 from rgru_lab import __version__
-from rgru_lab.config import DEFAULT_MODEL, MAX_ITERATIONS, PRESETS
+from rgru_lab.config import DEFAULT_MODEL, MAX_ITERATIONS, PRESETS, InputError
 
 ABOUT = """\
 A codec for photographs made of a recurrent neural network (Toderici et al., CVPR 2017).
@@ -27,7 +27,7 @@ examples:
 `python -m rgru_lab COMMAND --help` explains a command."""
 
 
-class UsageError(ValueError):
+class UsageError(InputError):
     """A command that cannot be carried out as given; the message says what to change."""
 
 
@@ -39,9 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nrgru_lab: interrupted", file=sys.stderr)
         return 130
-    except (ValueError, RuntimeError) as error:
-        if type(error).__module__.partition(".")[0] not in ("rgru_lab", "builtins", "__main__"):
-            raise
+    except InputError as error:
         print(f"rgru_lab: {error}", file=sys.stderr)
         return 2
     return 0

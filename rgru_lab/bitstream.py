@@ -28,7 +28,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rgru_lab.codec import Codes
-from rgru_lab.config import MAX_ITERATIONS, MAX_PIXELS, NAME_LIMIT, RECONSTRUCTIONS
+from rgru_lab.config import MAX_ITERATIONS, MAX_PIXELS, NAME_LIMIT, RECONSTRUCTIONS, InputError
 from rgru_lab.images import grid_size
 from rgru_lab.model import Weights
 
@@ -42,7 +42,7 @@ _FIXED = struct.Struct("<4sBBBBBHH8s8sB")
 _SEGMENT = struct.Struct("<B3sI")
 
 
-class BitstreamError(ValueError):
+class BitstreamError(InputError):
     """Bytes that are no whole, undamaged `.rgru` file; the message says what is wrong and what to do."""
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rgru_lab.config import MAX_ITERATIONS, MIDPOINT
+from rgru_lab.config import MAX_ITERATIONS, MIDPOINT, InputError
 from rgru_lab.images import check_size, crop, grid_size, pad_to_grid, to_photo, to_tensor
 from rgru_lab.model import ResidualCoder
 
@@ -74,7 +74,7 @@ def encode(model: ResidualCoder, photo: np.ndarray, iterations: int) -> Iterator
         (B[i], P[i]): a plane (K, h, w) int8 and the photo (H, W, 3) uint8 that the bits so far decode to.
 
     Raises:
-        ValueError: iterations out of range, or not a photo (`images.PictureError`).
+        InputError: iterations out of range, or not a photo (`images.PictureError`).
     """
     check_iterations(iterations)
     x = to_tensor(photo)
@@ -101,13 +101,13 @@ def decode(model: ResidualCoder, codes: Codes) -> Iterator[np.ndarray]:
         P[1], P[2], ...: photos (H, W, 3) uint8, exactly those that `encode` showed on the same machine.
 
     Raises:
-        ValueError: a plane has not the shape that the picture's size and the model ask for.
+        InputError: a plane has not the shape that the picture's size and the model ask for.
     """
     check_size(codes.height, codes.width, "the compressed picture")
     expected = (model.config.bits, *grid_size(codes.height, codes.width))
     for i, plane in enumerate(codes.planes, start=1):
         if plane.shape != expected:
-            raise ValueError(f"B[{i}] has shape {plane.shape}; this picture and model need {expected}")
+            raise InputError(f"B[{i}] has shape {plane.shape}; this picture and model need {expected}")
     return _decode(model, codes)
 
 
@@ -123,9 +123,9 @@ def _decode(model, codes):
 
 
 def check_iterations(iterations: int):
-    """Raise `ValueError` unless 1 <= iterations <= 16."""
+    """Raise `InputError` unless 1 <= iterations <= 16."""
     if not 1 <= iterations <= MAX_ITERATIONS:
-        raise ValueError(f"iterations is {iterations}; choose 1 to {MAX_ITERATIONS}")
+        raise InputError(f"iterations is {iterations}; choose 1 to {MAX_ITERATIONS}")
 
 
 def _place(model: ResidualCoder, x: Tensor) -> Tensor:

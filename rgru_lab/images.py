@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from rgru_lab.config import GRID, MAX_PIXELS, MAX_SIDE
+from rgru_lab.config import GRID, MAX_PIXELS, MAX_SIDE, InputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 
 
-class PictureError(ValueError):
+class PictureError(InputError):
     """A picture that cannot be used; the message names it and says what to do."""
 
 

@@ -5,6 +5,7 @@ Never mix these with values computed on luma: the same JPEG is .901 MS-SSIM in R
 
 import numpy as np
 
+from rgru_lab.config import InputError
 from rgru_lab.images import check_photo
 
 MS_SSIM_MIN_SIDE = 161
@@ -14,7 +15,7 @@ SSIM_MIN_SIDE = 7
 """Pixels: the side of SSIM's window."""
 
 
-class MetricError(ValueError):
+class MetricError(InputError):
     """A metric that cannot be computed for these photos; the message says which one can."""
 
 

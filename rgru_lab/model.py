@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rgru_lab.cells import ResidualGRUCell
-from rgru_lab.config import DEFAULT_MODEL, NAME_LIMIT, ModelConfig
+from rgru_lab.config import DEFAULT_MODEL, NAME_LIMIT, InputError, ModelConfig
 from rgru_lab.images import write_atomically
 
 MODELS = Path(__file__).parent.parent / "data" / "models"
@@ -165,7 +165,7 @@ class ResidualCoder(nn.Module):
         return self.decoder(bits, state)
 
 
-class WeightsError(ValueError):
+class WeightsError(InputError):
     """Weights that are missing, damaged or not the ones asked for; the message says what to do."""
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from rgru_lab import images
+from rgru_lab.config import InputError
 
 DATA = Path(__file__).parent.parent / "data"
 CACHE_VARIABLE = "RGRU_LAB_CACHE"
@@ -21,7 +22,7 @@ SAMPLES = {
 """Name of each sample photograph and whom to thank for it."""
 
 
-class DownloadError(RuntimeError):
+class DownloadError(InputError):
     """Photographs that are not here and could not be fetched; the message says how to get them."""
 
 
@@ -29,12 +30,12 @@ def sample(name: str) -> np.ndarray:
     """A sample photo (H, W, 3) uint8; it is on disk already, no network is needed.
 
     Raises:
-        ValueError: there is no sample of this name.
+        InputError: there is no sample of this name.
     """
     from skimage import data
 
     if name not in SAMPLES:
-        raise ValueError(f"there is no sample {name!r}; choose one of {', '.join(SAMPLES)}")
+        raise InputError(f"there is no sample {name!r}; choose one of {', '.join(SAMPLES)}")
     return images.check_photo(getattr(data, name)())
 
 

@@ -5,6 +5,7 @@ import io
 import numpy as np
 from matplotlib.figure import Figure
 
+from rgru_lab.config import InputError
 from rgru_lab.opponents import JpegLadder
 from rgru_lab.progression import Progression
 
@@ -26,8 +27,8 @@ def comparison(progression: Progression, ladder: JpegLadder, iterations: list[in
     """
     columns = min(columns, len(iterations))
     rows = 2 * -(-len(iterations) // columns)
-    height, width = progression.original.shape[:2]
-    figure = Figure(figsize=(3.2 * columns, rows * (3.2 * height / width + 0.6)), layout="constrained")
+    height = 3.2 * _ratio(progression.original) + 0.6
+    figure = Figure(figsize=(3.2 * columns, rows * height), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     for panel in axes.flat:
         panel.axis("off")
@@ -44,10 +45,11 @@ def comparison(progression: Progression, ladder: JpegLadder, iterations: list[in
 
 def strip(progression: Progression, iterations: list[int]) -> Figure:
     """I, then P[i] above R[i] for some iterations: the residual on one fixed scale, so that its shrinking is seen."""
+    if not iterations:
+        raise InputError("there is no iteration to draw yet; let at least one be computed first")
     columns = len(iterations) + 1
     original = progression.original
-    ratio = original.shape[0] / original.shape[1]
-    figure = Figure(figsize=(2.5 * columns, 2 * (2.5 * ratio + 0.5)), layout="constrained")
+    figure = Figure(figsize=(2.5 * columns, 2 * (2.5 * _ratio(original) + 0.5)), layout="constrained")
     axes = figure.subplots(2, columns, squeeze=False)
     _picture(axes[0, 0], original, f"I, the original\n{original.shape[1]} × {original.shape[0]} px", "black")
     axes[1, 0].axis("off")
@@ -109,10 +111,15 @@ def show(figure: Figure, alt: str, *, dpi: int = 80):
 
 
 def _picture(axes, pixels: np.ndarray, title: str, colour: str, **options):
-    shown = axes.imshow(pixels, interpolation="nearest", **options)
+    shown = axes.imshow(pixels, interpolation="antialiased", **options)
     axes.set_title(title, fontsize=9, color=colour)
     axes.axis("off")
     return shown
+
+
+def _ratio(photo: np.ndarray) -> float:
+    """Height over width, within what still makes a page: the panorama of one row gets a panel of its own height."""
+    return min(3.0, max(0.3, photo.shape[0] / photo.shape[1]))
 
 
 def _reading(decoded) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rgru_lab import evaluate, photos, plots
+from rgru_lab.config import InputError
 from rgru_lab.images import write_atomically
 from rgru_lab.opponents import JpegLadder
 from rgru_lab.progression import Progression
@@ -54,7 +55,7 @@ def with_results(text: str, summary: dict) -> str:
     marked = f"<!-- results -->\n{evaluate.table(summary)}<!-- /results -->"
     new, count = re.subn(r"<!-- results -->.*?<!-- /results -->", lambda _: marked, text, flags=re.DOTALL)
     if count != 1:
-        raise ValueError(f"the README has {count} places marked <!-- results -->; it needs one")
+        raise InputError(f"the README has {count} places marked <!-- results -->; it needs one")
     return new
 
 

@@ -13,6 +13,7 @@ import platform
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,14 +23,14 @@ from torch import Tensor
 
 from rgru_lab import images
 from rgru_lab.codec import unroll
-from rgru_lab.config import MIDPOINT, ModelConfig, TrainConfig
+from rgru_lab.config import MIDPOINT, InputError, ModelConfig, TrainConfig
 from rgru_lab.model import ResidualCoder
 
 SAVE_EVERY_S = 60
 FOLDER_LIMIT_BYTES = 3_000_000_000
 
 
-class TrainingError(RuntimeError):
+class TrainingError(InputError):
     """Training cannot start or go on; the message says why and what to do."""
 
 
@@ -142,7 +143,7 @@ class Trainer:
 
         self.model.train()
         with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.bf16):
-            losses = [s.residual.abs().mean() for s, _ in zip(unroll(self.model, x), range(iterations), strict=False)]
+            losses = [step.residual.abs().mean() for step in islice(unroll(self.model, x), iterations)]
         weights = torch.arange(1, iterations + 1, device=self.device) ** self.config.late
         loss = (torch.stack(losses) * weights).sum() / weights.sum()
         self.optimiser.zero_grad()
@@ -181,6 +182,7 @@ class Trainer:
             "elapsed_s": self.elapsed_s,
             "patches_rng": self.patches.generator.get_state(),
             "torch_rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state() if torch.device(self.device).type == "cuda" else None,
         }
 
     def load_state_dict(self, state: dict):
@@ -201,6 +203,8 @@ class Trainer:
         self.elapsed_s = state["elapsed_s"]
         self.patches.generator.set_state(state["patches_rng"].cpu())
         torch.set_rng_state(state["torch_rng"].cpu())
+        if state["cuda_rng"] is not None:
+            torch.cuda.set_rng_state(state["cuda_rng"].cpu())
 
     def _learning_rate(self) -> float:
         warmup = min(1.0, (self.step_count + 1) / max(1, self.config.warmup_steps))

@@ -227,9 +227,12 @@ def test_an_iteration_of_another_length_than_the_size_asks_for_is_refused(parts,
 
 def test_sixteen_iterations_are_read_and_seventeen_refused(small_planes):
     planes = small_planes(17, 3, 2, 2)
-    assert len(bitstream.parse(bitstream.write(HEADER, Codes(17, 18, planes[:16]))).codes.planes) == 16
+    sixteen = bitstream.write(HEADER, Codes(17, 18, planes[:16]))
+    assert len(bitstream.parse(sixteen).codes.planes) == 16
+    with pytest.raises(BitstreamError, match="at most 16 iterations"):
+        bitstream.write(HEADER, Codes(17, 18, planes))
     with pytest.raises(BitstreamError, match="more than 16 iterations"):
-        bitstream.parse(bitstream.write(HEADER, Codes(17, 18, planes)))
+        bitstream.parse(sixteen + _segment(HEADER.pack(), 17, 1, _payload(planes[16])))
 
 
 def test_an_unknown_segment_that_may_be_skipped_is_skipped(parts, planes):

@@ -49,7 +49,7 @@ def test_without_its_memory_an_iteration_would_come_out_otherwise(make_coder):
 
 
 def test_the_gain_enters_from_the_second_iteration_on(make_coder):
-    plain, loud = make_coder(), make_coder(replace(preset("micro"), gain=3.0))
+    plain, loud = (make_coder(replace(preset("micro"), gain=gain)) for gain in (1.0, 3.0))
     x = _image()
     with torch.no_grad():
         first, second = islice(codec.unroll(loud, x), 2)
