@@ -21,7 +21,7 @@ MAX_SIDE = 65_500
 """Pixels per side that the kit takes: what JPEG can hold. A file's header could name 65535."""
 
 MAX_PIXELS = 16_000_000
-"""Pixels of the largest picture the kit takes: about what a phone's camera makes, in about 6 GB of memory."""
+"""Pixels of the largest picture the kit takes. With `small` a pixel needs about 600 bytes of memory: 9 GB at most."""
 
 NAME_LIMIT = 13
 """Characters of the weights' name that a file's header can hold."""

@@ -2,12 +2,14 @@
 
 import json
 import math
+from itertools import islice
 
 import numpy as np
 import pytest
 import torch
 
 from rgru_lab import images, training
+from rgru_lab.codec import unroll
 from rgru_lab.config import ModelConfig, TrainConfig, preset
 from rgru_lab.training import Patches, Trainer, TrainingError
 
@@ -300,3 +302,17 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
 def test_a_folder_without_pictures_is_named(tmp_path):
     with pytest.raises(TrainingError, match="holds no readable picture"):
         training.pictures_in(tmp_path)
+
+
+def test_late_weighs_the_later_iterations_more(trainer):
+    """With weights 1 and 2^60 the gradient is that of the last iteration alone; with 1 and 1 it is not."""
+    gradients = {}
+    for late in (0.0, 60.0):
+        teacher = trainer(late=late, clip=1e9)
+        batch = teacher.patches.draw(2)
+        *_, last = islice(unroll(teacher.model.train(), batch), 2)
+        expected = torch.autograd.grad(last.residual.abs().mean(), teacher.model.decoder.conv_out.weight)[0]
+        teacher.step(batch)
+        gradients[late] = (teacher.model.decoder.conv_out.weight.grad - expected).abs().max() / expected.abs().max()
+    assert gradients[60.0] < 1e-4
+    assert gradients[0.0] > 1e-2
