@@ -1,8 +1,11 @@
 """The command line: `python -m rgru_lab --help`."""
 
 import argparse
+import io
+import os
 import re
 import sys
+import time
 from collections import deque
 from pathlib import Path
 
@@ -33,12 +36,19 @@ class UsageError(InputError):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code: 0, 2 for anything wrong with the input, 130 when interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without Unicode must not stop a command
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         print("\nrgru_lab: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # the reader, `head` for one, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except InputError as error:
         print(f"rgru_lab: {error}", file=sys.stderr)
         return 2
@@ -49,7 +59,7 @@ def compress(options):
     from rgru_lab import images, model
     from rgru_lab.progression import Progression
 
-    _writable(options.output, options.force)
+    _check_output(options.output, ".rgru", options.input, options.force)
     photo = images.load(options.input)
     progression = Progression(model.load(options.model), photo)
     for _ in _bar(progression.run(options.iterations), options.iterations, "iteration"):
@@ -62,17 +72,17 @@ def compress(options):
 def decompress(options):
     from rgru_lab import images, progression
 
-    _writable(options.output, options.force)
+    _check_output(options.output, ".png", options.input, options.force)
     file = progression.read(options.input)
     count = len(file.codes.planes)
     wanted = count if options.iterations is None else options.iterations
     if wanted > count:
         raise UsageError(f"{options.input} holds {count} iterations, not {wanted}; ask for at most that many")
     frames = progression.decode(file, wanted, options.model)
-    frame = deque(_bar(frames, wanted, "iteration"), maxlen=1).pop()
+    frame = deque(_bar(frames, wanted, "iteration"), maxlen=1).pop()  # the last one
     images.save_png(frame, options.output)
     if file.left_over_bytes:
-        print(f"warning: the file is cut inside iteration {count + 1}; this is iteration {count}", file=sys.stderr)
+        print(f"warning: {_left_over(file)}", file=sys.stderr)
     print(f"{options.output}: {frame.shape[1]} x {frame.shape[0]} px after {wanted} of {count} iterations")
 
 
@@ -88,9 +98,7 @@ def info(options):
     for i, end in enumerate(file.ends_bytes, start=1):
         print(f"  after {i:2}   {end:>9,} bytes  {8 * end / (header.width * header.height):.3f} bits per pixel")
     if file.left_over_bytes:
-        print(
-            f"left over    {file.left_over_bytes:,} bytes: the file is cut inside iteration {len(file.ends_bytes) + 1}"
-        )
+        print(f"left over    {_left_over(file)}")
 
 
 def compare(options):
@@ -100,9 +108,7 @@ def compare(options):
 
     photo = images.load(options.photo)
     output = Path(options.output or f"{Path(options.photo).stem}-compare.png")
-    if output.suffix.lower() != ".png":
-        raise UsageError(f"the figure is a PNG, but --output is {output}; end it in .png")
-    _writable(output, options.force)
+    _check_output(output, ".png", options.photo, options.force or options.output is None)
     progression, ladder = Progression(model.load(options.model), photo), JpegLadder(photo)
     print(f"{options.photo}: {photo.shape[1]} x {photo.shape[0]} px, weights {progression.weights.name}")
     print("JPEG: 4:2:0, optimised Huffman tables. 'same bytes': its largest quality that is not larger than ours;")
@@ -129,33 +135,34 @@ def train(options):
 
     if not (options.steps or options.time_budget):
         raise UsageError("say how long to train: --time-budget 2h or --steps 10000")
+    changes = {name: getattr(options, name) for name in ("patch", "batch", "learning_rate", "late")}
+    if options.start_from:  # trained weights know the first iterations already
+        changes["curriculum"] = ((1.0, TrainConfig.curriculum[-1][1]),)
+    recipe = TrainConfig(seed=options.seed, **{key: value for key, value in changes.items() if value is not None})
+    start = model.load(options.start_from).model if options.start_from else None
     folder = Path(options.output or f"runs/{options.preset}")
     if (folder / "checkpoint.pt").exists() and not options.resume:
         raise UsageError(f"{folder} holds a checkpoint already; add --resume to go on, or choose another --output")
-    pictures = training.pictures_in(
+    _make_folder(folder)
+
+    found = training.pictures_in(
         options.images, leave_out=photos.validation_names(), progress=lambda paths: _bar(paths, len(paths), "picture")
     )
-    changes = {"patch": options.patch, "batch": options.batch, "learning_rate": options.learning_rate}
-    recipe = TrainConfig(seed=options.seed, **{key: value for key, value in changes.items() if value is not None})
-    trainer = training.Trainer(
-        preset(options.preset),
-        recipe,
-        pictures,
-        steps=options.steps,
-        time_budget_s=options.time_budget,
-        device=_device(),
-    )
+    budget = {"steps": options.steps, "time_budget_s": options.time_budget}
+    trainer = training.Trainer(preset(options.preset), recipe, found.photos, device=_device(), **budget)
     if options.resume:
         training.load_checkpoint(trainer, folder)
-    weights = folder / f"{options.preset}-local.safetensors"
-    record = training.record(trainer, options.images, len(pictures))
+    elif start:
+        trainer.start_from(start)
+    print(f"{options.preset} on {found}; log in {folder / 'log.jsonl'}; Ctrl-C keeps everything", flush=True)
     try:
         _watch(trainer, folder)
     finally:
-        record = training.record(trainer, options.images, len(pictures))
-        model.save(trainer.averaged_model(), weights, record=record)
-        print(f"\n{weights}: {trainer.step_count:,} steps in {trainer.elapsed_s:,.0f} s")
-    print(f"try it: python -m rgru_lab compare photo.jpg --model {weights}")
+        if sys.exc_info()[0] in (None, KeyboardInterrupt):
+            weights = folder / f"{options.preset}-local.safetensors"
+            model.save(trainer.averaged_model(), weights, record=training.record(trainer, options.images))
+            print(f"\n{weights}: {trainer.step_count:,} steps in {trainer.elapsed_s:,.0f} s")
+            print(f"try it: python -m rgru_lab compare photo.jpg --model {weights}")
 
 
 def evaluate(options):
@@ -164,16 +171,19 @@ def evaluate(options):
 
     weights = model.load(options.model)
     if options.images == "kodak":
-        paths = photos.kodak()
+        name, paths = "kodak", photos.kodak()
     else:
+        name = Path(options.images).resolve().name
         paths = sorted(p for p in Path(options.images).glob("*") if p.suffix.lower() in SUFFIXES)
         if not paths:
             raise UsageError(f"{options.images} is no folder with pictures; give one, or the word kodak")
+    _make_folder(Path(options.output))
+    evaluate.check(paths)
     rows = []
     for path in _bar(paths, len(paths), "picture"):
         rows += evaluate.measure(weights, path, options.iterations)
-    summary = evaluate.summarise(weights, rows)
-    for path in evaluate.write(options.output, f"{Path(options.images).name}-{weights.name}", rows, summary):
+    summary = evaluate.summarise(weights, name, rows)
+    for path in evaluate.write(options.output, f"{name}-{weights.name}", rows, summary):
         print(path)
     print("\n" + evaluate.report(summary))
 
@@ -192,15 +202,17 @@ def release(options):
 def _watch(trainer, folder: Path):
     from rgru_lab import training
 
+    said = time.monotonic()
     with _bar(None, 100, "percent") as bar:
         bar.bar_format = "{percentage:3.0f}% |{bar}| {postfix}"
         for record in training.run(trainer, folder):
+            errors = " ".join(f"{255 * residual:.1f}" for residual in record.residuals)
+            text = f"step {record.step:,}, {record.elapsed_s:,.0f} s, rate {record.learning_rate:.1e}, |R[i]| {errors}"
             bar.n = 100 * record.progress
-            errors = " ".join(f"{255 * loss:.1f}" for loss in record.losses)
-            bar.set_postfix_str(
-                f"step {record.step:,}, {record.elapsed_s:,.0f} s, learning rate {record.learning_rate:.1e}, "
-                f"mean |R[i]| in levels: {errors}"
-            )
+            bar.set_postfix_str(text)
+            if bar.disable and time.monotonic() - said > 60:  # no terminal: a line a minute
+                said = time.monotonic()
+                print(f"{record.progress:4.0%} {text}", flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -262,9 +274,15 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("--steps", type=_count, metavar="N", help="instead of, or besides, the time budget")
     new.add_argument("--output", metavar="DIR", help="checkpoint, log and weights (default runs/PRESET)")
     new.add_argument("--resume", action="store_true", help="go on from the checkpoint in the output folder")
+    new.add_argument(
+        "--start-from", metavar="NAME", help="begin with these weights (a name or a path), not with random ones"
+    )
     new.add_argument("--patch", type=_count, metavar="PX", help="side of the patches, a multiple of 16")
     new.add_argument("--batch", type=_count, metavar="N", help="patches per step")
     new.add_argument("--learning-rate", type=float, metavar="RATE")
+    new.add_argument(
+        "--late", type=float, metavar="P", help="weigh |R[i]| in the loss by i to the power of P; 0: all alike"
+    )
     new.add_argument("--seed", type=int, default=0)
 
     new = command(
@@ -283,14 +301,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 TRAIN = """\
-Train on patches cut from photographs: iterations are unrolled, the loss is the mean |R[i]| over all of them.
-
-The learning rate falls to zero over the time budget, so choose the budget first. Ctrl-C stops and keeps
-everything; --resume goes on exactly there. Two cores need about an hour for a first useful model."""
+Train on patches cut from photographs: iterations are unrolled, the loss is the mean |R[i]| over all of them,
+weighted by i. The learning rate falls to nearly zero over the time budget, so choose the budget first. Ctrl-C stops
+after the step and keeps everything; --resume goes on exactly there."""
 
 
 def _count(text: str) -> int:
-    if not re.fullmatch(r"\d+", text) or int(text) < 1:
+    if not re.fullmatch(r"[0-9]+", text) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
     return int(text)
 
@@ -303,14 +320,32 @@ def _duration(text: str) -> float:
     return 3600.0 * hours + 60 * minutes + seconds
 
 
-def _writable(path, force: bool):
+def _check_output(path, suffix: str, source, force: bool):
+    """Refuse, before any work is done, a name that the result cannot or should not have."""
     path = Path(path)
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder; name a file in it")
-    if path.exists() and not force:
+    if path.suffix.lower() != suffix:
+        raise UsageError(f"the output is called {str(path)!r}; give it a name that ends in {suffix}")
+    try:
+        there = os.path.lexists(path)
+        if there and not path.is_file():
+            raise UsageError(f"{path} is there and is not a file; choose another name")
+        if there and os.path.exists(source) and os.path.samefile(path, source):
+            raise UsageError(f"{path} is the input; choose another name for the output")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{str(path)[:60]!r} cannot be a file's name ({error}); choose another") from None
+    if there and not force:
         raise UsageError(f"{path} is there already; add --force to overwrite it, or choose another name")
     if not path.parent.is_dir():
         raise UsageError(f"there is no folder {path.parent}; make it first")
+
+
+def _make_folder(folder: Path):
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot make the folder {folder} ({error.strerror}); choose another --output") from None
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"the folder {folder} cannot be written to; choose another --output")
 
 
 def _device() -> str:
@@ -331,15 +366,20 @@ def _say(line: str):
     tqdm.write(line)
 
 
+def _left_over(file) -> str:
+    whole = len(file.ends_bytes)
+    return f"{file.left_over_bytes:,} bytes after iteration {whole} are no whole iteration: the file was cut"
+
+
 def _reading(decoded) -> str:
-    quality = "      –" if decoded.ms_ssim is None else f"{decoded.ms_ssim:7.4f}"
+    quality = "      -" if decoded.ms_ssim is None else f"{decoded.ms_ssim:7.4f}"
     return f"{decoded.size_bytes:9,} {decoded.bpp:6.3f}  {decoded.psnr_db:7.2f}  {quality}"
 
 
 def _rival(rival, ladder) -> str:
     if rival is None:
-        return f"cannot: its smallest has {ladder.smallest.size_bytes:,}"
-    quality = "      –" if rival.ms_ssim is None else f"{rival.ms_ssim:7.4f}"
+        return f"cannot: its smallest has {ladder.smallest.size_bytes:,}".ljust(32)
+    quality = "      -" if rival.ms_ssim is None else f"{rival.ms_ssim:7.4f}"
     return f"{rival.quality:3} {rival.size_bytes:9,}  {rival.psnr_db:7.2f}  {quality}"
 
 

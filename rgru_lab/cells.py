@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class ResidualGRUCell(nn.Module):
-    """A convolutional GRU with two residual connections (Toderici et al. 2017, section 3.1).
+    """A convolutional GRU with two residual connections (Toderici et al. 2017).
 
     With `*` a convolution and `(.)` the elementwise product, the paper's equations are
 

@@ -21,7 +21,7 @@ MAX_SIDE = 65_500
 """Pixels per side that the kit takes: what JPEG can hold. A file's header could name 65535."""
 
 MAX_PIXELS = 16_000_000
-"""Pixels of the largest picture the kit takes. With `small` a pixel needs about 600 bytes of memory: 9 GB at most."""
+"""Pixels of the largest picture the kit takes. With `small` a pixel needs about 700 bytes of memory: 11 GB at most."""
 
 NAME_LIMIT = 13
 """Characters of the weights' name that a file's header can hold."""
@@ -54,8 +54,8 @@ class ModelConfig:
         decoder: channels of the first convolution and of the decoder's four cells. Depth-to-space follows each
             cell and divides its channels by four.
         bits: K, bits per code position and iteration.
-        alpha_h: weight of the residual connection around the memory (Toderici et al. 2017, section 3.1).
-        alpha_x: weight of the residual connection from a cell's input to its output (same section).
+        alpha_h: weight of the residual connection around the memory, in the paper's equations of the Residual GRU.
+        alpha_x: weight of the residual connection from a cell's input to its output, in the same equations.
         gain: factor on the residual that the encoder sees from iteration 2 on; 1 in the paper.
         reconstruction: "one-shot": the decoder makes the whole picture in every iteration.
 
@@ -92,7 +92,6 @@ class TrainConfig:
     """How a codec is trained; the defaults are what measurements favoured (data/results/recipe.md).
 
     Args:
-        iterations: N, iterations unrolled at the end of the curriculum.
         curriculum: pairs (share of the training, iterations unrolled) in order; the last share reaches 1.
         patch: side of the square patches, in pixels, a multiple of 16. The paper takes 32; there the code is only
             2 x 2 and a short training learns the border, not the picture.
@@ -112,7 +111,6 @@ class TrainConfig:
         InputError: a value is out of range; the message names it.
     """
 
-    iterations: int = 8
     curriculum: tuple[tuple[float, int], ...] = ((0.08, 2), (0.25, 4), (1.0, 8))
     patch: int = 96
     batch: int = 4
@@ -127,12 +125,14 @@ class TrainConfig:
 
     def __post_init__(self):
         object.__setattr__(self, "curriculum", tuple((float(s), int(n)) for s, n in self.curriculum))
-        _check(1 <= self.iterations <= MAX_ITERATIONS, f"iterations is {self.iterations}; choose 1 to {MAX_ITERATIONS}")
         _check(
             self.patch >= GRID and self.patch % GRID == 0,
             f"patch is {self.patch}; choose a positive multiple of {GRID}",
         )
         _check(self.batch >= 1, f"batch is {self.batch}; choose 1 or more")
+        _check(self.clip > 0, f"clip is {self.clip}; it must be positive")
+        _check(self.warmup_steps >= 0, f"warmup_steps is {self.warmup_steps}; choose 0 or more")
+        _check(0 <= self.seed < 2**63, f"seed is {self.seed}; choose 0 up to 2^63 - 1")
         _check(self.late >= 0, f"late is {self.late}; choose 0 (all iterations alike) or more")
         _check(self.learning_rate > 0, f"learning_rate is {self.learning_rate}; it must be positive")
         _check(0 <= self.ema < 1, f"ema is {self.ema}; choose 0 (off) up to, not including, 1")
@@ -142,8 +142,8 @@ class TrainConfig:
             f"curriculum shares are {shares}; they must rise to 1.0",
         )
         _check(
-            all(1 <= n <= self.iterations for _, n in self.curriculum),
-            f"curriculum {self.curriculum} unrolls more than the {self.iterations} iterations",
+            all(1 <= n <= MAX_ITERATIONS for _, n in self.curriculum),
+            f"the curriculum {self.curriculum} unrolls other than 1 to {MAX_ITERATIONS} iterations",
         )
 
 

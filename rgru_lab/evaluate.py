@@ -16,13 +16,24 @@ from pathlib import Path
 
 import numpy as np
 
-from rgru_lab import images
+from rgru_lab import images, metrics
 from rgru_lab.opponents import JPEG_SETTINGS, JpegLadder
 from rgru_lab.progression import Decoded, Progression
 
 JPEG_QUALITIES = (5, 8, 10, 12, 15, 18, 22, 27, 33, 40, 50, 60, 70, 80, 90, 95)
 TARGETS = (0.85, 0.90, 0.95, 0.97, 0.98)
 COLUMNS = ("picture", "codec", "point", "size_bytes", "bpp", "psnr_db", "ms_ssim", "mean_abs_residual")
+
+
+def check(paths: list[Path]):
+    """Raise an `InputError`, before hours are spent, if a picture cannot be read or is too small for MS-SSIM."""
+    for path in paths:
+        photo = images.load(path)
+        if not metrics.has_ms_ssim(photo):
+            raise metrics.MetricError(
+                f"{path} is {photo.shape[1]} x {photo.shape[0]} px, too small for MS-SSIM; leave out pictures with a "
+                f"side under {metrics.MS_SSIM_MIN_SIDE} px"
+            )
 
 
 def measure(weights, path: Path, iterations: int) -> Iterator[dict]:
@@ -35,7 +46,7 @@ def measure(weights, path: Path, iterations: int) -> Iterator[dict]:
         yield _row(path.name, "jpeg", quality, ladder.rungs[quality - 1])
 
 
-def summarise(weights, rows: list[dict]) -> dict:
+def summarise(weights, set_name: str, rows: list[dict]) -> dict:
     """Mean curves over the pictures (at equal iteration, at equal quality) and the rates they need at equal MS-SSIM."""
     ours, jpeg = _mean_curve(rows, weights.name), _mean_curve(rows, "jpeg")
     at = []
@@ -53,8 +64,9 @@ def summarise(weights, rows: list[dict]) -> dict:
     return {
         "model": weights.name,
         "weights_sha256": weights.sha256,
+        "set": set_name,
         "pictures": len({row["picture"] for row in rows}),
-        "averaging": "mean MS-SSIM at mean bits per pixel over the pictures, at equal iteration or JPEG quality",
+        "averaging": "Mean MS-SSIM at mean bits per pixel over the pictures, at equal iteration or JPEG quality.",
         "curve": ours,
         "jpeg_curve": jpeg,
         "at_equal_ms_ssim": at,
@@ -74,7 +86,7 @@ def write(folder: Path, name: str, rows: list[dict], summary: dict) -> tuple[Pat
     writer.writeheader()
     writer.writerows(rows)
     images.write_atomically(folder / f"{name}.csv", text.getvalue().encode())
-    images.write_atomically(folder / f"{name}.json", (json.dumps(summary, indent=1) + "\n").encode())
+    images.write_atomically(folder / f"{name}.json", (json.dumps(summary, indent=1, allow_nan=False) + "\n").encode())
     return folder / f"{name}.csv", folder / f"{name}.json"
 
 
@@ -93,9 +105,9 @@ def table(summary: dict) -> str:
 def report(summary: dict) -> str:
     """The whole summary for people: where the curve stands against JPEG, and what every iteration adds."""
     lines = [
-        f"# {summary['model']} on {summary['pictures']} Kodak photographs",
+        f"# {summary['model']} on {summary['pictures']} pictures ({summary['set']})",
         "",
-        f"Sizes are bytes of real files, headers included. {summary['averaging'].capitalize()}. JPEG: "
+        f"Sizes are bytes of real files, headers included. {summary['averaging']} JPEG: "
         f"{summary['jpeg']['encoder']}, {summary['jpeg']['subsampling']}, optimised tables. {summary['date']}.",
         "",
         table(summary),
@@ -105,9 +117,8 @@ def report(summary: dict) -> str:
     before = None
     for point in summary["curve"]:
         gained = "" if before is None else f"{point['ms_ssim'] - before:+.4f}"
-        lines.append(
-            f"| {point['point']} | {point['bpp']:.4f} | {point['psnr_db']:.2f} | {point['ms_ssim']:.4f} | {gained} |"
-        )
+        psnr_db = "∞" if point["psnr_db"] is None else f"{point['psnr_db']:.2f}"
+        lines.append(f"| {point['point']} | {point['bpp']:.4f} | {psnr_db} | {point['ms_ssim']:.4f} | {gained} |")
         before = point["ms_ssim"]
     return "\n".join(lines) + "\n"
 
@@ -123,15 +134,21 @@ def _mean_curve(rows: list[dict], codec: str) -> list[dict]:
     curve = []
     for point in points:
         group = [row for row in rows if row["codec"] == codec and row["point"] == point]
-        means = {key: round(float(np.mean([row[key] for row in group])), 5) for key in ("bpp", "psnr_db", "ms_ssim")}
+        means = {key: _mean([row[key] for row in group]) for key in ("bpp", "psnr_db", "ms_ssim")}
         curve.append({"point": point} | means)
     return curve
+
+
+def _mean(values: list[float]) -> float | None:
+    """None where one of them is infinite, as the PSNR of a picture that came back exactly is."""
+    mean = float(np.mean(values))
+    return round(mean, 5) if np.isfinite(mean) else None
 
 
 def bpp_at(curve: list[dict], ms_ssim: float) -> float | None:
     """Bits per pixel at which a curve first reaches an MS-SSIM, linear between its points; None outside them."""
     for low, high in pairwise(curve):
-        if low["ms_ssim"] <= ms_ssim <= high["ms_ssim"]:
+        if low["ms_ssim"] <= ms_ssim <= high["ms_ssim"] and low["ms_ssim"] < high["ms_ssim"]:
             share = (ms_ssim - low["ms_ssim"]) / (high["ms_ssim"] - low["ms_ssim"])
             return round(low["bpp"] + share * (high["bpp"] - low["bpp"]), 4)
     return None

@@ -1,12 +1,13 @@
 """The only place where uint8 meets float: read a picture, check it, pad it to the code grid, round it back.
 
-A *photo* is a numpy array (H, W, 3), uint8, sRGB as the file has it. Inside the codec pictures are tensors
-(1, 3, H, W), float32 in [0, 1].
+A *photo* is a numpy array (H, W, 3), uint8, RGB as the file has it: colour profiles are not applied. Inside the codec
+pictures are tensors (1, 3, H, W), float32 in [0, 1].
 """
 
 import contextlib
 import io
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -43,18 +44,18 @@ def load(source: str | os.PathLike | bytes, name: str | None = None) -> np.ndarr
     if not data:
         raise PictureError(f"{name} is empty (0 bytes); copy or download the picture again")
     try:
-        with Image.open(io.BytesIO(data)) as picture:
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data)) as picture:
             check_size(picture.height, picture.width, name)  # before a pixel is decoded
             picture.load()
             return _rgb(ImageOps.exif_transpose(picture))
     except PictureError:
         raise
-    except Image.DecompressionBombError as error:
-        raise PictureError(
-            f"{name} is far over {MAX_PIXELS / 1e6:.0f} megapixels ({error}); scale it down first"
-        ) from None
+    except Image.DecompressionBombError:
+        raise PictureError(f"{name} is far over {MAX_PIXELS / 1e6:.0f} megapixels; scale it down first") from None
     except UnidentifiedImageError:
-        raise PictureError(f"{name} is not a picture that Pillow can read; give a PNG, JPEG, WebP or TIFF") from None
+        raise PictureError(
+            f"{name} is not a picture that Pillow can read; give a PNG, JPEG, WebP or TIFF (not HEIC)"
+        ) from None
     except Exception as error:  # damaged files raise OSError, SyntaxError, struct.error, ValueError and others
         raise PictureError(f"{name} is damaged or cut short ({error}); copy or download it again") from None
 
@@ -171,16 +172,20 @@ def _read(path: Path, name: str) -> bytes:
         raise PictureError(f"there is no file {name}; check the path") from None
     except IsADirectoryError:
         raise PictureError(f"{name} is a folder; give one picture") from None
-    except OSError as error:
-        raise PictureError(f"cannot read {name}: {error.strerror}") from None
+    except (OSError, ValueError) as error:
+        raise PictureError(f"cannot read {name!r} ({error}); check the path") from None
 
 
 def _rgb(picture) -> np.ndarray:
     from PIL import Image
 
     if picture.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion would clip it at 255
+        if np.asarray(picture).max() > 65_535 or np.asarray(picture).min() < 0:
+            raise PictureError("the picture has 32-bit levels; save it with 8 or 16 bits per channel")
         grey = np.clip(np.rint(np.asarray(picture) / 257), 0, 255).astype(np.uint8)
         return np.repeat(grey[:, :, None], 3, axis=2)
+    if picture.mode == "F":
+        raise PictureError("the picture has floating-point levels; save it with 8 or 16 bits per channel")
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         white = Image.new("RGBA", picture.size, "white")

@@ -46,7 +46,7 @@ class DecoderState(NamedTuple):
 
 
 class Encoder(nn.Module):
-    """A residual in, features on the code grid out (Toderici et al. 2017, figure 1).
+    """A residual in, features on the code grid out (Toderici et al. 2017).
 
     Shape:
         r: (B, 3, H, W), H and W multiples of 16, values in about [-1, 1]
@@ -76,7 +76,7 @@ class Encoder(nn.Module):
 
 
 class Binarizer(nn.Module):
-    """Features in, K bits per position out, each -1 or +1 (Toderici et al. 2017, section 3).
+    """Features in, K bits per position out, each -1 or +1 (Toderici et al. 2017).
 
     A 1 x 1 convolution and tanh give y in (-1, 1). The bit is the sign of y. In training with `stochastic` set it is
     drawn instead: +1 with probability (1 + y) / 2, so that its mean is y. A step has no gradient, so the gradient of
@@ -102,7 +102,7 @@ class Binarizer(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Bits in, a picture of the whole image out (Toderici et al. 2017, figure 1).
+    """Bits in, a picture of the whole image out (Toderici et al. 2017).
 
     Depth-to-space doubles height and width after each cell by turning four channels into a 2 x 2 block. The paper's
     first cell has a 2 x 2 input kernel; here it is 3 x 3, as the others. The last convolution always runs in float32.
@@ -194,10 +194,10 @@ def save(model: ResidualCoder, path: str | os.PathLike, *, record: dict):
         path: `.../NAME.safetensors`; NAME becomes the weights' name, at most 13 ASCII characters.
         record: how it was trained; anything JSON can hold.
     """
-    name = Path(path).stem
-    if not (name.isascii() and len(name) <= NAME_LIMIT):
-        raise WeightsError(f"{name!r} is no name for weights; take at most {NAME_LIMIT} ASCII characters")
+    _checked_name(path)
     tensors = {key: value.half().contiguous().cpu() for key, value in model.state_dict().items()}
+    if not all(value.isfinite().all() for value in tensors.values()):
+        raise WeightsError(f"the weights for {path} are not all finite numbers; train with a lower learning rate")
     config = json.dumps(asdict(model.config))
     metadata = {"config": config, "record": json.dumps(record), "sha256": _sha256(config, tensors)}
     write_atomically(path, safetensors.torch.save(tensors, metadata))
@@ -213,6 +213,7 @@ def load(name: str | os.PathLike = DEFAULT_MODEL) -> Weights:
         WeightsError: there are none of this name, or the file is damaged or does not match its own config or hash.
     """
     path = _find(str(name))
+    name = _checked_name(path)
     try:
         with safetensors.safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
@@ -229,7 +230,7 @@ def load(name: str | os.PathLike = DEFAULT_MODEL) -> Weights:
         raise WeightsError(
             f"the weights in {path} do not fit its own config ({error.args[0].splitlines()[0]})"
         ) from None
-    return Weights(path.stem, model.eval().to(memory_format=torch.channels_last), record, metadata["sha256"])
+    return Weights(name, model.eval().to(memory_format=torch.channels_last), record, metadata["sha256"])
 
 
 def available() -> list[str]:
@@ -242,11 +243,23 @@ def _find(name: str) -> Path:
         if Path(name).is_file():
             return Path(name)
         raise WeightsError(f"there is no file {name}; check the path")
-    versions = [known for known in available() if name in (known, known.rpartition("-")[0])]
+    versions = {known: _version(known) for known in available() if name in (known, known.rpartition("-")[0])}
     if not versions:
-        raise WeightsError(f"there are no weights {name!r}; choose one of {', '.join(available())}")
-    newest = max(versions, key=lambda known: int(known.rpartition("-")[2]))
-    return MODELS / f"{newest}.safetensors"
+        shipped = ", ".join(available()) or "none ship here: install with `pip install -e .` in the kit's folder"
+        raise WeightsError(f"there are no weights {name!r} ({shipped}); your own are named by path, NAME.safetensors")
+    return MODELS / f"{max(versions, key=versions.get)}.safetensors"
+
+
+def _version(name: str) -> int:
+    number = name.rpartition("-")[2]
+    return int(number) if number.isdecimal() else 0
+
+
+def _checked_name(path: str | os.PathLike) -> str:
+    name = Path(path).stem
+    if not (name.isascii() and len(name) <= NAME_LIMIT):
+        raise WeightsError(f"{name!r} is no name for weights; rename the file: at most {NAME_LIMIT} ASCII characters")
+    return name
 
 
 def _sha256(config: str, tensors: dict[str, Tensor]) -> str:

@@ -64,7 +64,7 @@ def kodak() -> list[Path]:
 
 def validation_names() -> frozenset[str]:
     """File names of the forty photographs on which recipes are chosen and which no model is trained on."""
-    lines = (DATA / "validation.txt").read_text().splitlines()
+    lines = (DATA / "validation.txt").read_text(encoding="utf-8").splitlines()
     return frozenset(line for line in lines if line and not line.startswith("#"))
 
 

@@ -108,8 +108,10 @@ def read(path: str | os.PathLike) -> bitstream.File:
     """
     try:
         data = Path(path).read_bytes()
-    except OSError as error:
-        raise bitstream.BitstreamError(f"cannot read {path}: {error.strerror}; check the path") from None
+    except (OSError, ValueError) as error:
+        raise bitstream.BitstreamError(
+            f"cannot read {str(path)!r} ({error.strerror or error}); check the path"
+        ) from None
     try:
         return bitstream.parse(data)
     except bitstream.BitstreamError as error:

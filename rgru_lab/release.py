@@ -22,7 +22,7 @@ WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 def results(weights, paths: list[Path], progress: Callable = iter) -> dict:
     """Evaluate pictures and write `kodak-NAME.csv`, `.json`, `.md` and the curve as a figure; returns the summary."""
     rows = [row for path in progress(paths) for row in evaluate.measure(weights, path, ITERATIONS)]
-    summary = evaluate.summarise(weights, rows)
+    summary = evaluate.summarise(weights, "kodak", rows)
     evaluate.write(RESULTS, f"kodak-{weights.name}", rows, summary)
     write_atomically(RESULTS / f"kodak-{weights.name}.md", evaluate.report(summary).encode())
     curves = {weights.name: summary["curve"], "JPEG": summary["jpeg_curve"]}

@@ -1,15 +1,19 @@
 """Train a codec: patches, the loss, the schedule, and a loop that can be stopped and resumed at any moment.
 
-The loss is the paper's (Toderici et al. 2017, section 2), the mean of |R[i]| over all pixels and iterations, with the
+The loss is the paper's (Toderici et al. 2017), the mean of |R[i]| over all pixels and iterations, with the
 later iterations weighted more if the recipe says so.
 Plain torch throughout; `Trainer.step` is the whole story.
 """
 
+import contextlib
 import datetime
 import json
 import math
 import os
+import pickle
 import platform
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -43,8 +47,8 @@ class Record(NamedTuple):
     elapsed_s: float
     learning_rate: float
     loss: float
-    """Mean of `losses`."""
-    losses: tuple[float, ...]
+    """What the step made smaller: the weighted mean of `residuals`."""
+    residuals: tuple[float, ...]
     """Mean |R[i]| for i = 1..n, in [0, 1]; times 255 it is in 8-bit levels."""
 
 
@@ -143,25 +147,36 @@ class Trainer:
 
         self.model.train()
         with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.bf16):
-            losses = [step.residual.abs().mean() for step in islice(unroll(self.model, x), iterations)]
+            residuals = [step.residual.abs().mean() for step in islice(unroll(self.model, x), iterations)]
         weights = torch.arange(1, iterations + 1, device=self.device) ** self.config.late
-        loss = (torch.stack(losses) * weights).sum() / weights.sum()
+        loss = (torch.stack(residuals) * weights).sum() / weights.sum()
         self.optimiser.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
         if not torch.isfinite(norm):
             raise TrainingError(
-                f"the loss became {loss.item()} at step {self.step_count}; start again with a learning rate lower "
-                f"than {self.config.learning_rate:g}"
+                f"training diverged at step {self.step_count} (loss {loss.item():g}, its gradient {norm.item():g}); "
+                f"start anew in another --output with a learning rate under {self.config.learning_rate:g}"
             )
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate
         self.optimiser.step()
         self.step_count += 1
         self._update_average()
-        values = tuple(value.item() for value in losses)
+        values = tuple(value.item() for value in residuals)
         self.elapsed_s += time.perf_counter() - started
-        return Record(self.step_count, self.progress, self.elapsed_s, learning_rate, sum(values) / len(values), values)
+        return Record(self.step_count, self.progress, self.elapsed_s, learning_rate, loss.item(), values)
+
+    def start_from(self, model: ResidualCoder):
+        """Begin with trained weights instead of random ones; the schedule and the optimiser begin anew.
+
+        Raises:
+            TrainingError: the model has another shape.
+        """
+        if model.config != self.model.config:
+            raise TrainingError(f"the weights to start from have {model.config}; train a preset of the same shape")
+        self.model.load_state_dict(model.state_dict())
+        self.average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
 
     def averaged_model(self) -> ResidualCoder:
         """A copy of the model in eval mode with the averaged weights: the one to keep."""
@@ -220,29 +235,54 @@ class Trainer:
 
 
 def run(trainer: Trainer, folder: str | os.PathLike, *, save_every_s: float = SAVE_EVERY_S) -> Iterator[Record]:
-    """Train to the end, keeping a checkpoint and a log in a folder; a stop at any moment loses a minute at most.
+    """Train to the end, keeping a checkpoint and a log in a folder; a kill at any moment loses a minute at most.
 
     Writes `checkpoint.pt` (atomically) every `save_every_s` seconds, when the caller stops and at the end, and a
-    line of JSON every 50 steps to `log.jsonl`.
+    line of JSON every 50 steps to `log.jsonl`. Ctrl-C and SIGTERM wait for the step to end, so that a later resume goes
+    on exactly there. After a divergence the last good checkpoint is left alone.
 
     Yields:
         `Record` after each step.
+
+    Raises:
+        KeyboardInterrupt: after Ctrl-C or SIGTERM, when everything is saved.
+        TrainingError: training diverged.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     saved = time.monotonic()
-    try:
-        while not trainer.finished:
-            record = trainer.step()
-            if record.step % 50 == 0 or trainer.finished:
-                with open(folder / "log.jsonl", "a") as log:
-                    log.write(json.dumps(record._asdict()) + "\n")
-            if time.monotonic() - saved >= save_every_s:
-                save_checkpoint(trainer, folder)
-                saved = time.monotonic()
-            yield record
-    finally:
+    with _stop_between_steps() as stop:
+        try:
+            while not trainer.finished:
+                record = trainer.step()
+                if record.step % 50 == 0 or trainer.finished:
+                    with open(folder / "log.jsonl", "a") as log:
+                        log.write(json.dumps(record._asdict()) + "\n")
+                if time.monotonic() - saved >= save_every_s:
+                    save_checkpoint(trainer, folder)
+                    saved = time.monotonic()
+                yield record
+                if stop.is_set():
+                    raise KeyboardInterrupt
+        except (KeyboardInterrupt, GeneratorExit):
+            save_checkpoint(trainer, folder)
+            raise
         save_checkpoint(trainer, folder)
+
+
+@contextlib.contextmanager
+def _stop_between_steps():
+    """Let Ctrl-C and SIGTERM only raise a flag: a step that is cut in two could not be resumed exactly."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop  # only the main thread receives signals
+        return
+    former = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 def save_checkpoint(trainer: Trainer, folder: Path):
@@ -256,21 +296,25 @@ def load_checkpoint(trainer: Trainer, folder: str | os.PathLike):
     """Resume from `checkpoint.pt` in a folder.
 
     Raises:
-        TrainingError: there is none, or it belongs to another model or recipe.
+        TrainingError: there is none, it is damaged, or it belongs to another model or recipe.
     """
     path = Path(folder) / "checkpoint.pt"
     if not path.exists():
         raise TrainingError(f"there is no {path} to resume from; leave out --resume to start anew")
-    trainer.load_state_dict(torch.load(path, map_location=trainer.device, weights_only=True))
+    try:
+        state = torch.load(path, map_location=trainer.device, weights_only=True)
+        trainer.load_state_dict(state)
+    except (OSError, EOFError, KeyError, RuntimeError, pickle.UnpicklingError):
+        raise TrainingError(f"{path} is damaged or no checkpoint; delete it, or choose another --output") from None
 
 
-def record(trainer: Trainer, data: str, pictures: int) -> dict:
+def record(trainer: Trainer, data: str) -> dict:
     """What is written beside the weights: enough to say where they come from and to train them again."""
     cuda = torch.device(trainer.device).type == "cuda"
     processor = torch.cuda.get_device_name() if cuda else f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
     return {
         "data": data,
-        "pictures": pictures,
+        "pictures": len(trainer.patches.pictures),
         "steps": trainer.step_count,
         "seconds": round(trainer.elapsed_s),
         "hardware": processor,
@@ -281,7 +325,23 @@ def record(trainer: Trainer, data: str, pictures: int) -> dict:
     }
 
 
-def pictures_in(folder: str | os.PathLike, *, leave_out: frozenset[str] = frozenset(), progress=iter) -> list:
+class Found(NamedTuple):
+    """The pictures of a folder, and what of it was not taken."""
+
+    photos: list[np.ndarray]
+    unreadable: int
+    left_out: int
+    beyond_limit: int
+
+    def __str__(self) -> str:
+        said = [f"{len(self.photos)} pictures"]
+        said += [f"{self.left_out} kept for validation"] if self.left_out else []
+        said += [f"{self.unreadable} unreadable"] if self.unreadable else []
+        said += [f"{self.beyond_limit} beyond {FOLDER_LIMIT_BYTES / 1e9:.0f} GB"] if self.beyond_limit else []
+        return ", ".join(said)
+
+
+def pictures_in(folder: str | os.PathLike, *, leave_out: frozenset[str] = frozenset(), progress=iter) -> Found:
     """All pictures of a folder and its sub-folders as photos, in the order of their names, up to 3 GB of pixels.
 
     Args:
@@ -295,20 +355,22 @@ def pictures_in(folder: str | os.PathLike, *, leave_out: frozenset[str] = frozen
     folder = Path(folder)
     if not folder.is_dir():
         raise TrainingError(f"there is no folder {folder}; give one with pictures")
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in images.SUFFIXES and p.name not in leave_out)
-    photos, size_bytes = [], 0
-    for path in progress(paths):
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in images.SUFFIXES)
+    wanted = [path for path in paths if path.name not in leave_out]
+    photos, size_bytes, unreadable = [], 0, 0
+    for path in progress(wanted):
         try:
             photo = images.load(path)
         except images.PictureError:
-            continue  # one damaged file among thousands must not stop a training
+            unreadable += 1  # one damaged file among thousands must not stop a training
+            continue
         size_bytes += photo.nbytes
         if size_bytes > FOLDER_LIMIT_BYTES:
             break
         photos.append(photo)
     if not photos:
         raise TrainingError(f"{folder} holds no readable picture ({', '.join(images.SUFFIXES)}); give another folder")
-    return photos
+    return Found(photos, unreadable, len(paths) - len(wanted), len(wanted) - unreadable - len(photos))
 
 
 def bf16_is_faster(device: str) -> bool:

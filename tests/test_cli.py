@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -67,7 +70,7 @@ def test_a_cut_file_decodes_to_the_last_whole_iteration_with_a_warning(capsys, t
     data = rgru_path.read_bytes()
     (tmp_path / "cut.rgru").write_bytes(data[:-1])
     assert run("decompress", tmp_path / "cut.rgru", tmp_path / "cut.png", "--model", weights_path) == 0
-    assert "cut inside iteration 3; this is iteration 2" in capsys.readouterr().err
+    assert "after iteration 2 are no whole iteration" in capsys.readouterr().err
     assert run("decompress", rgru_path, tmp_path / "2.png", "--model", weights_path, "--iterations", 2) == 0
     assert (tmp_path / "cut.png").read_bytes() == (tmp_path / "2.png").read_bytes()
 
@@ -215,6 +218,61 @@ def test_other_weights_than_the_file_needs_are_refused(capsys, tmp_path, rgru_pa
     said = refused(capsys, "decompress", rgru_path, tmp_path / "a.png", "--model", tmp_path / "other-1.safetensors")
     assert weights.fingerprint.hex() in said
     assert not (tmp_path / "a.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("compress", "photo.png", "photo.jpg"), "ends in .rgru"),
+        (("compress", "photo.png", "photo"), "ends in .rgru"),
+        (("decompress", "photo.rgru", "photo.jpg"), "ends in .png"),
+        (("compare", "photo.png", "--output", "figure.pdf"), "ends in .png"),
+        (("compare", "photo.png", "--output", "photo.png", "--force"), "is the input"),
+        (("compress", "photo.png", "folder.rgru", "--force"), "is not a file"),
+        (("compress", "photo.png", "x" * 300 + ".rgru"), "choose another"),
+        (("compress", "photo\0.png", "a.rgru"), "check the path"),
+        (("info", ""), "check the path"),
+    ],
+)
+def test_names_that_cannot_be_used_are_refused(capsys, monkeypatch, tmp_path, rgru_path, words, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.rgru").mkdir()
+    before = {path: path.is_dir() or path.read_bytes() for path in tmp_path.iterdir()}
+    assert said in refused(capsys, *words)
+    assert {path: path.is_dir() or path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_evaluate_refuses_small_and_broken_pictures_before_it_starts(capsys, tmp_path, photo_path, weights_path):
+    words = ("evaluate", "--images", tmp_path, "--model", weights_path, "--output", tmp_path / "results")
+    images.save_png(np.zeros((160, 300, 3), np.uint8), tmp_path / "small.png")
+    assert "small.png is 300 x 160 px" in refused(capsys, *words)
+    (tmp_path / "small.png").write_bytes(photo_path.read_bytes()[:99])
+    assert "small.png is damaged" in refused(capsys, *words)
+    assert list((tmp_path / "results").iterdir()) == []
+
+
+def test_a_training_that_diverges_leaves_no_weights(capsys, tmp_path, photo_path):
+    out = tmp_path / "run"
+    words = ("train", "--preset", "micro", "--images", tmp_path, "--patch", 32, "--output", out, "--steps", 50)
+    assert "diverged" in refused(capsys, *words, "--learning-rate", "1e30")
+    assert not list(out.glob("*.safetensors"))
+
+
+def test_a_terminal_without_unicode_and_a_reader_that_stops_are_no_errors(tmp_path, rgru_path):
+    """In a process of their own: the first page of `info` through a pipe that is closed at once."""
+    odd = tmp_path / "ünï.rgru"
+    odd.write_bytes(rgru_path.read_bytes())
+    command = [sys.executable, "-m", "rgru_lab", "info", str(odd.with_name("gone-ü.rgru"))]
+    done = subprocess.run(
+        command, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    )
+    assert done.returncode == 2
+    assert b"gone-" in done.stderr
+    assert b"Traceback" not in done.stderr
+    process = subprocess.Popen([*command[:-1], str(odd)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert b"Traceback" not in process.stderr.read()
+    assert process.wait(60) == 0
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("45m", 2700), ("2h", 7200), ("1h30m", 5400)])

@@ -2,7 +2,6 @@
 
 import json
 import re
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -17,13 +16,17 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 RUN = """
-import nbformat, resource, sys
+import nbformat, sys
 from nbclient import NotebookClient
 notebook = nbformat.read(sys.argv[1], 4)
 NotebookClient(notebook, timeout=300, store_widget_state=False, resources={"metadata": {"path": sys.argv[2]}}).execute()
-kernel_kb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
 print(nbformat.writes(notebook), end="\\n@@@")
-print(kernel_kb)
+if sys.platform == "win32":
+    print(0)  # Windows does not tell a child's peak memory
+else:
+    import resource
+
+    print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
 
 
@@ -48,7 +51,6 @@ def test_it_runs_and_every_code_cell_says_something(executed):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not report a child's peak memory")
 def test_its_kernel_stays_under_a_gigabyte(executed):
-    assert resource is not None
     assert 1e8 < executed[1] < 1e9
 
 
@@ -56,8 +58,8 @@ def test_it_shows_the_widget_and_proves_the_file(executed):
     notebook, _ = executed
     text = json.dumps(notebook)
     assert text.count("application/vnd.jupyter.widget-view+json") == 2
-    assert "equals P[2]: True" in text
-    assert "cut file holds 1 iteration" in text
+    assert "two iterations give P[2]: True" in text
+    assert "the cut file gives P[1]: True" in text
 
 
 @each_notebook

@@ -2,6 +2,7 @@
 
 import json
 import math
+import signal
 from itertools import islice
 
 import numpy as np
@@ -14,7 +15,7 @@ from rgru_lab.config import ModelConfig, TrainConfig, preset
 from rgru_lab.training import Patches, Trainer, TrainingError
 
 TINY = ModelConfig(encoder=(4, 4, 4, 4), decoder=(4, 8, 8, 8, 8), bits=4, alpha_x=1.0)
-RECIPE = {"iterations": 2, "curriculum": ((1.0, 2),), "patch": 32, "batch": 2, "bf16": False, "warmup_steps": 4}
+RECIPE = {"curriculum": ((1.0, 2),), "patch": 32, "batch": 2, "bf16": False, "warmup_steps": 4}
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def test_a_hundred_steps_on_one_batch_at_least_halve_the_loss(trainer):
     assert losses[-1] < losses[0] / 2
 
 
-def test_the_loss_is_the_mean_of_the_residuals_of_all_iterations(trainer):
+def test_the_loss_is_the_mean_of_the_residuals_weighted_by_their_iteration(trainer):
     teacher = trainer()
     batch = teacher.patches.draw(2)
     with torch.no_grad():
@@ -58,8 +59,8 @@ def test_the_loss_is_the_mean_of_the_residuals_of_all_iterations(trainer):
         second, _ = teacher.model.decode(teacher.model.encode(batch - first, memory)[0], state)
     record = teacher.step(batch)
     expected = [float((batch - picture).abs().mean()) for picture in (first, second)]
-    assert record.losses == pytest.approx(expected, abs=1e-6)
-    assert record.loss == pytest.approx(sum(expected) / 2, abs=1e-6)
+    assert record.residuals == pytest.approx(expected, abs=1e-6)
+    assert record.loss == pytest.approx((expected[0] + 2 * expected[1]) / 3, abs=1e-6)
 
 
 @pytest.mark.parametrize("stochastic", [False, True], ids=["sign", "drawn"])
@@ -77,7 +78,7 @@ def test_an_interrupted_training_ends_bit_for_bit_where_the_uninterrupted_one_do
     resumed = [second.step() for _ in range(3)]
 
     assert _same(_values(whole), _values(second))
-    assert [r.losses for r in resumed] == [r.losses for r in records[3:]]
+    assert [r.residuals for r in resumed] == [r.residuals for r in records[3:]]
     assert [r.learning_rate for r in resumed] == [r.learning_rate for r in records[3:]]
     assert [r.step for r in resumed] == [4, 5, 6]
     assert second.finished
@@ -124,7 +125,7 @@ def test_a_batch_that_is_not_finite_stops_the_training_and_spares_the_weights(tr
     teacher = trainer()
     teacher.step()
     before = [v.clone() for v in _values(teacher)]
-    with pytest.raises(TrainingError, match=r"step 1; start again with a learning rate lower than 0\.001"):
+    with pytest.raises(TrainingError, match=r"diverged at step 1 .*a learning rate under 0\.001"):
         teacher.step(torch.full((1, 3, 32, 32), value))
     assert _same(_values(teacher), before)
     assert all(torch.isfinite(v).all() for v in _values(teacher))
@@ -148,8 +149,8 @@ def test_the_learning_rate_warms_up_then_falls_along_a_cosine_to_a_hundredth(tra
 
 
 def test_the_curriculum_unrolls_more_iterations_as_training_goes_on(trainer):
-    teacher = trainer(steps=10, iterations=3, curriculum=((0.2, 1), (0.5, 2), (1.0, 3)))
-    assert [len(teacher.step().losses) for _ in range(10)] == [1, 1, 1, 2, 2, 2, 3, 3, 3, 3]
+    teacher = trainer(steps=10, curriculum=((0.2, 1), (0.5, 2), (1.0, 3)))
+    assert [len(teacher.step().residuals) for _ in range(10)] == [1, 1, 1, 2, 2, 2, 3, 3, 3, 3]
 
 
 def test_a_time_budget_alone_moves_the_progress(pictures):
@@ -200,12 +201,12 @@ def test_a_run_to_the_end_leaves_a_checkpoint_and_a_log_and_nothing_else(trainer
     assert [r.step for r in records] == [1, 2, 3]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint.pt", "log.jsonl"]
     (line,) = (tmp_path / "log.jsonl").read_text().splitlines()
-    assert json.loads(line) == {**records[-1]._asdict(), "losses": list(records[-1].losses)}
+    assert json.loads(line) == {**records[-1]._asdict(), "residuals": list(records[-1].residuals)}
 
 
-def test_a_run_that_becomes_not_finite_leaves_a_checkpoint_with_finite_weights(trainer, tmp_path, monkeypatch):
+def test_a_run_that_diverges_leaves_the_last_good_checkpoint_alone(trainer, tmp_path, monkeypatch):
     teacher = trainer()
-    steps = training.run(teacher, tmp_path)
+    steps = training.run(teacher, tmp_path, save_every_s=0)
     next(steps)
     monkeypatch.setattr(teacher.patches, "draw", lambda count: torch.full((count, 3, 32, 32), math.nan))
     with pytest.raises(TrainingError, match="step 1"):
@@ -232,6 +233,40 @@ def test_a_kill_while_saving_leaves_the_former_checkpoint_whole(trainer, tmp_pat
     resumed = trainer()
     training.load_checkpoint(resumed, tmp_path)
     assert resumed.step_count == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_middle_of_a_step_waits_for_its_end(trainer, tmp_path, monkeypatch, number):
+    whole = trainer(steps=5)
+    list(training.run(whole, tmp_path / "whole"))
+    cut = trainer(steps=5)
+    before = signal.getsignal(number)
+    draw = cut.patches.draw
+    monkeypatch.setattr(cut.patches, "draw", lambda count: (signal.raise_signal(number), draw(count))[1])
+    with pytest.raises(KeyboardInterrupt):
+        list(training.run(cut, tmp_path / "cut"))
+    assert signal.getsignal(number) is before
+    resumed = trainer(steps=5)
+    training.load_checkpoint(resumed, tmp_path / "cut")
+    assert resumed.step_count == 1
+    list(training.run(resumed, tmp_path / "cut"))
+    assert _same(_values(resumed), _values(whole))
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut", b"no checkpoint at all"])
+def test_a_damaged_checkpoint_is_named(trainer, tmp_path, content):
+    (tmp_path / "checkpoint.pt").write_bytes(content)
+    with pytest.raises(TrainingError, match=r"checkpoint.pt is damaged"):
+        training.load_checkpoint(trainer(), tmp_path)
+
+
+def test_training_starts_from_weights_of_the_same_shape_only(trainer, make_coder):
+    teacher = trainer()
+    weights = make_coder(TINY, seed=5)
+    teacher.start_from(weights)
+    assert _same(list(teacher.averaged_model().state_dict().values()), list(weights.state_dict().values()))
+    with pytest.raises(TrainingError, match="same shape"):
+        teacher.start_from(make_coder())
 
 
 def _places(size):
@@ -284,8 +319,16 @@ def folder(tmp_path, noise):
 
 def test_all_readable_pictures_of_a_folder_are_found_but_those_to_leave_out(folder, noise):
     found = training.pictures_in(folder, leave_out=frozenset({"kodim01.png", "kodim02.png"}))
-    assert len(found) == 2
-    assert all(np.array_equal(photo, noise(8, 8, seed=i)) for i, photo in enumerate(found))
+    assert len(found.photos) == 2
+    assert all(np.array_equal(photo, noise(8, 8, seed=i)) for i, photo in enumerate(found.photos))
+    assert (found.unreadable, found.left_out, found.beyond_limit) == (1, 2, 0)
+    assert str(found) == "2 pictures, 2 kept for validation, 1 unreadable"
+
+
+def test_pictures_beyond_the_limit_are_counted(folder, monkeypatch):
+    monkeypatch.setattr(training, "FOLDER_LIMIT_BYTES", 8 * 8 * 3)
+    found = training.pictures_in(folder)
+    assert (len(found.photos), found.unreadable, found.beyond_limit) == (1, 1, 3)
 
 
 def test_progress_is_shown_over_the_paths(folder):

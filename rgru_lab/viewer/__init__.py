@@ -15,12 +15,13 @@ import numpy as np
 import traitlets
 
 from rgru_lab import images, model, photos, plots
+from rgru_lab.codec import check_iterations
 from rgru_lab.config import DEFAULT_MODEL, MAX_ITERATIONS
 from rgru_lab.opponents import JpegLadder
 from rgru_lab.progression import Decoded, Progression
 
-EXPLORER_PIXELS = 1_000_000
-"""Larger photographs are scaled down to this in a notebook: Binder gives a kernel 1 GB."""
+EXPLORER_PIXELS = 600_000
+"""Larger photographs are scaled down to this in a notebook, to stay under the 1 GB that Binder gives a kernel."""
 
 UPLOAD_BYTES = 9_000_000
 """Largest file to upload: Jupyter's connection to the kernel carries 10 MiB at a time."""
@@ -93,6 +94,7 @@ class Explorer:
     """
 
     def __init__(self, photo=None, model_name: str = DEFAULT_MODEL, iterations: int = 8):
+        check_iterations(iterations)
         self.weights = model.load(model_name)
         self.iterations = iterations
         self.scrubber = Scrubber()
@@ -109,12 +111,13 @@ class Explorer:
         self._note = ipywidgets.HTML()
         self._sample.observe(self._chosen, "value")
         self._upload.observe(self._uploaded, "value")
-        self._stop.on_click(lambda button: self.stop())
+        self._stop.on_click(lambda button: self._supersede())
         bar = ipywidgets.HBox([self._sample, self._upload, self._stop])
         self.controls = ipywidgets.VBox([bar, self._note])
-        if isinstance(photo, (str, Path)):
-            photo = images.load(photo)
-        self.open(photos.sample(self._sample.value) if photo is None else photo)
+        if photo is None:
+            self._open(photos.sample(self._sample.value))
+        else:
+            self.open(images.load(photo) if isinstance(photo, (str, Path)) else photo)
 
     def show(self):
         """Put the controls and the scrubber into the notebook."""
@@ -123,7 +126,11 @@ class Explorer:
         display(self.controls, self.scrubber)
 
     def open(self, photo: np.ndarray):
-        """Send a photo through the codec, in the background; an earlier one is stopped first."""
+        """Send your own photo through the codec, in the background; an earlier one is stopped first."""
+        self._sample.value = None  # so that every sample can be chosen again
+        self._open(photo)
+
+    def _open(self, photo: np.ndarray):
         self.stop()
         self._note.value = ""
         small = images.shrink(photo, EXPLORER_PIXELS)
@@ -132,14 +139,16 @@ class Explorer:
                 f"Scaled down from {photo.shape[1]} × {photo.shape[0]} to {small.shape[1]} × {small.shape[0]} px to be "
                 "quick here; <code>python -m rgru_lab compare</code> takes it whole."
             )
-        self._run += 1
         self._thread = threading.Thread(target=self._compute, args=(small, self._run), daemon=True)
         self._thread.start()
 
     def stop(self):
-        """Compute no more; what is there stays."""
-        self._run += 1
+        """Compute no more; what is there stays. Returns when the iteration under way is done."""
+        self._supersede()
         self.wait()
+
+    def _supersede(self):
+        self._run += 1
 
     def wait(self):
         """Return when all is computed, or stopped."""
@@ -153,7 +162,7 @@ class Explorer:
 
     def _chosen(self, change):
         if change["new"] is not None:
-            self.open(photos.sample(change["new"]))
+            self._open(photos.sample(change["new"]))
 
     def _uploaded(self, change):
         value = change["new"]
@@ -171,41 +180,38 @@ class Explorer:
         except images.PictureError as error:
             self._note.value = f"<b>This cannot be shown:</b> {html.escape(str(error))}"
             return
-        self._sample.value = None
         self.open(photo)
 
     def _compute(self, photo: np.ndarray, run: int):
-        steps, done = 3 * self.iterations + 1, 0
-
-        def go_on(text: str) -> bool:
-            nonlocal done
-            done += 1
-            self.scrubber.report(min(0.99, done / steps), text)
-            return run == self._run
-
         try:
-            self.scrubber.begin(photo)
-            self.progression, self.ladder = Progression(self.weights, photo), JpegLadder(photo)
-            for i, decoded in self.progression.run(self.iterations):
-                self.scrubber.add(i, decoded)
-                if not go_on(f"iteration {i} of {self.iterations}"):
-                    break
-            done_iterations = range(1, len(self.progression) + 1)
-            rivals = {i: self.ladder.fitting(self.progression[i].size_bytes) for i in done_iterations}
-            for i in done_iterations:
-                self.scrubber.add_jpeg(i, rivals[i] or self.ladder.smallest, fits=rivals[i] is not None)
-            for i in done_iterations:
+            for done, text in enumerate(self._steps(photo), start=1):
                 if run != self._run:
-                    break
-                self.scrubber.read("ours", i, self.progression[i])
-                go_on(f"measuring iteration {i}")
-                self.scrubber.read("jpeg", i, rivals[i] or self.ladder.smallest)
-                go_on(f"measuring iteration {i}")
-            stopped = run != self._run
-            self.scrubber.report(1.0, "Stopped." if stopped else "All computed: the slider needs no kernel from here.")
+                    self.scrubber.report(1.0, "Stopped.")
+                    return
+                self.scrubber.report(min(0.99, done / (3 * self.iterations + 2)), text)
+            self.scrubber.report(1.0, "All computed: the slider needs no kernel from here.")
         except Exception as error:  # a thread must not die in silence
             self.scrubber.report(1.0, f"This went wrong: {error}")
             raise
+
+    def _steps(self, photo: np.ndarray):
+        """All the work, in steps between which it may be stopped: pictures first, then the slow readings."""
+        self.scrubber.begin(photo)
+        self.progression, self.ladder = Progression(self.weights, photo), JpegLadder(photo)
+        yield f"computing iteration 1 of {self.iterations}"
+        for i, decoded in self.progression.run(self.iterations):
+            self.scrubber.add(i, decoded)
+            yield f"iteration {i} of {self.iterations}"
+        rivals = {}
+        for i in range(1, len(self.progression) + 1):
+            fitting = self.ladder.fitting(self.progression[i].size_bytes)
+            rivals[i] = fitting or self.ladder.smallest
+            self.scrubber.add_jpeg(i, rivals[i], fits=fitting is not None)
+        for i, rival in rivals.items():
+            yield f"measuring iteration {i}"
+            self.scrubber.read("ours", i, self.progression[i])
+            yield f"measuring iteration {i}"
+            self.scrubber.read("jpeg", i, rival)
 
 
 def _sizes(decoded: Decoded) -> dict:

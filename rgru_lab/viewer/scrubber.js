@@ -122,7 +122,10 @@ function render({ model, el }) {
       delete shown[name];
       if (name === "original") [shown, touched] = [{}, false];
     } else {
-      const image = await pixels(view);
+      const image = await pixels(view).catch((error) => {
+        status.textContent = `The browser cannot show this picture: ${error.message}`;
+      });
+      if (!image) return;
       if (model.get(name) !== view) return; // another photo came meanwhile
       shown[name] = image;
       if (name === "original") for (const key of Object.keys(shown)) if (key.startsWith("r_")) delete shown[key];
