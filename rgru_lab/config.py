@@ -102,7 +102,7 @@ class TrainConfig:
         warmup_steps: steps over which the learning rate rises from zero.
         clip: largest norm of the gradient.
         ema: decay per step of the averaged weights, which are the ones that are kept.
-        stochastic: draw the bits at random in training as the paper does (section 3), instead of taking the sign.
+        stochastic: draw the bits at random in training as the paper does, instead of taking the sign.
         bf16: run the convolutions in bfloat16 (the last one and the residual stay in float32); None tries which is
             faster on this machine.
         seed: of the initial weights, the patches and the random bits.
