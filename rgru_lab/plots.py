@@ -60,7 +60,9 @@ def strip(progression: Progression, iterations: list[int]) -> Figure:
             axes[1, column], residual_map(ours.residual), "", "black", cmap=RESIDUAL_COLOURS, vmin=-1, vmax=1
         )
         axes[1, column].set_title(f"R[{i}] = I - P[{i}]\nmean |R| {ours.mean_abs_residual:.1f} levels", fontsize=9)
-    bar = figure.colorbar(shown, ax=axes[1, 0], location="left", fraction=0.5, aspect=12)
+    bar = figure.colorbar(shown, cax=axes[1, 0].inset_axes([0.8, 0.05, 0.07, 0.9]))
+    bar.ax.yaxis.set_ticks_position("left")
+    bar.ax.yaxis.set_label_position("left")
     bar.set_ticks([-1, 0, 1], labels=[f"-{RESIDUAL_SCALE} or less", "0", f"+{RESIDUAL_SCALE} or more"])
     bar.set_label("R in 8-bit levels", fontsize=9)
     return figure

@@ -155,7 +155,7 @@ class Explorer:
         if self._thread is not None:
             self._thread.join()
 
-    def figure(self, iterations: tuple[int, ...] = (1, 2, 4, 8)):
+    def figure(self, iterations: tuple[int, ...] = (1, 2, 8)):
         """The same on paper, for places where no slider can run: waits, then draws I, P[i] and R[i]."""
         self.wait()
         return plots.strip(self.progression, [i for i in iterations if i <= len(self.progression)])
