@@ -5,14 +5,18 @@ The rooms, each with one purpose; a room imports only from rooms above it:
     config       every number that two ends must agree on; presets
     images       the only place where uint8 meets float
     metrics      PSNR, SSIM, MS-SSIM, bits per pixel
-    cells        the Residual GRU
+    cells        the Residual GRU and its peers
     model        encoder, binarizer, decoder; one iteration; load and save
     codec        the loop R[i] = I - P[i]
     bitstream    the .rgru file
     progression  a photograph through codec and file: P[i], bytes and quality for every iteration
     opponents    the JPEG of the same bytes, or of the same quality
     photos       sample pictures; Kodak through a checksummed download
-    training     patches, loss, schedule, checkpoint and resume
+    patches      photographs in memory, and the squares that training cuts from them
+    losses       what training makes smaller
+    checkpoints  a training's state on disk
+    training     the schedule and the loop; one process or several
+    trials       small trainings that decide the recipe
     evaluate     a set of pictures through codec and JPEG, into data/results/
     plots        matplotlib figures
     viewer       the slider of the notebooks

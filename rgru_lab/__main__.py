@@ -7,10 +7,11 @@ import re
 import sys
 import time
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 
 from rgru_lab import __version__
-from rgru_lab.config import DEFAULT_MODEL, MAX_ITERATIONS, PRESETS, InputError
+from rgru_lab.config import DEFAULT_MODEL, LOSSES, MAX_ITERATIONS, PRESETS, InputError
 
 ABOUT = """\
 A codec for photographs made of a recurrent neural network (Toderici et al., CVPR 2017).
@@ -130,39 +131,79 @@ def compare(options):
 
 
 def train(options):
-    from rgru_lab import model, photos, training
+    from rgru_lab import checkpoints, model, patches, photos, training
     from rgru_lab.config import TrainConfig, preset
 
     if not (options.steps or options.time_budget):
         raise UsageError("say how long to train: --time-budget 2h or --steps 10000")
-    changes = {name: getattr(options, name) for name in ("patch", "batch", "learning_rate", "late")}
-    if options.start_from:  # trained weights know the first iterations already
-        changes["curriculum"] = ((1.0, TrainConfig.curriculum[-1][1]),)
-    recipe = TrainConfig(seed=options.seed, **{key: value for key, value in changes.items() if value is not None})
-    start = model.load(options.start_from).model if options.start_from else None
+    chosen = {
+        name: getattr(options, name) for name in ("loss", "late", "skip", "hard", "learning_rate", "curriculum", "bf16")
+    }
+    recipe = {name: value for name, value in chosen.items() if value is not None}
     folder = Path(options.output or f"runs/{options.preset}")
-    if (folder / "checkpoint.pt").exists() and not options.resume:
+    resumed = options.resume and checkpoints.exists(folder)
+    if checkpoints.exists(folder) and not options.resume:
         raise UsageError(f"{folder} holds a checkpoint already; add --resume to go on, or choose another --output")
+    start = None
+    if not resumed and (options.start_from or options.resume):
+        start = model.load(options.start_from or options.preset)
+        # Trained weights know the first iterations already.
+        recipe.setdefault("curriculum", ((1.0, *TrainConfig.curriculum[-1][1:]),))
+    config = TrainConfig(seed=options.seed, **recipe)
+    if options.batch:
+        config = replace(config, curriculum=[stage._replace(batch=options.batch) for stage in config.curriculum])
     _make_folder(folder)
 
-    found = training.pictures_in(
-        options.images, leave_out=photos.validation_names(), progress=lambda paths: _bar(paths, len(paths), "picture")
+    device = training.join_processes()
+    rank, _ = training.place()
+    found = patches.pictures_in(
+        options.images,
+        leave_out=photos.validation_names(),
+        progress=iter if rank else lambda paths: _bar(paths, len(paths), "picture"),
     )
     budget = {"steps": options.steps, "time_budget_s": options.time_budget}
-    trainer = training.Trainer(preset(options.preset), recipe, found.photos, device=_device(), **budget)
-    if options.resume:
-        training.load_checkpoint(trainer, folder)
+    trainer = training.Trainer(
+        preset(options.preset), config, found.photos, device=device, compile=options.compile, **budget
+    )
+    if resumed:
+        trainer.load_state_dict(checkpoints.read(folder, device))
     elif start:
-        trainer.start_from(start)
-    print(f"{options.preset} on {found}; log in {folder / 'log.jsonl'}; Ctrl-C keeps everything", flush=True)
+        trainer.start_from(start.model)
+    if rank == 0:
+        beginning = "the checkpoint" if resumed else start.name if start else "random weights"
+        print(f"{options.preset} from {beginning} on {found}; log in {folder / 'log.jsonl'}; Ctrl-C keeps everything")
+    found.photos.clear()  # the trainer has the pixels
     try:
-        _watch(trainer, folder)
+        _watch(trainer, folder, options.part_size)
     finally:
-        if sys.exc_info()[0] in (None, KeyboardInterrupt):
+        if sys.exc_info()[0] in (None, KeyboardInterrupt) and rank == 0:
             weights = folder / f"{options.preset}-local.safetensors"
-            model.save(trainer.averaged_model(), weights, record=training.record(trainer, options.images))
+            papers = training.record(trainer, Path(options.images).name, start and start.name)
+            model.save(trainer.averaged_model(), weights, record=papers)
             print(f"\n{weights}: {trainer.step_count:,} steps in {trainer.elapsed_s:,.0f} s")
             print(f"try it: python -m rgru_lab compare photo.jpg --model {weights}")
+
+
+def trials(options):
+    from rgru_lab import images, patches, photos, trials
+
+    results = Path(options.output) / "trials.json"
+    _make_folder(results.parent)
+    kept = photos.validation_names()
+    validation = [images.load(path) for path in sorted(Path(options.images).rglob("*")) if path.name in kept]
+    if not validation:
+        raise UsageError(
+            f"{options.images} holds none of the photographs named in data/validation.txt; they are measured"
+        )
+    found = patches.pictures_in(options.images, leave_out=kept)
+    weights = Path(options.weights) if options.weights else None
+    rows = []
+    total = len(trials.TRIALS) * len(trials.SEEDS)
+    for row in _bar(trials.run(found.photos, validation, results, weights), total, "trial"):
+        rows.append(row)
+        levels = " ".join(f"{level:.1f}" for level in row["mean_abs_residual"])
+        _say(f"{row['question']}: {row['setting']}, seed {row['seed']}, {row['steps']} steps: |R[i]| {levels}")
+    print("\n" + trials.table(rows))
 
 
 def evaluate(options):
@@ -199,18 +240,19 @@ def release(options):
         print(path)
 
 
-def _watch(trainer, folder: Path):
+def _watch(trainer, folder: Path, part_bytes: int | None):
     from rgru_lab import training
 
     said = time.monotonic()
-    with _bar(None, 100, "percent") as bar:
+    with _bar(None, 100, "percent", disable=True if trainer.rank else None) as bar:
         bar.bar_format = "{percentage:3.0f}% |{bar}| {postfix}"
-        for record in training.run(trainer, folder):
+        for record in training.run(trainer, folder, part_bytes=part_bytes):
             errors = " ".join(f"{255 * residual:.1f}" for residual in record.residuals)
-            text = f"step {record.step:,}, {record.elapsed_s:,.0f} s, rate {record.learning_rate:.1e}, |R[i]| {errors}"
+            speed = f"{record.patches_per_s:.1f} patches/s"
+            text = f"step {record.step:,}, {record.elapsed_s:,.0f} s, {speed}, |R[i]| {errors}"
             bar.n = 100 * record.progress
             bar.set_postfix_str(text)
-            if bar.disable and time.monotonic() - said > 60:  # no terminal: a line a minute
+            if bar.disable and trainer.rank == 0 and time.monotonic() - said > 60:  # no terminal: a line a minute
                 said = time.monotonic()
                 print(f"{record.progress:4.0%} {text}", flush=True)
 
@@ -277,13 +319,41 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument(
         "--start-from", metavar="NAME", help="begin with these weights (a name or a path), not with random ones"
     )
-    new.add_argument("--patch", type=_count, metavar="PX", help="side of the patches, a multiple of 16")
-    new.add_argument("--batch", type=_count, metavar="N", help="patches per step")
+    new.add_argument(
+        "--curriculum",
+        type=_curriculum,
+        metavar="STAGES",
+        help="UNTIL:ITERATIONS:PATCHxBATCH,...: until which share of the training how many iterations are unrolled, on "
+        "patches of how many pixels and how many of them (for example 0.25:4:64x8,1:10:128x4)",
+    )
+    new.add_argument("--batch", type=_count, metavar="N", help="patches per step and process, in every stage")
+    new.add_argument("--loss", choices=LOSSES, help="what is made smaller; l1 is the paper's")
     new.add_argument("--learning-rate", type=float, metavar="RATE")
     new.add_argument(
-        "--late", type=float, metavar="P", help="weigh |R[i]| in the loss by i to the power of P; 0: all alike"
+        "--late", type=float, metavar="P", help="weigh iteration i in the loss by i to the power of P; 0: all alike"
     )
+    new.add_argument(
+        "--skip", type=int, metavar="N", help="run up to N iterations without a gradient before those of the curriculum"
+    )
+    new.add_argument(
+        "--hard",
+        type=float,
+        metavar="SHARE",
+        help="cut patches from the share of places that PNG compresses worst only",
+    )
+    new.add_argument("--bf16", action=argparse.BooleanOptionalAction, help="bfloat16 (default: what is faster here)")
+    new.add_argument("--compile", action="store_true", help="torch.compile the networks: for long trainings on a GPU")
+    new.add_argument("--part-size", type=_size, metavar="MB", help="write checkpoints in parts of so many megabytes")
     new.add_argument("--seed", type=int, default=0)
+
+    new = command(
+        trials, "small trainings that decide the recipe", "One change at a time, a few seeds; goes on if stopped."
+    )
+    new.add_argument(
+        "--images", required=True, metavar="DIR", help="the training photographs, validation ones included"
+    )
+    new.add_argument("--output", default="data/results", metavar="DIR")
+    new.add_argument("--weights", metavar="DIR", help="keep the weights of the comparison of cells here")
 
     new = command(
         evaluate, "a set of photographs, into data/results", "Bytes and qualities of every picture, and mean curves."
@@ -301,9 +371,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 TRAIN = """\
-Train on patches cut from photographs: iterations are unrolled, the loss is the mean |R[i]| over all of them,
-weighted by i. The learning rate falls to nearly zero over the time budget, so choose the budget first. Ctrl-C stops
-after the step and keeps everything; --resume goes on exactly there."""
+Train on patches cut from photographs: iterations are unrolled, and the loss sums over all of them how far each
+picture is from the original. The learning rate falls to nearly zero over the time budget, so choose the budget
+first. Ctrl-C stops after the step and keeps everything; --resume goes on exactly there or, where no checkpoint is, from
+the weights that ship. On several GPUs: torchrun --nproc-per-node 4 -m rgru_lab train ..."""
 
 
 def _count(text: str) -> int:
@@ -318,6 +389,19 @@ def _duration(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{text!r} is no duration; write it as 90s, 45m, 2h or 1h30m")
     hours, minutes, seconds = (int(part or 0) for part in match.groups())
     return 3600.0 * hours + 60 * minutes + seconds
+
+
+def _curriculum(text: str):
+    stages = [re.fullmatch(r"([0-9.]+):(\d+):(\d+)x(\d+)", part) for part in text.split(",")]
+    if not all(stages):
+        raise argparse.ArgumentTypeError(f"{text!r} is no curriculum; write it as 0.25:4:64x8,1:10:128x4")
+    return tuple((float(m[1]), int(m[2]), int(m[3]), int(m[4])) for m in stages)
+
+
+def _size(text: str) -> int:
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) or float(text) < 0.1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; give megabytes, 0.1 or more")
+    return int(float(text) * 1e6)
 
 
 def _check_output(path, suffix: str, source, force: bool):
@@ -348,16 +432,10 @@ def _make_folder(folder: Path):
         raise UsageError(f"the folder {folder} cannot be written to; choose another --output")
 
 
-def _device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _bar(items, total: int, unit: str):
+def _bar(items, total: int, unit: str, disable: bool | None = None):
     from tqdm import tqdm
 
-    return tqdm(items, total=total, unit=unit, leave=False, disable=None)
+    return tqdm(items, total=total, unit=unit, leave=False, disable=disable)
 
 
 def _say(line: str):

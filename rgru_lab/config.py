@@ -4,6 +4,7 @@ Nothing here imports torch: a config can be read, printed and validated before a
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 GRID = 16
 """Pixels per side that one code position covers: the encoder halves the picture four times."""
@@ -29,8 +30,15 @@ NAME_LIMIT = 13
 DEFAULT_MODEL = "small"
 """The preset whose newest shipped weights are used when none are named."""
 
-RECONSTRUCTIONS = ("one-shot",)
+CELL_NAMES = ("residual-gru", "gru", "lstm", "associative-lstm")
+"""The recurrent cells that a model can be built from; see `cells`."""
+
+RECONSTRUCTIONS = ("one-shot", "additive", "residual-scaled")
 """How P[i] is made from the decoder's output; the position in this tuple is the number stored in files."""
+
+
+LOSSES = ("l1", "ssim-l1", "ms-ssim")
+"""What training can make smaller."""
 
 
 class InputError(ValueError):
@@ -54,10 +62,16 @@ class ModelConfig:
         decoder: channels of the first convolution and of the decoder's four cells. Depth-to-space follows each
             cell and divides its channels by four.
         bits: K, bits per code position and iteration.
-        alpha_h: weight of the residual connection around the memory, in the paper's equations of the Residual GRU.
+        alpha_h: weight of the residual connection around the memory, in the paper's equations of the Residual GRU;
+            the other cells have none.
         alpha_x: weight of the residual connection from a cell's input to its output, in the same equations.
-        gain: factor on the residual that the encoder sees from iteration 2 on; 1 in the paper.
-        reconstruction: "one-shot": the decoder makes the whole picture in every iteration.
+        gain: factor on the residual that the encoder sees from iteration 2 on; 1 in the paper. Not used with
+            "residual-scaled", where a network finds it.
+        reconstruction: "one-shot": the decoder makes the whole picture in every iteration. "additive": it makes what
+            is added to the last picture. "residual-scaled": the same, at a gain that a network finds for each block
+            from the last picture.
+        cell: one of `CELL_NAMES`. With "associative-lstm" the decoder has associative LSTMs and the encoder plain
+            ones, as in the paper. For the same channels the cells have different numbers of parameters.
 
     Raises:
         InputError: a value is out of range; the message names it.
@@ -70,6 +84,7 @@ class ModelConfig:
     alpha_x: float = 0.1
     gain: float = 1.0
     reconstruction: str = "one-shot"
+    cell: str = "residual-gru"
 
     def __post_init__(self):
         object.__setattr__(self, "encoder", tuple(self.encoder))
@@ -85,19 +100,37 @@ class ModelConfig:
             self.reconstruction in RECONSTRUCTIONS,
             f"reconstruction is {self.reconstruction!r}; choose one of {', '.join(RECONSTRUCTIONS)}",
         )
+        _check(self.cell in CELL_NAMES, f"cell is {self.cell!r}; choose one of {', '.join(CELL_NAMES)}")
+
+
+class Stage(NamedTuple):
+    """A part of the training."""
+
+    until: float
+    """The share of the training at which it ends, 0 to 1."""
+    iterations: int
+    """How many are unrolled."""
+    patch: int
+    """Side of the square patches in pixels, a multiple of 16. The paper takes 32; there the code is only 2 x 2 and a
+    short training learns the border, not the picture."""
+    batch: int
+    """Patches per step, in each process."""
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How a codec is trained; the defaults are what measurements favoured (data/results/recipe.md).
+    """How a codec is trained; the defaults are what measurements favoured (data/results/training.md).
 
     Args:
-        curriculum: pairs (share of the training, iterations unrolled) in order; the last share reaches 1.
-        patch: side of the square patches, in pixels, a multiple of 16. The paper takes 32; there the code is only
-            2 x 2 and a short training learns the border, not the picture.
-        batch: patches per step.
-        late: weight of |R[i]| in the loss is proportional to i ** late. 0 in the paper; more of it lets the last
+        curriculum: the stages (`Stage`, or four numbers) in order; the last one ends at 1.
+        loss: of one iteration, see `losses.Loss`: "l1" (the paper's), "ssim-l1" or "ms-ssim".
+        share: weight of 1 - MS-SSIM beside mean |R| in the loss "ms-ssim", 0 to 1.
+        late: weight of iteration i in the loss is proportional to i ** late. 0 in the paper; more of it lets the last
             iterations learn sooner, at some cost to the first.
+        skip: so many iterations at most run before those that are learned from, without a gradient: none in half of the
+            steps, else a number drawn anew. Late iterations are learned at little more than the cost of early ones.
+        hard: share of the places in each picture that patches are cut from, those that PNG compresses worst; 1: all.
+            The paper's "high entropy" set keeps 100 tiles of 880: 0.11.
         learning_rate: Adam's, after the warm-up; it falls along a cosine to 1 % of that.
         warmup_steps: steps over which the learning rate rises from zero.
         clip: largest norm of the gradient.
@@ -111,10 +144,12 @@ class TrainConfig:
         InputError: a value is out of range; the message names it.
     """
 
-    curriculum: tuple[tuple[float, int], ...] = ((0.08, 2), (0.25, 4), (1.0, 8))
-    patch: int = 96
-    batch: int = 4
-    late: float = 1.0
+    curriculum: tuple[Stage, ...] = (Stage(0.08, 2, 64, 8), Stage(0.25, 4, 64, 8), Stage(1.0, 10, 128, 4))
+    loss: str = "ms-ssim"
+    share: float = 0.84
+    late: float = 0.5
+    skip: int = 0
+    hard: float = 1.0
     learning_rate: float = 1e-3
     warmup_steps: int = 100
     clip: float = 1.0
@@ -124,27 +159,30 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self):
-        object.__setattr__(self, "curriculum", tuple((float(s), int(n)) for s, n in self.curriculum))
-        _check(
-            self.patch >= GRID and self.patch % GRID == 0,
-            f"patch is {self.patch}; choose a positive multiple of {GRID}",
-        )
-        _check(self.batch >= 1, f"batch is {self.batch}; choose 1 or more")
+        stages = tuple(Stage(float(s), int(n), int(p), int(b)) for s, n, p, b in self.curriculum)
+        object.__setattr__(self, "curriculum", stages)
+        _check(self.loss in LOSSES, f"loss is {self.loss!r}; choose one of {', '.join(LOSSES)}")
+        _check(0 <= self.share <= 1, f"share is {self.share}; choose 0 to 1")
+        _check(0 < self.hard <= 1, f"hard is {self.hard}; choose more than 0, at most 1 (all places)")
         _check(self.clip > 0, f"clip is {self.clip}; it must be positive")
         _check(self.warmup_steps >= 0, f"warmup_steps is {self.warmup_steps}; choose 0 or more")
         _check(0 <= self.seed < 2**63, f"seed is {self.seed}; choose 0 up to 2^63 - 1")
         _check(self.late >= 0, f"late is {self.late}; choose 0 (all iterations alike) or more")
         _check(self.learning_rate > 0, f"learning_rate is {self.learning_rate}; it must be positive")
         _check(0 <= self.ema < 1, f"ema is {self.ema}; choose 0 (off) up to, not including, 1")
-        shares = [share for share, _ in self.curriculum]
+        shares = [stage.until for stage in stages]
         _check(
             bool(shares) and shares == sorted(shares) and shares[-1] == 1.0,
-            f"curriculum shares are {shares}; they must rise to 1.0",
+            f"the stages of the curriculum end at {shares}; they must rise to 1.0",
         )
-        _check(
-            all(1 <= n <= MAX_ITERATIONS for _, n in self.curriculum),
-            f"the curriculum {self.curriculum} unrolls other than 1 to {MAX_ITERATIONS} iterations",
-        )
+        _check(self.skip >= 0, f"skip is {self.skip}; choose 0 or more")
+        for _, iterations, patch, batch in stages:
+            _check(
+                1 <= iterations <= MAX_ITERATIONS - self.skip,
+                f"a stage unrolls {iterations} iterations after up to {self.skip}; choose 1 to {MAX_ITERATIONS} in all",
+            )
+            _check(patch >= GRID and patch % GRID == 0, f"patch is {patch}; choose a positive multiple of {GRID}")
+            _check(batch >= 1, f"batch is {batch}; choose 1 or more")
 
 
 # The paper's channel counts, and about a half, a quarter and a sixteenth of them. Only `paper` keeps the paper's

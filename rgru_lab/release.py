@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "data" / "results"
 FIGURES = ROOT / "data" / "figures"
 NOTEBOOKS = ROOT / "notebooks"
-ITERATIONS = 8
+ITERATIONS = 16
 FOUR_RATES = (1, 2, 4, 8)
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 

@@ -1,8 +1,7 @@
-"""Train a codec: patches, the loss, the schedule, and a loop that can be stopped and resumed at any moment.
+"""Train a codec: the loop over iterations and its loss, the schedule, and a run that can be stopped and resumed.
 
-The loss is the paper's (Toderici et al. 2017), the mean of |R[i]| over all pixels and iterations, with the
-later iterations weighted more if the recipe says so.
-Plain torch throughout; `Trainer.step` is the whole story.
+`Trainer.step` is the whole story. The same code runs in several processes at once, each on its own device and its own
+patches: `torchrun --nproc-per-node 4 -m rgru_lab train ...`.
 """
 
 import contextlib
@@ -10,8 +9,8 @@ import datetime
 import json
 import math
 import os
-import pickle
 import platform
+import random
 import signal
 import threading
 import time
@@ -21,17 +20,18 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, distributed, nn
 
-from rgru_lab import images
+from rgru_lab import checkpoints
 from rgru_lab.codec import unroll
-from rgru_lab.config import MIDPOINT, InputError, ModelConfig, TrainConfig
-from rgru_lab.model import ResidualCoder
+from rgru_lab.config import InputError, ModelConfig, TrainConfig
+from rgru_lab.losses import Loss
+from rgru_lab.model import ResidualCoder, grow
+from rgru_lab.patches import Patches
 
 SAVE_EVERY_S = 60
-FOLDER_LIMIT_BYTES = 3_000_000_000
+LOG_EVERY = 50
 
 
 class TrainingError(InputError):
@@ -46,41 +46,42 @@ class Record(NamedTuple):
     """0 to 1: the share of the steps or of the time budget that is used up."""
     elapsed_s: float
     learning_rate: float
+    patches_per_s: float
+    """Of this step, in all processes together."""
     loss: float
-    """What the step made smaller: the weighted mean of `residuals`."""
+    """What the step made smaller."""
     residuals: tuple[float, ...]
-    """Mean |R[i]| for i = 1..n, in [0, 1]; times 255 it is in 8-bit levels."""
+    """Mean |R[i]| for i = 1..n, in [0, 1], the skipped iterations included; times 255 it is in 8-bit levels."""
 
 
-class Patches:
-    """Random square patches, half of them mirrored, from pictures held in memory as uint8.
+class Unrolled(nn.Module):
+    """n iterations and their loss as one module: what DistributedDataParallel wraps.
 
     Args:
-        pictures: photos (H, W, 3) uint8; those smaller than a patch are left out.
-        size: side of a patch in pixels.
-        seed: of the choice; the generator's state is part of a checkpoint.
+        model, config: the networks and the recipe.
+
+    Shape:
+        x: I, (B, 3, H, W) in [-0.5, 0.5]
+        returns (the loss, mean |R[i]| as a tensor for i = 1..n, the skipped ones included)
     """
 
-    def __init__(self, pictures: list[np.ndarray], size: int, seed: int):
-        self.pictures = [torch.from_numpy(p).permute(2, 0, 1) for p in pictures if min(p.shape[:2]) >= size]
-        if not self.pictures:
-            raise TrainingError(f"none of the {len(pictures)} pictures has {size} px on both sides; use larger ones")
-        self.size = size
-        self.generator = torch.Generator().manual_seed(seed)
+    def __init__(self, model: ResidualCoder, config: TrainConfig):
+        super().__init__()
+        self.model = model
+        self.config = config
 
-    def draw(self, count: int) -> Tensor:
-        """(count, 3, size, size) float32 in [-0.5, 0.5]."""
-        return torch.stack([self._one() for _ in range(count)]).float() / 255 - MIDPOINT
-
-    def _one(self) -> Tensor:
-        picture = self.pictures[self._below(len(self.pictures))]
-        top = self._below(picture.shape[1] - self.size + 1)
-        left = self._below(picture.shape[2] - self.size + 1)
-        patch = picture[:, top : top + self.size, left : left + self.size]
-        return patch.flip(2) if self._below(2) else patch
-
-    def _below(self, n: int) -> int:
-        return int(torch.randint(n, (), generator=self.generator))
+    def forward(self, x: Tensor, iterations: int, skipped: int = 0) -> tuple[Tensor, Tensor]:
+        loss_of = Loss(self.config.loss, self.config.share, x)
+        losses, residuals = [], []
+        steps = unroll(self.model, x)
+        with torch.no_grad():
+            for step in islice(steps, skipped):
+                residuals.append(step.residual.abs().mean())
+        for step in islice(steps, iterations):
+            losses.append(loss_of(step.picture, step.residual))
+            residuals.append(step.residual.detach().abs().mean())
+        weights = torch.arange(skipped + 1, len(residuals) + 1, device=x.device) ** self.config.late
+        return (torch.stack(losses) * weights).sum() / weights.sum(), torch.stack(residuals)
 
 
 class Trainer:
@@ -95,34 +96,49 @@ class Trainer:
         steps: how many steps to train, or None.
         time_budget_s: how many seconds to train, or None.
         device: "cpu", "cuda", ...
+        compile: let `torch.compile` fuse the networks' small operations; it takes minutes to begin with.
 
     Raises:
-        TrainingError: neither steps nor a time budget is given, or no picture is large enough.
+        TrainingError: neither steps nor a time budget is given.
+        PatchesError: no picture is large enough.
     """
 
     def __init__(
         self,
         model_config: ModelConfig,
         config: TrainConfig,
-        pictures: list[np.ndarray],
+        pictures: list,
         *,
         steps: int | None = None,
         time_budget_s: float | None = None,
         device: str = "cpu",
+        compile: bool = False,
     ):
         if not (steps or time_budget_s):
             raise TrainingError("say how long to train: a number of steps, a time budget, or both")
-        torch.manual_seed(config.seed)
         self.config = config
         self.steps = steps
         self.time_budget_s = time_budget_s
-        self.device = device
-        self.patches = Patches(pictures, config.patch, config.seed)
-        model = ResidualCoder(model_config, config.stochastic)
-        self.model = model.to(device, memory_format=torch.channels_last)
+        self.device = torch.device(device)
+        self.rank, self.processes = place()
+        torch.manual_seed(config.seed)
+        self.model = ResidualCoder(model_config, config.stochastic).to(self.device, memory_format=torch.channels_last)
         self.average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
-        self.optimiser = torch.optim.Adam(self.model.parameters(), lr=config.learning_rate)
-        self.bf16 = bf16_is_faster(device) if config.bf16 is None else config.bf16
+        self.optimiser = torch.optim.Adam(self.model.parameters(), lr=config.learning_rate, fused=True)
+        self.bf16 = bf16_is_faster(self.device) if config.bf16 is None else config.bf16
+        if compile:
+            self.model.encoder.compile()
+            self.model.decoder.compile()
+        self.unrolled = Unrolled(self.model, config)
+        if self.processes > 1:
+            torch.manual_seed(config.seed + self.rank)  # the same weights, but other random bits and patches
+            self.unrolled = nn.parallel.DistributedDataParallel(
+                self.unrolled,
+                device_ids=[self.device.index] if self.device.type == "cuda" else None,
+                find_unused_parameters=any(stage.iterations == 1 for stage in config.curriculum),
+            )
+        self.patches = Patches(pictures, seed=config.seed + self.rank, hard=config.hard, device=device)
+        self.patches.draw(max(stage.patch for stage in config.curriculum), 1)  # so that too small ones are noticed now
         self.step_count = 0
         self.elapsed_s = 0.0
 
@@ -140,42 +156,43 @@ class Trainer:
     def step(self, x: Tensor | None = None) -> Record:
         """One step of the optimiser, on the batch x (B, 3, H, W) in [-0.5, 0.5] or on freshly drawn patches."""
         started = time.perf_counter()
-        progress, learning_rate = self.progress, self._learning_rate()
-        iterations = next(n for share, n in self.config.curriculum if progress <= share)
-        x = self.patches.draw(self.config.batch) if x is None else x
+        stage = next(stage for stage in self.config.curriculum if self.progress <= stage.until)
+        learning_rate = self._learning_rate()
+        x = self.patches.draw(stage.patch, stage.batch) if x is None else x
         x = x.to(self.device, memory_format=torch.channels_last)
 
         self.model.train()
-        with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.bf16):
-            residuals = [step.residual.abs().mean() for step in islice(unroll(self.model, x), iterations)]
-        weights = torch.arange(1, iterations + 1, device=self.device) ** self.config.late
-        loss = (torch.stack(residuals) * weights).sum() / weights.sum()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            loss, residuals = self.unrolled(x, stage.iterations, self._skipped())
         self.optimiser.zero_grad()
         loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
-        if not torch.isfinite(norm):
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
+        loss, norm, *residuals = torch.stack([loss.detach(), norm, *residuals]).tolist()
+        if not math.isfinite(norm):
             raise TrainingError(
-                f"training diverged at step {self.step_count} (loss {loss.item():g}, its gradient {norm.item():g}); "
-                f"start anew in another --output with a learning rate under {self.config.learning_rate:g}"
+                f"training diverged at step {self.step_count} (loss {loss:g}, its gradient {norm:g}); the last "
+                "checkpoint is good; start anew in another --output with a learning rate under "
+                f"{self.config.learning_rate:g}"
             )
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate
         self.optimiser.step()
         self.step_count += 1
         self._update_average()
-        values = tuple(value.item() for value in residuals)
-        self.elapsed_s += time.perf_counter() - started
-        return Record(self.step_count, self.progress, self.elapsed_s, learning_rate, loss.item(), values)
+        seconds = time.perf_counter() - started
+        (self.elapsed_s,) = _largest(self.elapsed_s + seconds)  # the same in all processes: the schedule hangs on it
+        speed = len(x) * self.processes / seconds
+        return Record(self.step_count, self.progress, self.elapsed_s, learning_rate, speed, loss, tuple(residuals))
 
     def start_from(self, model: ResidualCoder):
         """Begin with trained weights instead of random ones; the schedule and the optimiser begin anew.
 
+        Weights of a smaller model of the same kind grow: see `model.grow`.
+
         Raises:
-            TrainingError: the model has another shape.
+            WeightsError: the model has another shape and cannot grow into this one.
         """
-        if model.config != self.model.config:
-            raise TrainingError(f"the weights to start from have {model.config}; train a preset of the same shape")
-        self.model.load_state_dict(model.state_dict())
+        grow(model, self.model)
         self.average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
 
     def averaged_model(self) -> ResidualCoder:
@@ -185,41 +202,56 @@ class Trainer:
         return model.eval()
 
     def state_dict(self) -> dict:
-        """All that a checkpoint needs, the random generators' states included."""
+        """All that a checkpoint needs, the random generators' states included.
+
+        With several processes all of them must call it, since each has generators of its own.
+        """
+        cuda = self.device.type == "cuda"
+        generators = {
+            "patches": self.patches.generator.get_state(),
+            "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state(self.device) if cuda else None,
+        }
         return {
-            "model_config": asdict(self.model.config),
-            "train_config": asdict(self.config),
+            "model_config": _plain(self.model.config),
+            "train_config": _plain(self.config),
             "model": self.model.state_dict(),
             "average": self.average,
             "optimiser": self.optimiser.state_dict(),
             "bf16": self.bf16,
             "step_count": self.step_count,
             "elapsed_s": self.elapsed_s,
-            "patches_rng": self.patches.generator.get_state(),
-            "torch_rng": torch.get_rng_state(),
-            "cuda_rng": torch.cuda.get_rng_state() if torch.device(self.device).type == "cuda" else None,
+            "random": _gather(generators),
         }
 
     def load_state_dict(self, state: dict):
         """Go on from a checkpoint.
 
         Raises:
-            TrainingError: it was made with another model or another recipe.
+            TrainingError: it was made with another model, another recipe or another number of processes.
         """
-        for key, ours in (("model_config", self.model.config), ("train_config", self.config)):
-            if state[key] != asdict(ours):
-                theirs = {k: v for k, v in state[key].items() if v != asdict(ours).get(k)}
+        for key, ours in (("model_config", _plain(self.model.config)), ("train_config", _plain(self.config))):
+            if state[key] != ours:
+                theirs = {k: v for k, v in state[key].items() if v != ours.get(k)}
                 raise TrainingError(f"the checkpoint was made with {theirs}; resume with the same settings")
+        if len(state["random"]) != self.processes:
+            raise TrainingError(f"the checkpoint was made by {len(state['random'])} processes; resume with as many")
         self.model.load_state_dict(state["model"])
         self.average = {name: value.clone() for name, value in state["average"].items()}
         self.optimiser.load_state_dict(state["optimiser"])
         self.bf16 = state["bf16"]
         self.step_count = state["step_count"]
         self.elapsed_s = state["elapsed_s"]
-        self.patches.generator.set_state(state["patches_rng"].cpu())
-        torch.set_rng_state(state["torch_rng"].cpu())
-        if state["cuda_rng"] is not None:
-            torch.cuda.set_rng_state(state["cuda_rng"].cpu())
+        generators = state["random"][self.rank]
+        self.patches.generator.set_state(generators["patches"].cpu())
+        torch.set_rng_state(generators["torch"].cpu())
+        if generators["cuda"] is not None:
+            torch.cuda.set_rng_state(generators["cuda"].cpu(), self.device)
+
+    def _skipped(self) -> int:
+        # Drawn from the step's number: the same in all processes and after a resume.
+        draw = random.Random(f"{self.config.seed} {self.step_count}").randint(-self.config.skip, self.config.skip)
+        return max(0, draw)
 
     def _learning_rate(self) -> float:
         warmup = min(1.0, (self.step_count + 1) / max(1, self.config.warmup_steps))
@@ -234,12 +266,20 @@ class Trainer:
             self.average[name].lerp_(value, 1 - decay)
 
 
-def run(trainer: Trainer, folder: str | os.PathLike, *, save_every_s: float = SAVE_EVERY_S) -> Iterator[Record]:
+def run(
+    trainer: Trainer, folder: str | os.PathLike, *, save_every_s: float = SAVE_EVERY_S, part_bytes: int | None = None
+) -> Iterator[Record]:
     """Train to the end, keeping a checkpoint and a log in a folder; a kill at any moment loses a minute at most.
 
-    Writes `checkpoint.pt` (atomically) every `save_every_s` seconds, when the caller stops and at the end, and a
-    line of JSON every 50 steps to `log.jsonl`. Ctrl-C and SIGTERM wait for the step to end, so that a later resume goes
-    on exactly there. After a divergence the last good checkpoint is left alone.
+    Writes a checkpoint every `save_every_s` seconds, when the caller stops and at the end, and a line of JSON
+    every 50 steps to `log.jsonl`. Ctrl-C and SIGTERM wait for the step to end, so that a later resume goes on exactly
+    there. After a divergence the last good checkpoint is left alone. With several processes the first one writes.
+
+    Args:
+        trainer: what to train.
+        folder: where checkpoint and log go.
+        save_every_s: seconds between checkpoints.
+        part_bytes: see `checkpoints.write`.
 
     Yields:
         `Record` after each step.
@@ -250,24 +290,32 @@ def run(trainer: Trainer, folder: str | os.PathLike, *, save_every_s: float = SA
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+
+    def save():
+        state = trainer.state_dict()
+        if trainer.rank == 0:
+            checkpoints.write(folder, state, trainer.step_count, part_bytes=part_bytes)
+        return time.monotonic()
+
     saved = time.monotonic()
     with _stop_between_steps() as stop:
         try:
             while not trainer.finished:
                 record = trainer.step()
-                if record.step % 50 == 0 or trainer.finished:
+                if trainer.rank == 0 and (record.step % LOG_EVERY == 0 or trainer.finished):
                     with open(folder / "log.jsonl", "a") as log:
                         log.write(json.dumps(record._asdict()) + "\n")
-                if time.monotonic() - saved >= save_every_s:
-                    save_checkpoint(trainer, folder)
-                    saved = time.monotonic()
+                # Every process must come to the same decision, since saving needs them all.
+                due, stopped = _largest(time.monotonic() - saved >= save_every_s, stop.is_set())
+                if due:
+                    saved = save()
                 yield record
-                if stop.is_set():
+                if stopped:
                     raise KeyboardInterrupt
         except (KeyboardInterrupt, GeneratorExit):
-            save_checkpoint(trainer, folder)
+            save()
             raise
-        save_checkpoint(trainer, folder)
+        save()
 
 
 @contextlib.contextmanager
@@ -285,97 +333,78 @@ def _stop_between_steps():
             signal.signal(number, handler)
 
 
-def save_checkpoint(trainer: Trainer, folder: Path):
-    """Write `checkpoint.pt` so that a kill in between leaves the former one whole."""
-    temporary = folder / "checkpoint.pt.part"
-    torch.save(trainer.state_dict(), temporary)
-    os.replace(temporary, folder / "checkpoint.pt")
+def join_processes() -> str:
+    """Meet the other processes that `torchrun` started, if it did; returns this one's device.
 
-
-def load_checkpoint(trainer: Trainer, folder: str | os.PathLike):
-    """Resume from `checkpoint.pt` in a folder.
-
-    Raises:
-        TrainingError: there is none, it is damaged, or it belongs to another model or recipe.
+    One process per GPU talks over NCCL; without GPUs all compute on the CPU and talk over gloo.
     """
-    path = Path(folder) / "checkpoint.pt"
-    if not path.exists():
-        raise TrainingError(f"there is no {path} to resume from; leave out --resume to start anew")
-    try:
-        state = torch.load(path, map_location=trainer.device, weights_only=True)
-        trainer.load_state_dict(state)
-    except (OSError, EOFError, KeyError, RuntimeError, pickle.UnpicklingError):
-        raise TrainingError(f"{path} is damaged or no checkpoint; delete it, or choose another --output") from None
+    cuda = torch.cuda.is_available()
+    if "LOCAL_RANK" not in os.environ:
+        return "cuda" if cuda else "cpu"
+    device = f"cuda:{os.environ['LOCAL_RANK']}" if cuda else "cpu"
+    if cuda:
+        torch.cuda.set_device(device)
+    if not distributed.is_initialized():
+        distributed.init_process_group("nccl" if cuda else "gloo")
+    return device
 
 
-def record(trainer: Trainer, data: str) -> dict:
-    """What is written beside the weights: enough to say where they come from and to train them again."""
-    cuda = torch.device(trainer.device).type == "cuda"
+def place() -> tuple[int, int]:
+    """(this process's number from 0, how many there are)."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return 0, 1
+    return distributed.get_rank(), distributed.get_world_size()
+
+
+def _largest(*values: float) -> list[float]:
+    """Each value's maximum over all processes."""
+    if place()[1] == 1:
+        return list(values)
+    device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
+    tensor = torch.tensor(values, dtype=torch.float64, device=device)
+    distributed.all_reduce(tensor, distributed.ReduceOp.MAX)
+    return tensor.tolist()
+
+
+def _gather(value) -> list:
+    """Everybody's value, in the order of the processes."""
+    values = [value] * place()[1]
+    if len(values) > 1:
+        distributed.all_gather_object(values, value)
+    return values
+
+
+def _plain(config) -> dict:
+    return json.loads(json.dumps(asdict(config)))
+
+
+def record(trainer: Trainer, data: str, start: str | None = None) -> dict:
+    """What is written beside the weights: enough to say where they come from and to train them again.
+
+    Args:
+        trainer: what was trained.
+        data: name of the photographs.
+        start: name of the weights it began with.
+    """
+    cuda = trainer.device.type == "cuda"
     processor = torch.cuda.get_device_name() if cuda else f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
     return {
         "data": data,
-        "pictures": len(trainer.patches.pictures),
+        "pictures": len(trainer.patches),
+        "started_from": start,
         "steps": trainer.step_count,
         "seconds": round(trainer.elapsed_s),
-        "hardware": processor,
+        "hardware": processor if trainer.processes == 1 else f"{trainer.processes} x {processor}",
         "torch": torch.__version__,
         "date": datetime.date.today().isoformat(),
         "seed": trainer.config.seed,
-        "config": asdict(trainer.config),
+        "config": _plain(trainer.config),
     }
 
 
-class Found(NamedTuple):
-    """The pictures of a folder, and what of it was not taken."""
-
-    photos: list[np.ndarray]
-    unreadable: int
-    left_out: int
-    beyond_limit: int
-
-    def __str__(self) -> str:
-        said = [f"{len(self.photos)} pictures"]
-        said += [f"{self.left_out} kept for validation"] if self.left_out else []
-        said += [f"{self.unreadable} unreadable"] if self.unreadable else []
-        said += [f"{self.beyond_limit} beyond {FOLDER_LIMIT_BYTES / 1e9:.0f} GB"] if self.beyond_limit else []
-        return ", ".join(said)
-
-
-def pictures_in(folder: str | os.PathLike, *, leave_out: frozenset[str] = frozenset(), progress=iter) -> Found:
-    """All pictures of a folder and its sub-folders as photos, in the order of their names, up to 3 GB of pixels.
-
-    Args:
-        folder: where to look.
-        leave_out: file names to skip, the validation photographs for one.
-        progress: wraps the list of paths, tqdm for one.
-
-    Raises:
-        TrainingError: there is no such folder, or no picture in it.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise TrainingError(f"there is no folder {folder}; give one with pictures")
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in images.SUFFIXES)
-    wanted = [path for path in paths if path.name not in leave_out]
-    photos, size_bytes, unreadable = [], 0, 0
-    for path in progress(wanted):
-        try:
-            photo = images.load(path)
-        except images.PictureError:
-            unreadable += 1  # one damaged file among thousands must not stop a training
-            continue
-        size_bytes += photo.nbytes
-        if size_bytes > FOLDER_LIMIT_BYTES:
-            break
-        photos.append(photo)
-    if not photos:
-        raise TrainingError(f"{folder} holds no readable picture ({', '.join(images.SUFFIXES)}); give another folder")
-    return Found(photos, unreadable, len(paths) - len(wanted), len(wanted) - unreadable - len(photos))
-
-
-def bf16_is_faster(device: str) -> bool:
+def bf16_is_faster(device: torch.device) -> bool:
     """Time a few convolutions both ways: bfloat16 is twice as fast on some machines and slower on others."""
-    conv = torch.nn.Conv2d(64, 192, 3, padding=1).to(device, memory_format=torch.channels_last)
+    conv = nn.Conv2d(64, 192, 3, padding=1).to(device, memory_format=torch.channels_last)
     x = torch.rand(4, 64, 48, 48, device=device).to(memory_format=torch.channels_last)
 
     def seconds(enabled):

@@ -1,0 +1,82 @@
+"""A training's state on disk, so that a kill at any moment leaves the last one whole.
+
+A checkpoint is one file, or parts of a stated size for places that take no large files: `checkpoint-STEP-1of3.pt` and
+so on. It counts once all of its parts are there, and only then is every other one deleted.
+"""
+
+import io
+import os
+import pickle
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import torch
+
+from rgru_lab.config import InputError
+from rgru_lab.images import write_atomically
+
+NAME = re.compile(r"checkpoint-(\d+)-(\d+)of(\d+)\.pt")
+UNFINISHED = re.compile(r"\." + NAME.pattern + r"\.\d+\.part")
+
+
+class CheckpointError(InputError):
+    """There is no checkpoint to go on from, or it is damaged; the message says what to do."""
+
+
+def write(folder: str | os.PathLike, state: dict, step: int, *, part_bytes: int | None = None):
+    """Write a state, then delete all others, and what kills left of any.
+
+    Args:
+        folder: an existing folder.
+        state: tensors and plain values.
+        step: names the checkpoint; the highest is the newest.
+        part_bytes: size of the parts; None: one file.
+
+    Raises:
+        InputError: it cannot be written, for want of room perhaps. The former checkpoint is whole.
+    """
+    folder = Path(folder)
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    data = buffer.getbuffer()
+    part_bytes = part_bytes or len(data)
+    count = -(-len(data) // part_bytes)
+    paths = [folder / f"checkpoint-{step:08}-{k + 1}of{count}.pt" for k in range(count)]
+    for k, path in enumerate(paths):
+        write_atomically(path, data[k * part_bytes : (k + 1) * part_bytes])
+    for path in set(folder.iterdir()) - set(paths):
+        if NAME.fullmatch(path.name) or UNFINISHED.fullmatch(path.name):
+            path.unlink()
+
+
+def exists(folder: str | os.PathLike) -> bool:
+    """Whether there is a whole checkpoint in a folder."""
+    return bool(_whole(Path(folder)))
+
+
+def read(folder: str | os.PathLike, device: str = "cpu") -> dict:
+    """The newest whole checkpoint of a folder.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+    """
+    whole = _whole(Path(folder))
+    if not whole:
+        raise CheckpointError(f"there is no checkpoint in {folder} to resume from; leave out --resume to start anew")
+    paths = whole[max(whole)]
+    try:
+        data = io.BytesIO(b"".join(path.read_bytes() for path in paths))
+        return torch.load(data, map_location=device, weights_only=True)
+    except (OSError, EOFError, KeyError, RuntimeError, pickle.UnpicklingError):
+        raise CheckpointError(f"{paths[0]} is damaged; delete it, or choose another --output") from None
+
+
+def _whole(folder: Path) -> dict[int, list[Path]]:
+    """Step to the parts in order, for every checkpoint of which no part is missing."""
+    found = defaultdict(dict)
+    for path in folder.glob("checkpoint-*.pt"):
+        if match := NAME.fullmatch(path.name):
+            step, k, count = map(int, match.groups())
+            found[step, count][k] = path
+    return {step: [parts[k] for k in sorted(parts)] for (step, count), parts in found.items() if len(parts) == count}

@@ -1,0 +1,254 @@
+"""Small equal-budget trainings that decide the recipe, and the table that they make.
+
+Each trial changes one thing of a common setting and is trained with several seeds. What differs by less than the
+seeds do is a tie. All is measured on validation photographs, never on Kodak.
+"""
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from rgru_lab import images
+from rgru_lab import model as models
+from rgru_lab.codec import unroll
+from rgru_lab.config import CELL_NAMES, MIDPOINT, RECONSTRUCTIONS, InputError, TrainConfig, preset
+from rgru_lab.losses import Similarity
+from rgru_lab.training import Trainer, record
+
+STEPS = 400
+SEEDS = (0, 1)
+SHOWN = (1, 2, 4)
+CROP = 256
+"""Side in pixels of the middle of each validation photograph on which a trial is measured."""
+
+MODEL = preset("micro")
+RECIPE = TrainConfig(
+    curriculum=((0.25, 2, 64, 4), (1.0, 4, 64, 4)), loss="l1", late=0, ema=0.99, warmup_steps=20, bf16=False
+)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One change of the common setting."""
+
+    question: str
+    setting: str
+    model: dict = field(default_factory=dict)
+    recipe: dict = field(default_factory=dict)
+    prepare: Callable | None = None
+    """Changes the fresh networks in place: what no config offers."""
+    budget: str = "steps"
+    """"steps": STEPS of them; "seconds": as many steps as take the time of STEPS of the common setting."""
+
+
+def orthogonal(model: nn.Module):
+    """Orthogonal weights for what reads the memory, Xavier's for the rest, biases 0."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv2d):
+            initialise = nn.init.orthogonal_ if name.split(".")[-1].startswith("U") else nn.init.xavier_uniform_
+            initialise(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def gate_bias(value: float) -> Callable:
+    """All update gates z begin at sigmoid(value) instead of about a half."""
+
+    def change(model: nn.Module):
+        for module in model.modules():
+            if hasattr(module, "U_gates"):
+                nn.init.constant_(module.W.bias[: module.channels], value)
+
+    return change
+
+
+def padding(mode: str) -> Callable:
+    """What convolutions see beyond the border: "reflect", "replicate" instead of zeros."""
+
+    def change(model: nn.Module):
+        for module in model.modules():
+            if isinstance(module, nn.Conv2d) and module.kernel_size[0] > 1:
+                module.padding_mode = mode
+
+    return change
+
+
+def _curriculum(iterations: int, patch: int, batch: int) -> dict:
+    return {"curriculum": ((0.25, 2, patch, batch), (1.0, iterations, patch, batch))}
+
+
+COMMON = Trial("common setting", "Residual GRU, one-shot, α_x 1, α_h 0.1, gain 4, rate 1e-3, 4 patches of 64 px, L1")
+TRIALS = (
+    COMMON,
+    Trial("initialisation", "orthogonal memory, Xavier, biases 0", prepare=orthogonal),
+    Trial("gate bias", "z begins at σ(-1)", prepare=gate_bias(-1.0)),
+    Trial("gate bias", "z begins at σ(1)", prepare=gate_bias(1.0)),
+    Trial("α_x", "0.1, the paper's", {"alpha_x": 0.1}),
+    Trial("α_h", "1", {"alpha_h": 1.0}),
+    Trial("gain", "1, the paper's", {"gain": 1.0}),
+    Trial("learning rate", "3e-4", recipe={"learning_rate": 3e-4}),
+    Trial("learning rate", "3e-3", recipe={"learning_rate": 3e-3}),
+    Trial("patch size", "16 patches of 32 px, the paper's size", recipe=_curriculum(4, 32, 16)),
+    Trial("patch size", "1 patch of 128 px", recipe=_curriculum(4, 128, 1)),
+    Trial("bits in training", "drawn at random, as the paper does", recipe={"stochastic": True}),
+    Trial("curriculum", "4 iterations from the first step", recipe={"curriculum": ((1.0, 4, 64, 4),)}),
+    Trial("averaged weights", "the last ones instead", recipe={"ema": 0.0}),
+    Trial("padding", "reflect", prepare=padding("reflect")),
+    Trial("padding", "replicate", prepare=padding("replicate")),
+    Trial("patches", "only the 11 % that PNG compresses worst", recipe={"hard": 0.11}),
+    Trial("loss", "L1 weighted by 1 - SSIM", recipe={"loss": "ssim-l1"}),
+    Trial("loss", "0.16 L1 + 0.84 (1 - MS-SSIM)", recipe={"loss": "ms-ssim"}),
+    Trial("loss", "later iterations weighted by i", recipe={"late": 1.0}),
+    *(
+        Trial("cell and reconstruction", f"{cell}, {mode}", {"cell": cell, "reconstruction": mode}, budget=budget)
+        for budget in ("steps", "seconds")
+        for cell in CELL_NAMES
+        for mode in RECONSTRUCTIONS
+        if (cell == MODEL.cell or mode == MODEL.reconstruction) and (cell, mode) != (MODEL.cell, MODEL.reconstruction)
+    ),
+)
+
+
+def run(
+    photos: list[np.ndarray], validation: list[np.ndarray], results: Path, weights: Path | None = None, trials=TRIALS
+) -> Iterator[dict]:
+    """Train and measure what is not in `results` yet; each row is written as soon as it is there.
+
+    Args:
+        photos: to train on, (H, W, 3) uint8.
+        validation: to measure on, sides of 256 px or more.
+        results: the JSON file.
+        weights: folder for the trained weights of the comparison of cells; None: they are not kept.
+        trials: which.
+
+    Yields:
+        One row per trial and seed, the ones from the file included.
+    """
+    crops = torch.cat([_middle(photo) for photo in validation])
+    rows = json.loads(results.read_text()) if results.exists() else []
+    known = {(row["question"], row["setting"], row["budget"], row["seed"]): row for row in rows}
+    for trial in trials:
+        for seed in SEEDS:
+            key = (trial.question, trial.setting, trial.budget, seed)
+            if key not in known:
+                known[key] = _one(trial, seed, photos, crops, weights)
+                images.write_atomically(results, (json.dumps(list(known.values()), indent=1) + "\n").encode())
+            yield known[key]
+
+
+def _one(trial: Trial, seed: int, photos: list[np.ndarray], crops: torch.Tensor, weights: Path | None) -> dict:
+    common_s, own_s = (_step_s(other, seed, photos) for other in (COMMON, trial))
+    steps = STEPS if trial.budget == "steps" else round(STEPS * common_s / own_s)
+    trainer = _trainer(trial, seed, photos, steps)
+    while not trainer.finished:
+        trainer.step()
+    model = trainer.averaged_model().to(memory_format=torch.channels_last)
+    if trial.prepare:
+        _keep_padding(trainer.model, model)
+    if weights and trial.budget == "steps" and trial.question in (COMMON.question, "cell and reconstruction"):
+        weights.mkdir(parents=True, exist_ok=True)
+        models.save(model, weights / f"{_short(trial)}-s{seed}.safetensors", record=record(trainer, "training shards"))
+    residuals, similarities = _measure(model, crops)
+    return {
+        "question": trial.question,
+        "setting": trial.setting,
+        "budget": trial.budget,
+        "seed": seed,
+        "steps": steps,
+        "seconds_per_step": round(own_s, 4),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "mean_abs_residual": residuals,
+        "ms_ssim": similarities,
+        "torch": torch.__version__,
+    }
+
+
+def _trainer(trial: Trial, seed: int, photos, steps: int) -> Trainer:
+    config = replace(MODEL, **trial.model)
+    trainer = Trainer(config, replace(RECIPE, seed=seed, **trial.recipe), photos, steps=steps)
+    if trial.prepare:
+        with torch.no_grad():
+            trial.prepare(trainer.model)
+        trainer.average = {name: value.detach().clone() for name, value in trainer.model.state_dict().items()}
+    return trainer
+
+
+def _step_s(trial: Trial, seed: int, photos) -> float:
+    """Seconds of a step at full length, the median of a few."""
+    trainer = _trainer(trial, seed, photos[:4], steps=4)
+    trainer.step_count = 2  # past the short iterations of the beginning
+    seconds = []
+    for _ in range(5):
+        started = time.perf_counter()
+        trainer.step()
+        trainer.step_count = 2
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds[1:])
+
+
+def _keep_padding(source: nn.Module, target: nn.Module):
+    for ours, theirs in zip(source.modules(), target.modules(), strict=True):
+        if isinstance(ours, nn.Conv2d):
+            theirs.padding_mode = ours.padding_mode
+
+
+@torch.inference_mode()
+def _measure(model, crops: torch.Tensor) -> tuple[list[float], list[float]]:
+    """Mean |R[i]| in levels and MS-SSIM of the 8-bit pictures, for the iterations shown, over all crops."""
+    residuals, similarities = [], []
+    for x in crops.split(8):
+        similarity = Similarity(x)
+        pictures = [step.picture for step in islice(unroll(model, x), max(SHOWN))]
+        pictures = [((pictures[i - 1] + MIDPOINT).clamp(0, 1) * 255).round() / 255 - MIDPOINT for i in SHOWN]
+        residuals.append([float(255 * (x - p).abs().mean()) * len(x) for p in pictures])
+        similarities.append([float(similarity.ms_ssim(p)) * len(x) for p in pictures])
+    return [
+        [round(float(v) / len(crops), n) for v in np.sum(table, 0)] for table, n in ((residuals, 3), (similarities, 5))
+    ]
+
+
+def _middle(photo: np.ndarray) -> torch.Tensor:
+    height, width = photo.shape[:2]
+    if min(height, width) < CROP:
+        raise InputError(f"a validation photograph has {width} x {height} px; leave out those with a side under {CROP}")
+    top, left = (height - CROP) // 2, (width - CROP) // 2
+    crop = images.to_tensor(photo[top : top + CROP, left : left + CROP])
+    return (crop - MIDPOINT).to(memory_format=torch.channels_last)
+
+
+def _short(trial: Trial) -> str:
+    """A name of at most ten characters: `resgru`, `lstm`, `resgru-add`."""
+    cell = trial.model.get("cell", MODEL.cell)
+    mode = trial.model.get("reconstruction", MODEL.reconstruction)
+    cells = dict(zip(CELL_NAMES, ("resgru", "gru", "lstm", "assoc"), strict=True))
+    modes = dict(zip(RECONSTRUCTIONS, ("", "-add", "-res"), strict=True))
+    return cells[cell] + modes[mode]
+
+
+def table(rows: list[dict]) -> str:
+    """The rows as Markdown: one line per setting, the seeds side by side."""
+    shown = ", ".join(map(str, SHOWN))
+    lines = [
+        f"| question | setting | steps | mean \\|R[i]\\| after i = {shown} | MS-SSIM after {SHOWN[-1]} | s per step |",
+        "|---|---|---|---|---|---|",
+    ]
+    groups = {}
+    for row in rows:
+        groups.setdefault((row["question"], row["setting"], row["budget"]), []).append(row)
+    for (question, setting, budget), seeds in groups.items():
+        residuals = " · ".join(
+            " / ".join(f"{row['mean_abs_residual'][k]:.1f}" for row in seeds) for k in range(len(SHOWN))
+        )
+        similarities = " / ".join(f"{row['ms_ssim'][-1]:.4f}" for row in seeds)
+        steps = " / ".join(str(row["steps"]) for row in seeds) if budget == "seconds" else str(seeds[0]["steps"])
+        seconds = statistics.mean(row["seconds_per_step"] for row in seeds)
+        lines.append(f"| {question} | {setting} | {steps} | {residuals} | {similarities} | {seconds:.3f} |")
+    return "\n".join(lines) + "\n"
