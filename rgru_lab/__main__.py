@@ -136,20 +136,21 @@ def train(options):
 
     if not (options.steps or options.time_budget):
         raise UsageError("say how long to train: --time-budget 2h or --steps 10000")
-    chosen = {
-        name: getattr(options, name) for name in ("loss", "late", "skip", "hard", "learning_rate", "curriculum", "bf16")
-    }
-    recipe = {name: value for name, value in chosen.items() if value is not None}
+    names = ("loss", "late", "skip", "hard", "learning_rate", "curriculum", "bf16", "seed")
+    recipe = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     folder = Path(options.output or f"runs/{options.preset}")
     resumed = options.resume and checkpoints.exists(folder)
     if checkpoints.exists(folder) and not options.resume:
         raise UsageError(f"{folder} holds a checkpoint already; add --resume to go on, or choose another --output")
-    start = None
-    if not resumed and (options.start_from or options.resume):
-        start = model.load(options.start_from or options.preset)
+    state = start = None
+    if resumed:
+        state = checkpoints.read(folder)
+        recipe = state["train_config"] | recipe  # what is said anew must agree
+    elif options.start_from or options.resume:
+        start = _start(options, folder)
         # Trained weights know the first iterations already.
         recipe.setdefault("curriculum", ((1.0, *TrainConfig.curriculum[-1][1:]),))
-    config = TrainConfig(seed=options.seed, **recipe)
+    config = TrainConfig(**recipe)
     if options.batch:
         config = replace(config, curriculum=[stage._replace(batch=options.batch) for stage in config.curriculum])
     _make_folder(folder)
@@ -165,10 +166,11 @@ def train(options):
     trainer = training.Trainer(
         preset(options.preset), config, found.photos, device=device, compile=options.compile, **budget
     )
-    if resumed:
-        trainer.load_state_dict(checkpoints.read(folder, device))
+    if state:
+        trainer.load_state_dict(state)
+        state = None  # the trainer has it
     elif start:
-        trainer.start_from(start.model)
+        trainer.start_from(start)
     if rank == 0:
         beginning = "the checkpoint" if resumed else start.name if start else "random weights"
         print(f"{options.preset} from {beginning} on {found}; log in {folder / 'log.jsonl'}; Ctrl-C keeps everything")
@@ -178,7 +180,7 @@ def train(options):
     finally:
         if sys.exc_info()[0] in (None, KeyboardInterrupt) and rank == 0:
             weights = folder / f"{options.preset}-local.safetensors"
-            papers = training.record(trainer, Path(options.images).name, start and start.name)
+            papers = training.record(trainer, Path(options.images).resolve().name)
             model.save(trainer.averaged_model(), weights, record=papers)
             print(f"\n{weights}: {trainer.step_count:,} steps in {trainer.elapsed_s:,.0f} s")
             print(f"try it: python -m rgru_lab compare photo.jpg --model {weights}")
@@ -238,6 +240,19 @@ def release(options):
     release.four_rates(weights)
     for path in release.notebooks():
         print(path)
+
+
+def _start(options, folder: Path):
+    """The weights that a training without a checkpoint begins with."""
+    from rgru_lab import model
+
+    shipped = {name.rpartition("-")[0] for name in model.available()}
+    if not options.start_from and options.preset not in shipped:
+        raise UsageError(
+            f"{folder} holds no checkpoint, and no weights of {options.preset!r} ship; leave out --resume to begin "
+            "with random weights, or add --start-from NAME"
+        )
+    return model.load(options.start_from or options.preset)
 
 
 def _watch(trainer, folder: Path, part_bytes: int | None):
@@ -344,7 +359,7 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("--bf16", action=argparse.BooleanOptionalAction, help="bfloat16 (default: what is faster here)")
     new.add_argument("--compile", action="store_true", help="torch.compile the networks: for long trainings on a GPU")
     new.add_argument("--part-size", type=_size, metavar="MB", help="write checkpoints in parts of so many megabytes")
-    new.add_argument("--seed", type=int, default=0)
+    new.add_argument("--seed", type=int, metavar="N", help="of weights, patches and random bits (default 0)")
 
     new = command(
         trials, "small trainings that decide the recipe", "One change at a time, a few seeds; goes on if stopped."

@@ -79,10 +79,11 @@ def _gaussian(side: int, window: int, device: torch.device) -> Tensor:
     distance = torch.arange(window) - window // 2
     weights = torch.exp(-(distance**2) / (2 * SIGMA**2))
     weights = weights / weights.sum()
-    matrix = torch.zeros(side - window + 1, side)
-    for offset in range(window):
-        matrix.diagonal(offset).fill_(weights[offset])
-    return matrix.to(device)
+    with torch.inference_mode(False):  # the first to ask may not train, the next may
+        matrix = torch.zeros(side - window + 1, side)
+        for offset in range(window):
+            matrix.diagonal(offset).fill_(weights[offset])
+        return matrix.to(device)
 
 
 class Loss:

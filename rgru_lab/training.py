@@ -27,7 +27,7 @@ from rgru_lab import checkpoints
 from rgru_lab.codec import unroll
 from rgru_lab.config import InputError, ModelConfig, TrainConfig
 from rgru_lab.losses import Loss
-from rgru_lab.model import ResidualCoder, grow
+from rgru_lab.model import ResidualCoder, Weights, grow
 from rgru_lab.patches import Patches
 
 SAVE_EVERY_S = 60
@@ -80,7 +80,8 @@ class Unrolled(nn.Module):
         for step in islice(steps, iterations):
             losses.append(loss_of(step.picture, step.residual))
             residuals.append(step.residual.detach().abs().mean())
-        weights = torch.arange(skipped + 1, len(residuals) + 1, device=x.device) ** self.config.late
+        last = len(residuals)
+        weights = (torch.arange(skipped + 1, last + 1, device=x.device) / last) ** self.config.late
         return (torch.stack(losses) * weights).sum() / weights.sum(), torch.stack(residuals)
 
 
@@ -114,7 +115,7 @@ class Trainer:
         device: str = "cpu",
         compile: bool = False,
     ):
-        if not (steps or time_budget_s):
+        if max(steps or 0, time_budget_s or 0) <= 0:
             raise TrainingError("say how long to train: a number of steps, a time budget, or both")
         self.config = config
         self.steps = steps
@@ -125,7 +126,8 @@ class Trainer:
         self.model = ResidualCoder(model_config, config.stochastic).to(self.device, memory_format=torch.channels_last)
         self.average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
         self.optimiser = torch.optim.Adam(self.model.parameters(), lr=config.learning_rate, fused=True)
-        self.bf16 = bf16_is_faster(self.device) if config.bf16 is None else config.bf16
+        (bf16,) = _largest(bf16_is_faster(self.device) if config.bf16 is None else config.bf16)
+        self.bf16 = bool(bf16)  # the same in all processes
         if compile:
             self.model.encoder.compile()
             self.model.decoder.compile()
@@ -139,6 +141,7 @@ class Trainer:
             )
         self.patches = Patches(pictures, seed=config.seed + self.rank, hard=config.hard, device=device)
         self.patches.draw(max(stage.patch for stage in config.curriculum), 1)  # so that too small ones are noticed now
+        self.started_from = None
         self.step_count = 0
         self.elapsed_s = 0.0
 
@@ -184,7 +187,7 @@ class Trainer:
         speed = len(x) * self.processes / seconds
         return Record(self.step_count, self.progress, self.elapsed_s, learning_rate, speed, loss, tuple(residuals))
 
-    def start_from(self, model: ResidualCoder):
+    def start_from(self, weights: Weights):
         """Begin with trained weights instead of random ones; the schedule and the optimiser begin anew.
 
         Weights of a smaller model of the same kind grow: see `model.grow`.
@@ -192,7 +195,8 @@ class Trainer:
         Raises:
             WeightsError: the model has another shape and cannot grow into this one.
         """
-        grow(model, self.model)
+        grow(weights.model, self.model)
+        self.started_from = weights.name
         self.average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
 
     def averaged_model(self) -> ResidualCoder:
@@ -219,6 +223,7 @@ class Trainer:
             "average": self.average,
             "optimiser": self.optimiser.state_dict(),
             "bf16": self.bf16,
+            "started_from": self.started_from,
             "step_count": self.step_count,
             "elapsed_s": self.elapsed_s,
             "random": _gather(generators),
@@ -237,9 +242,10 @@ class Trainer:
         if len(state["random"]) != self.processes:
             raise TrainingError(f"the checkpoint was made by {len(state['random'])} processes; resume with as many")
         self.model.load_state_dict(state["model"])
-        self.average = {name: value.clone() for name, value in state["average"].items()}
+        self.average = {name: value.clone().to(self.device) for name, value in state["average"].items()}
         self.optimiser.load_state_dict(state["optimiser"])
         self.bf16 = state["bf16"]
+        self.started_from = state["started_from"]
         self.step_count = state["step_count"]
         self.elapsed_s = state["elapsed_s"]
         generators = state["random"][self.rank]
@@ -378,20 +384,19 @@ def _plain(config) -> dict:
     return json.loads(json.dumps(asdict(config)))
 
 
-def record(trainer: Trainer, data: str, start: str | None = None) -> dict:
+def record(trainer: Trainer, data: str) -> dict:
     """What is written beside the weights: enough to say where they come from and to train them again.
 
     Args:
         trainer: what was trained.
         data: name of the photographs.
-        start: name of the weights it began with.
     """
     cuda = trainer.device.type == "cuda"
     processor = torch.cuda.get_device_name() if cuda else f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
     return {
         "data": data,
         "pictures": len(trainer.patches),
-        "started_from": start,
+        "started_from": trainer.started_from,
         "steps": trainer.step_count,
         "seconds": round(trainer.elapsed_s),
         "hardware": processor if trainer.processes == 1 else f"{trainer.processes} x {processor}",
