@@ -7,6 +7,8 @@
                     ...                 ...
 
 The network runs on the entire image at once, so there are no tiles and no seams. The decoder needs only the bits.
+What lies between R[i-1] and the encoder and between the decoder and P[i], a gain, a sum or nothing, is the model's
+way of reconstruction: see `model.ResidualCoder`.
 """
 
 from collections.abc import Iterator
@@ -53,11 +55,13 @@ def unroll(model: ResidualCoder, x: Tensor) -> Iterator[Step]:
     Yields:
         `Step` 1, 2, 3, ...
     """
-    encoder_state = decoder_state = None
+    encoder_state = decoder_state = picture = None
     residual = x  # R[0] = I
     while True:
-        bits, encoder_state = model.encode(residual, encoder_state)
-        picture, decoder_state = model.decode(bits, decoder_state)
+        gain = model.gain(picture)
+        bits, encoder_state = model.encode(gain * residual, encoder_state)
+        output, decoder_state = model.decode(bits, decoder_state)
+        picture = model.reconstruct(output, picture, gain)
         residual = x - picture
         yield Step(bits, picture, residual)
 
@@ -113,11 +117,13 @@ def decode(model: ResidualCoder, codes: Codes) -> Iterator[np.ndarray]:
 
 def _decode(model, codes):
     model.eval()
-    state = None
+    state = picture = None
     for plane in codes.planes:
         with torch.inference_mode():
+            gain = model.gain(picture)
             bits = _place(model, torch.from_numpy(plane)[None].float())
-            picture, state = model.decode(bits, state)
+            output, state = model.decode(bits, state)
+            picture = model.reconstruct(output, picture, gain)
             frame = _photo(picture, codes.height, codes.width)
         yield frame
 

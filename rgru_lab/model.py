@@ -1,4 +1,4 @@
-"""Encoder, binarizer, decoder, and one iteration of the codec.
+"""Encoder, binarizer, decoder, gain network, and one iteration of the codec.
 
     R[i-1] --> encoder --> binarizer --> B[i] --> decoder --> P[i]
                  |  ^                               |  ^
@@ -21,35 +21,40 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rgru_lab.cells import ResidualGRUCell
+from rgru_lab.cells import CELLS, State
 from rgru_lab.config import DEFAULT_MODEL, NAME_LIMIT, InputError, ModelConfig
 from rgru_lab.images import write_atomically
 
 MODELS = Path(__file__).parent.parent / "data" / "models"
 
+GAIN_BLOCK = 32
+"""Pixels per side that share one gain."""
+
 
 class EncoderState(NamedTuple):
     """Memories of the encoder's three cells, at 1/4, 1/8 and 1/16 of the picture's size."""
 
-    h1: Tensor
-    h2: Tensor
-    h3: Tensor
+    h1: State
+    h2: State
+    h3: State
 
 
 class DecoderState(NamedTuple):
     """Memories of the decoder's four cells, at 1/16, 1/8, 1/4 and 1/2 of the picture's size."""
 
-    h1: Tensor
-    h2: Tensor
-    h3: Tensor
-    h4: Tensor
+    h1: State
+    h2: State
+    h3: State
+    h4: State
 
 
 class Encoder(nn.Module):
     """A residual in, features on the code grid out (Toderici et al. 2017).
 
+    With config.cell "associative-lstm" its cells are plain LSTMs: the associative ones serve the decoder only.
+
     Shape:
-        r: (B, 3, H, W), H and W multiples of 16, values in about [-1, 1]
+        r: (B, 3, H, W), H and W multiples of 16, values in about [-1, 1] times the gain
         state: `EncoderState`, or None before the first iteration
         returns (features (B, encoder[3], H/16, W/16), new state)
     """
@@ -57,16 +62,14 @@ class Encoder(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         c0, c1, c2, c3 = config.encoder
+        cell = CELLS["lstm" if config.cell == "associative-lstm" else config.cell]
         alphas = {"alpha_h": config.alpha_h, "alpha_x": config.alpha_x}
-        self.gain = config.gain
         self.conv = nn.Conv2d(3, c0, 3, stride=2, padding=1)
-        self.cell1 = ResidualGRUCell(c0, c1, stride=2, **alphas)
-        self.cell2 = ResidualGRUCell(c1, c2, stride=2, **alphas)
-        self.cell3 = ResidualGRUCell(c2, c3, stride=2, **alphas)
+        self.cell1 = cell(c0, c1, stride=2, **alphas)
+        self.cell2 = cell(c1, c2, stride=2, **alphas)
+        self.cell3 = cell(c2, c3, stride=2, **alphas)
 
     def forward(self, r: Tensor, state: EncoderState | None = None) -> tuple[Tensor, EncoderState]:
-        if state is not None:
-            r = self.gain * r
         h1, h2, h3 = state or (None, None, None)
         x = self.conv(r)  # (B, c0, H/2, W/2)
         x, h1 = self.cell1(x, h1)  # (B, c1, H/4, W/4)
@@ -102,7 +105,7 @@ class Binarizer(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Bits in, a picture of the whole image out (Toderici et al. 2017).
+    """Bits in, a picture of the whole image out, or what is to be added to one (Toderici et al. 2017).
 
     Depth-to-space doubles height and width after each cell by turning four channels into a 2 x 2 block. The paper's
     first cell has a 2 x 2 input kernel; here it is 3 x 3, as the others. The last convolution always runs in float32.
@@ -110,18 +113,19 @@ class Decoder(nn.Module):
     Shape:
         bits: (B, K, H/16, W/16), values -1 and +1; 0 stands for a bit that was not sent
         state: `DecoderState`, or None before the first iteration
-        returns (picture (B, 3, H, W) in (-1, 1), where the image itself lies in [-0.5, 0.5]; new state)
+        returns (D(b) (B, 3, H, W) in (-1, 1), where the image itself lies in [-0.5, 0.5]; new state)
     """
 
     def __init__(self, config: ModelConfig):
         super().__init__()
         c0, c1, c2, c3, c4 = config.decoder
         alphas = {"alpha_h": config.alpha_h, "alpha_x": config.alpha_x}
+        cell = CELLS[config.cell]
         self.conv_in = nn.Conv2d(config.bits, c0, 1)
-        self.cell1 = ResidualGRUCell(c0, c1, **alphas)
-        self.cell2 = ResidualGRUCell(c1 // 4, c2, **alphas)
-        self.cell3 = ResidualGRUCell(c2 // 4, c3, hidden_kernel=3, **alphas)
-        self.cell4 = ResidualGRUCell(c3 // 4, c4, hidden_kernel=3, **alphas)
+        self.cell1 = cell(c0, c1, **alphas)
+        self.cell2 = cell(c1 // 4, c2, **alphas)
+        self.cell3 = cell(c2 // 4, c3, hidden_kernel=3, **alphas)
+        self.cell4 = cell(c3 // 4, c4, hidden_kernel=3, **alphas)
         self.conv_out = nn.Conv2d(c4 // 4, 3, 1)
 
     def forward(self, bits: Tensor, state: DecoderState | None = None) -> tuple[Tensor, DecoderState]:
@@ -136,12 +140,53 @@ class Decoder(nn.Module):
         x, h4 = self.cell4(x, h4)
         x = F.pixel_shuffle(x, 2)  # (B, c4/4, H, W)
         with torch.autocast(x.device.type, enabled=False):
-            picture = torch.tanh(self.conv_out(x.float()))  # (B, 3, H, W)
-        return picture, DecoderState(h1, h2, h3, h4)
+            output = torch.tanh(self.conv_out(x.float()))  # (B, 3, H, W)
+        return output, DecoderState(h1, h2, h3, h4)
+
+
+class GainNetwork(nn.Module):
+    """A picture in, out a factor for its residual in each block of 32 x 32 pixels (Toderici et al. 2017).
+
+    Five convolutions of stride 2, the first four 3 x 3 to 32 channels, the last 2 x 2 to one, each followed by ELU;
+    then + 2, so that no gain is under 1. Zero-order hold spreads a block's gain over its pixels. A picture whose sides
+    are no multiples of 32 is continued by its last row and column. Always runs in float32.
+
+    Shape:
+        picture: P[i-1], (B, 3, H, W), around [-0.5, 0.5]
+        returns G(P[i-1]) (B, 1, H, W), 1 and over
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.convs = nn.ModuleList(nn.Conv2d(c, 32, 3, stride=2, padding=1) for c in (3, 32, 32, 32))
+        self.convs.append(nn.Conv2d(32, 1, 2, stride=2))
+
+    def forward(self, picture: Tensor) -> Tensor:
+        height, width = picture.shape[2:]
+        with torch.autocast(picture.device.type, enabled=False):
+            x = F.pad(picture.float(), (0, -width % GAIN_BLOCK, 0, -height % GAIN_BLOCK), mode="replicate")
+            for conv in self.convs:
+                x = F.elu(conv(x))
+            gain = F.interpolate(x + 2, scale_factor=GAIN_BLOCK)  # (B, 1, H, W) and what was padded
+        return gain[:, :, :height, :width]
 
 
 class ResidualCoder(nn.Module):
     """One iteration of the codec, its two halves apart, so that a decoder can run on bits alone.
+
+    With E, B, D and G encoder, binarizer, decoder and gain network, and P[0] = 0, an iteration is
+
+        g    = `gain`(P[i-1])                           1 in iteration 1
+        b    = B(E(g R[i-1]))                           `encode`
+        P[i] = `reconstruct`(D(b), P[i-1], g)           `decode` is D
+
+    where the config's reconstruction says what gain and reconstruct are from iteration 2 on:
+
+        one-shot            g = config.gain             P[i] = D(b)
+        additive            g = config.gain             P[i] = P[i-1] + D(b) / g
+        residual-scaled     g = G(P[i-1])               P[i] = P[i-1] + D(b) / g
+
+    g depends on nothing that a decoder does not have.
 
     Args:
         config: the shape of the networks.
@@ -154,15 +199,67 @@ class ResidualCoder(nn.Module):
         self.encoder = Encoder(config)
         self.binarizer = Binarizer(config.encoder[-1], config.bits, stochastic)
         self.decoder = Decoder(config)
+        self.gain_network = GainNetwork() if config.reconstruction == "residual-scaled" else None
+
+    def gain(self, previous: Tensor | None) -> Tensor | float:
+        """P[i-1] (B, 3, H, W), None before the first iteration, to g: a number or (B, 1, H, W)."""
+        if previous is None:
+            return 1.0
+        if self.gain_network is not None:
+            return self.gain_network(previous)
+        return self.config.gain
 
     def encode(self, r: Tensor, state: EncoderState | None = None) -> tuple[Tensor, EncoderState]:
-        """R[i-1] (B, 3, H, W) to B[i] (B, K, H/16, W/16) and the encoder's new memory."""
+        """g R[i-1] (B, 3, H, W) to B[i] (B, K, H/16, W/16) and the encoder's new memory."""
         features, state = self.encoder(r, state)
         return self.binarizer(features), state
 
     def decode(self, bits: Tensor, state: DecoderState | None = None) -> tuple[Tensor, DecoderState]:
-        """B[i] (B, K, H/16, W/16) to P[i] (B, 3, H, W) and the decoder's new memory."""
+        """B[i] (B, K, H/16, W/16) to D(b) (B, 3, H, W) and the decoder's new memory."""
         return self.decoder(bits, state)
+
+    def reconstruct(self, output: Tensor, previous: Tensor | None, gain: Tensor | float) -> Tensor:
+        """D(b), P[i-1] (both (B, 3, H, W); None: P[0] = 0) and g to P[i]."""
+        if self.config.reconstruction == "one-shot":
+            return output
+        change = output / gain
+        return change if previous is None else previous + change
+
+
+def grow(small: ResidualCoder, large: ResidualCoder):
+    """Put trained weights into a model with as many or more channels, so that it computes what they computed.
+
+    What each layer has more than before gets the large model's own, random weights; the old channels do not look at
+    the new ones yet (those weights are 0), but the new ones look at all, so training can make use of them at once.
+
+    Args:
+        small: the trained model.
+        large: the model to be filled, in place.
+
+    Raises:
+        WeightsError: the two differ in more than the channels of their layers, or `large` has fewer somewhere.
+    """
+    shapes = [asdict(model.config) for model in (small, large)]
+    channels = [shape.pop("encoder") + shape.pop("decoder") for shape in shapes]
+    if (
+        shapes[0] != shapes[1]
+        or any(a > b for a, b in zip(*channels, strict=True))
+        or (channels[0] != channels[1] and small.config.cell == "associative-lstm")
+    ):
+        raise WeightsError(f"weights of {small.config} cannot grow into {large.config}; train a preset of their kind")
+    cells = {name: module for name, module in large.named_modules() if hasattr(module, "channels")}
+    old, new = small.state_dict(), large.state_dict()
+    with torch.no_grad():
+        for key, value in new.items():
+            cell = cells.get(key.rsplit(".", 2)[0])
+            gates = value.shape[0] // cell.channels if cell else 1  # a fused convolution holds several, one by one
+            into = value.view(gates, -1, *value.shape[1:])
+            given = old[key].view(gates, -1, *old[key].shape[1:])
+            kept = into[:, : given.shape[1]]
+            if kept.dim() > 2:  # weights, not biases: (gates, out, in, height, width)
+                kept.zero_()
+                kept = kept[:, :, : given.shape[2]]
+            kept.copy_(given)
 
 
 class WeightsError(InputError):

@@ -4,13 +4,15 @@ import hashlib
 import struct
 import tracemalloc
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from rgru_lab import bitstream, codec
+from rgru_lab import bitstream, codec, model
 from rgru_lab.bitstream import BitstreamError, Header
 from rgru_lab.codec import Codes
+from rgru_lab.config import RECONSTRUCTIONS, preset
 from rgru_lab.progression import Progression
 
 HEADER = Header("micro-1", bytes(range(1, 9)), height=17, width=18, bits=3)
@@ -58,6 +60,24 @@ def _resealed(at, value, header=HEADER):
     body = bytearray(header.pack()[:-4])
     body[at : at + len(value)] = value
     return bytes(body) + struct.pack("<I", zlib.crc32(body))
+
+
+@pytest.mark.parametrize(("mode", "number"), [("one-shot", 0), ("additive", 1), ("residual-scaled", 2)])
+def test_the_header_stores_the_reconstruction_mode_as_its_number(mode, number):
+    packed = HEADER._replace(reconstruction=mode).pack()
+    assert packed[6] == number
+    assert bitstream.read_header(packed)[0].reconstruction == mode
+
+
+@pytest.mark.parametrize("mode", RECONSTRUCTIONS)
+def test_a_file_of_each_mode_says_so_and_decodes_to_the_photo_that_encoding_showed(make_coder, noise, tmp_path, mode):
+    path = tmp_path / "other-1.safetensors"
+    model.save(make_coder(replace(preset("micro"), reconstruction=mode)), path, record={})
+    weights, photo = model.load(path), noise(37, 50)
+    planes, shown = zip(*codec.encode(weights.model, photo, 3), strict=True)
+    file = bitstream.parse(bitstream.write(Header.of(weights, 37, 50), Codes(37, 50, planes)))
+    assert file.header.reconstruction == mode
+    assert _equal(list(codec.decode(weights.model, file.codes)), shown)
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -182,7 +202,7 @@ def test_a_segment_of_another_file_is_refused(parts, planes, change):
         (_resealed(4, b"\x02"), "version 2.*update the kit"),
         (_resealed(4, b"\x00"), "version 0"),
         (_resealed(5, b"\x01"), "does not know"),
-        (_resealed(6, b"\x01"), "does not know"),
+        (_resealed(6, b"\x03"), "does not know"),
         (_resealed(7, b"\x01"), "does not know"),
         (_resealed(8, b"\x00"), "does not know"),
         (_resealed(21, b"\x01"), "does not know"),

@@ -1,4 +1,4 @@
-"""The networks' shapes and sizes, the binarizer's three promises, and weights that load whole or not at all."""
+"""The networks' shapes and sizes, the binarizer's three promises, gains, and weights that load whole or not at all."""
 
 import json
 from dataclasses import asdict, replace
@@ -7,19 +7,33 @@ import pytest
 import safetensors
 import safetensors.torch
 import torch
+from torch.nn import functional as F
 
 from rgru_lab import model
+from rgru_lab.cells import AssociativeLSTMCell, GRUCell, LSTMCell, LSTMState, ResidualGRUCell
 from rgru_lab.codec import unroll
-from rgru_lab.config import NAME_LIMIT, PRESETS, preset
+from rgru_lab.config import CELL_NAMES, NAME_LIMIT, PRESETS, RECONSTRUCTIONS, InputError, ModelConfig, preset
 
 
 def _parameters(coder):
     return sum(p.numel() for p in coder.parameters())
 
 
-def _cell(inputs, channels, hidden_kernel=1):
-    """Numbers in a Residual GRU: W (3 x 3, with bias), U_z U_r U, W_h and W_ox."""
-    return (9 * inputs + 1 + hidden_kernel**2 * channels) * 3 * channels + (channels + inputs) * channels
+def _cell(kind, inputs, channels, hidden_kernel=1):
+    """Numbers in a cell: blocks of W (3 x 3, with bias) and U; the Residual GRU's W_h and W_ox."""
+    blocks = {"residual-gru": 3, "gru": 3, "lstm": 4, "associative-lstm": 4.5}[kind]
+    more = (channels + inputs) * channels if kind == "residual-gru" else 0
+    return (9 * inputs + 1 + hidden_kernel**2 * channels) * blocks * channels + more
+
+
+def _tensors(state):
+    """All tensors of an encoder's or decoder's state."""
+    return [tensor for h in state for tensor in (h if isinstance(h, LSTMState) else (h,))]
+
+
+def _forgotten(h):
+    """A cell's memory of zeros."""
+    return LSTMState(*map(torch.zeros_like, h)) if isinstance(h, LSTMState) else torch.zeros_like(h)
 
 
 def _image(height, width, batch=1):
@@ -44,15 +58,43 @@ def test_the_code_grid_is_a_sixteenth_of_the_picture_and_each_memory_has_its_own
     ]
 
 
+@pytest.mark.parametrize("kind", CELL_NAMES)
 @pytest.mark.parametrize("name", PRESETS)
-def test_the_number_of_parameters_is_that_of_the_papers_figure(name):
-    config = preset(name)
+def test_the_number_of_parameters_is_that_of_the_papers_figure(name, kind):
+    config = replace(preset(name), cell=kind)
     (e0, e1, e2, e3), (d0, d1, d2, d3, d4), bits = config.encoder, config.decoder, config.bits
-    expected = (9 * 3 + 1) * e0 + _cell(e0, e1) + _cell(e1, e2) + _cell(e2, e3) + (e3 + 1) * bits
-    expected += (bits + 1) * d0 + _cell(d0, d1) + _cell(d1 // 4, d2)
-    expected += _cell(d2 // 4, d3, 3) + _cell(d3 // 4, d4, 3) + (d4 // 4 + 1) * 3
+    ours = "lstm" if kind == "associative-lstm" else kind  # the encoder's
+    expected = (9 * 3 + 1) * e0 + _cell(ours, e0, e1) + _cell(ours, e1, e2) + _cell(ours, e2, e3) + (e3 + 1) * bits
+    expected += (bits + 1) * d0 + _cell(kind, d0, d1) + _cell(kind, d1 // 4, d2)
+    expected += _cell(kind, d2 // 4, d3, 3) + _cell(kind, d3 // 4, d4, 3) + (d4 // 4 + 1) * 3
     with torch.device("meta"):
         assert _parameters(model.ResidualCoder(config)) == expected
+        assert _parameters(model.ResidualCoder(replace(config, reconstruction="additive"))) == expected
+        expected += (9 * 3 + 1) * 32 + 3 * (9 * 32 + 1) * 32 + 4 * 32 + 1
+        assert _parameters(model.ResidualCoder(replace(config, reconstruction="residual-scaled"))) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "encoder_cell", "decoder_cell"),
+    [
+        ("residual-gru", ResidualGRUCell, ResidualGRUCell),
+        ("gru", GRUCell, GRUCell),
+        ("lstm", LSTMCell, LSTMCell),
+        ("associative-lstm", LSTMCell, AssociativeLSTMCell),
+    ],
+)
+def test_the_configs_cell_is_in_every_place_but_an_associative_lstm_only_in_the_decoder(
+    make_coder, name, encoder_cell, decoder_cell
+):
+    coder = make_coder(replace(preset("micro"), cell=name))
+    assert [type(getattr(coder.encoder, f"cell{k}")) for k in (1, 2, 3)] == [encoder_cell] * 3
+    assert [type(getattr(coder.decoder, f"cell{k}")) for k in (1, 2, 3, 4)] == [decoder_cell] * 4
+
+
+@pytest.mark.parametrize(("field", "known"), [("cell", CELL_NAMES), ("reconstruction", RECONSTRUCTIONS)])
+def test_an_unknown_cell_or_reconstruction_is_answered_with_the_known_ones(field, known):
+    with pytest.raises(InputError, match=f"{field} is 'transformer'; choose one of {', '.join(known)}"):
+        ModelConfig(**{field: "transformer"})
 
 
 def test_micro_is_small_enough_to_train_in_a_lesson(make_coder):
@@ -68,7 +110,7 @@ def test_the_preset_paper_has_the_papers_numbers():
 
 def test_the_alphas_of_the_config_reach_every_cell(make_coder):
     coder = make_coder(replace(preset("micro"), alpha_h=0.2, alpha_x=0.6))
-    cells = [m for m in coder.modules() if isinstance(m, model.ResidualGRUCell)]
+    cells = [m for m in coder.modules() if isinstance(m, ResidualGRUCell)]
     assert [(cell.alpha_h, cell.alpha_x) for cell in cells] == [(0.2, 0.6)] * 7
 
 
@@ -135,19 +177,111 @@ def test_the_decoder_needs_only_the_bits(make_coder):
             assert torch.equal(picture, step.picture)
 
 
+@pytest.mark.parametrize("kind", CELL_NAMES)
 @pytest.mark.parametrize(("half", "cells"), [("encoder", 3), ("decoder", 4)])
-def test_every_cell_hears_its_own_memory(make_coder, half, cells):
-    coder = make_coder()
+def test_every_cell_hears_its_own_memory(make_coder, half, cells, kind):
+    coder = make_coder(replace(preset("micro"), cell=kind))
     with torch.no_grad():
         bits, _ = coder.encode(_image(16, 16))
         network, x = (coder.encoder, _image(16, 16)) if half == "encoder" else (coder.decoder, bits)
         _, state = network(x)
         output, after = network(x, state)
         for i in range(cells):
-            without = state._replace(**{f"h{i + 1}": torch.zeros_like(state[i])})
+            without = state._replace(**{f"h{i + 1}": _forgotten(state[i])})
             other, other_after = network(x, without)
             assert not torch.equal(other, output)
-            assert [torch.equal(a, b) for a, b in zip(after, other_after, strict=True)][: i + 1] == [True] * i + [False]
+            same = [all(map(torch.equal, *map(_tensors, ([a], [b])))) for a, b in zip(after, other_after, strict=True)]
+            assert same[: i + 1] == [True] * i + [False]
+
+
+def _thinned(value):
+    """A gain network whose first four layers hand on every second pixel of the red plane: ELU of `value` times it."""
+    network = model.GainNetwork()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+        for conv in network.convs[:4]:
+            conv.weight[0, 0, 1, 1] = value
+    return network
+
+
+def test_the_gain_is_computed_from_each_block_as_the_layers_say():
+    """Here four pixels of a block make its gain."""
+    torch.manual_seed(6)
+    x = torch.rand(2, 3, 64, 96) - 0.5
+    network = _thinned(2.0)
+    with torch.no_grad():
+        network.convs[4].weight[0, 0] = torch.tensor([[0.3, -0.9], [-0.7, 0.5]])
+        network.convs[4].bias.fill_(-0.25)
+        gain = network(x)
+    y = x[:, 0, ::16, ::16]
+    for _ in range(4):
+        y = F.elu(2 * y)
+    (a, b), (c, d) = ([y[:, i::2, j::2] for j in (0, 1)] for i in (0, 1))
+    blocks = 0.3 * a - 0.9 * b - 0.7 * c + 0.5 * d - 0.25
+    assert blocks.min() < 0 < blocks.max()
+    expected = (F.elu(blocks) + 2).repeat_interleave(32, 1).repeat_interleave(32, 2)
+    torch.testing.assert_close(gain[:, 0], expected)
+
+
+def test_a_gain_holds_for_a_block_of_32_pixels_and_is_another_in_the_next(make_coder):
+    coder = make_coder(replace(preset("micro"), reconstruction="residual-scaled"))
+    with torch.no_grad():
+        gain = coder.gain_network(_image(64, 96))
+    assert gain.shape == (1, 1, 64, 96)
+    blocks = gain.reshape(2, 32, 3, 32).permute(0, 2, 1, 3).reshape(6, 32 * 32)
+    assert torch.equal(blocks, blocks[:, :1].expand_as(blocks))
+    assert len(blocks[:, 0].unique()) == 6
+
+
+@pytest.mark.parametrize(("bias", "expected"), [(-1000.0, 1.0), (0.0, 2.0), (5.0, 7.0)])
+def test_a_gain_is_two_without_weights_and_never_under_one(bias, expected):
+    network = _thinned(0.0)
+    with torch.no_grad():
+        network.convs[4].bias.fill_(bias)
+        gain = network(_image(32, 32))
+    assert torch.equal(gain, torch.full((1, 1, 32, 32), expected))
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (48, 32), (32, 80), (48, 80)])
+def test_a_picture_that_is_no_multiple_of_32_is_continued_by_its_last_row_and_column(make_coder, height, width):
+    network = make_coder(replace(preset("micro"), reconstruction="residual-scaled")).gain_network
+    x = _image(height, width, 2)
+    padded = F.pad(x, (0, width % 32, 0, height % 32), mode="replicate")
+    with torch.no_grad():
+        gain = network(x)
+        assert gain.shape == (2, 1, height, width)
+        assert torch.equal(gain, network(padded)[:, :, :height, :width])
+
+
+def test_gain_division_and_sum_stay_in_float32_under_bfloat16(make_coder):
+    coder, x = make_coder(replace(preset("micro"), reconstruction="residual-scaled")), _image(32, 32)
+    with torch.no_grad():
+        exact = coder.gain(x)
+        with torch.autocast("cpu", torch.bfloat16):
+            output, state = coder.decode(coder.encode(x)[0])
+            gain = coder.gain(x)
+            picture = coder.reconstruct(output, x, gain)
+    assert state.h4.dtype == torch.bfloat16  # autocast was at work
+    assert torch.equal(gain, exact)
+    assert torch.equal(picture, x + output / exact)
+
+
+def test_the_gain_is_one_first_then_the_configs_or_the_networks(make_coder):
+    x = _image(32, 32)
+    for mode in RECONSTRUCTIONS:
+        coder = make_coder(replace(preset("micro"), gain=3.0, reconstruction=mode))
+        assert coder.gain(None) == 1
+        with torch.no_grad():
+            after = coder.gain(x)
+        assert torch.equal(after, coder.gain_network(x)) if mode == "residual-scaled" else after == 3
+
+
+@pytest.mark.parametrize("mode", RECONSTRUCTIONS)
+def test_only_residual_scaled_weights_hold_a_gain_network(make_coder, mode):
+    keys = make_coder(replace(preset("micro"), reconstruction=mode)).state_dict()
+    assert sum(key.startswith("gain_network.") for key in keys) == (10 if mode == "residual-scaled" else 0)
+    assert {key for key in keys if not key.startswith("gain_network.")} == set(make_coder().state_dict())
 
 
 def test_saved_weights_come_back_as_their_half_precision_values(make_coder, weights):
@@ -178,6 +312,18 @@ def test_weights_with_another_alpha_have_another_fingerprint(make_coder, tmp_pat
     coder = make_coder(replace(preset("micro"), alpha_h=0.5))
     model.save(coder, tmp_path / "micro-1.safetensors", record={})
     assert model.load(tmp_path / "micro-1.safetensors").fingerprint != weights.fingerprint
+
+
+def test_weights_from_before_there_was_a_choice_of_cells_are_residual_grus(make_coder, tmp_path, monkeypatch):
+    path = tmp_path / "micro-1.safetensors"
+    with monkeypatch.context() as then:
+        then.setattr(model, "asdict", lambda config: {k: v for k, v in asdict(config).items() if k != "cell"})
+        model.save(make_coder(), path, record={})
+    with safetensors.safe_open(path, "pt") as file:
+        assert "cell" not in json.loads(file.metadata()["config"])
+    loaded = model.load(path)
+    assert loaded.model.config == preset("micro")
+    assert type(loaded.model.decoder.cell4) is ResidualGRUCell
 
 
 @pytest.mark.parametrize("name", ["a" * (NAME_LIMIT + 1), "mïcro-1"])
@@ -216,6 +362,9 @@ def _with_config(weights_path, path, **changes):
         {"depth": 3},
         {"alpha_h": 0.5},  # no tensor has another shape, but every picture would be another
         {"gain": 2.0},
+        {"cell": "gru"},
+        {"reconstruction": "additive"},
+        {"reconstruction": "residual-scaled"},
     ],
     ids=str,
 )
