@@ -17,6 +17,7 @@ The rooms, each with one purpose; a room imports only from rooms above it:
     checkpoints  a training's state on disk
     training     the schedule and the loop; one process or several
     trials       small trainings that decide the recipe
+    bench        seconds, memory, share of peak
     evaluate     a set of pictures through codec and JPEG, into data/results/
     plots        matplotlib figures
     viewer       the slider of the notebooks

@@ -231,6 +231,22 @@ def evaluate(options):
     print("\n" + evaluate.report(summary))
 
 
+def bench(options):
+    import json
+
+    from rgru_lab import bench, images
+
+    output = Path(options.output)
+    _make_folder(output)
+    rows = {}
+    for what, value in bench.report(options.model, large=not options.small):
+        rows[what] = value
+        print(f"{what:75} {value:,}" if isinstance(value, (int, float)) else f"{what:75} {value}", flush=True)
+    path = output / f"bench-{rows['model']}.json"
+    images.write_atomically(path, (json.dumps(rows, indent=1) + "\n").encode())
+    print(path)
+
+
 def release(options):
     from rgru_lab import model, photos, release
 
@@ -377,6 +393,13 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("--output", default="data/results", metavar="DIR")
     add_model(new)
     add_iterations(new, 8, "how far to go (default 8)")
+
+    new = command(
+        bench, "how fast this machine is at it", "Seconds, memory and share of peak, beside a straightforward loop."
+    )
+    add_model(new)
+    new.add_argument("--output", default="data/results", metavar="DIR")
+    new.add_argument("--small", action="store_true", help="leave out the picture of 12 megapixels")
 
     new = command(
         release, "rebuild all that depends on the weights", "Results, figures, README table and notebook outputs."

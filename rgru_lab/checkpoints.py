@@ -1,13 +1,13 @@
 """A training's state on disk, so that a kill at any moment leaves the last one whole.
 
 A checkpoint is one file, or parts of a stated size for places that take no large files: `checkpoint-STEP-1of3.pt` and
-so on. It counts once all of its parts are there, and only then is every other one deleted.
+so on. It counts once all of its parts are there, and only then is every other one deleted. It ends with its CRC-32.
 """
 
 import io
 import os
-import pickle
 import re
+import zlib
 from collections import defaultdict
 from pathlib import Path
 
@@ -39,6 +39,7 @@ def write(folder: str | os.PathLike, state: dict, step: int, *, part_bytes: int 
     folder = Path(folder)
     buffer = io.BytesIO()
     torch.save(state, buffer)
+    buffer.write(zlib.crc32(buffer.getbuffer()).to_bytes(4, "little"))
     data = buffer.getbuffer()
     part_bytes = part_bytes or len(data)
     count = -(-len(data) // part_bytes)
@@ -65,11 +66,10 @@ def read(folder: str | os.PathLike, device: str = "cpu") -> dict:
     if not whole:
         raise CheckpointError(f"there is no checkpoint in {folder} to resume from; leave out --resume to start anew")
     paths = whole[max(whole)]
-    try:
-        data = io.BytesIO(b"".join(path.read_bytes() for path in paths))
-        return torch.load(data, map_location=device, weights_only=True)
-    except (OSError, EOFError, KeyError, RuntimeError, pickle.UnpicklingError):
-        raise CheckpointError(f"{paths[0]} is damaged; delete it, or choose another --output") from None
+    data = memoryview(b"".join(path.read_bytes() for path in paths))
+    if len(data) <= 4 or zlib.crc32(data[:-4]) != int.from_bytes(data[-4:], "little"):
+        raise CheckpointError(f"{paths[0]} is damaged; delete it, or choose another --output")
+    return torch.load(io.BytesIO(data[:-4]), map_location=device, weights_only=True)
 
 
 def _whole(folder: Path) -> dict[int, list[Path]]:

@@ -3,6 +3,7 @@
 import io
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from rgru_lab.config import InputError
@@ -68,6 +69,49 @@ def strip(progression: Progression, iterations: list[int]) -> Figure:
     return figure
 
 
+def training(log: list[dict], frames: list[tuple[str, np.ndarray]] = ()) -> Figure:
+    """How a training goes: |R[i]| of each iteration, learning rate and speed over the steps, and pictures below.
+
+    Args:
+        log: records of `training.run`, or lines of its `log.jsonl`, as dicts; at least one.
+        frames: titles and pictures (H, W, 3) uint8: a validation photograph and what the codec makes of it by now.
+    """
+    if not log:
+        raise InputError("the log holds no step yet; let the training run a little longer")
+    figure = Figure(figsize=(10, 3.4 + (2.6 if frames else 0)), layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=[3.4, 2.6]) if frames else (figure, None)
+    errors, rates, speed = above.subplots(1, 3, width_ratios=[2, 1, 1])
+    steps = [line["step"] for line in log]
+    longest = max(len(line["residuals"]) for line in log)
+    shades = colormaps["viridis_r"](np.linspace(0.15, 1, longest))
+    for i in range(longest):
+        points = [(line["step"], 255 * line["residuals"][i]) for line in log if len(line["residuals"]) > i]
+        x, y = np.array(points).T
+        errors.plot(x, _smooth(y), color=shades[i], lw=1.2, label=f"{i + 1}" if i in (0, longest - 1) else None)
+    errors.set(title="mean |R[i]| on the patches, 8-bit levels", xlabel="step", yscale="log")
+    errors.yaxis.set_major_formatter("{x:g}")
+    errors.yaxis.set_minor_formatter("{x:g}")
+    errors.legend(title="i", fontsize=8)
+    rates.plot(steps, [line["learning_rate"] for line in log], color=OURS)
+    rates.set(title="learning rate", xlabel="step")
+    speed.plot(steps, _smooth(np.array([line["patches_per_s"] for line in log])), color=OURS)
+    speed.set(title="patches per second", xlabel="step", ylim=(0, None))
+    for panel in (errors, rates, speed):
+        panel.title.set_fontsize(9)
+        panel.grid(alpha=0.3)
+    if frames:
+        panels = below.subplots(1, len(frames), squeeze=False)[0]
+        for panel, (title, picture) in zip(panels, frames, strict=True):
+            _picture(panel, picture, title, "black")
+    return figure
+
+
+def _smooth(values: np.ndarray, window: int = 9) -> np.ndarray:
+    """Running mean; the ends average over fewer."""
+    ones = np.ones(min(window, len(values)))
+    return np.convolve(values, ones, "same") / np.convolve(np.ones(len(values)), ones, "same")
+
+
 def rate_distortion(curves: dict[str, list[dict]], title: str) -> Figure:
     """MS-SSIM over bits per pixel.
 
@@ -93,9 +137,7 @@ def residual_map(residual: np.ndarray) -> np.ndarray:
 
 def residual_colours() -> bytes:
     """The colours of `residual_map` from -1 to 1: 255 times red, green, blue, a byte each."""
-    import matplotlib
-
-    return matplotlib.colormaps[RESIDUAL_COLOURS](np.linspace(0, 1, 255), bytes=True)[:, :3].tobytes()
+    return colormaps[RESIDUAL_COLOURS](np.linspace(0, 1, 255), bytes=True)[:, :3].tobytes()
 
 
 def png(figure: Figure, *, dpi: int = 110, title: str = "") -> bytes:

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from rgru_lab import checkpoints
-from rgru_lab.codec import unroll
+from rgru_lab.codec import bf16_speedup, unroll
 from rgru_lab.config import InputError, ModelConfig, TrainConfig
 from rgru_lab.losses import Loss
 from rgru_lab.model import ResidualCoder, Weights, grow
@@ -126,7 +126,7 @@ class Trainer:
         self.model = ResidualCoder(model_config, config.stochastic).to(self.device, memory_format=torch.channels_last)
         self.average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
         self.optimiser = torch.optim.Adam(self.model.parameters(), lr=config.learning_rate, fused=True)
-        (bf16,) = _largest(bf16_is_faster(self.device) if config.bf16 is None else config.bf16)
+        (bf16,) = _largest(bf16_speedup(self.device) > 1 if config.bf16 is None else config.bf16)
         self.bf16 = bool(bf16)  # the same in all processes
         if compile:
             self.model.encoder.compile()
@@ -405,21 +405,3 @@ def record(trainer: Trainer, data: str) -> dict:
         "seed": trainer.config.seed,
         "config": _plain(trainer.config),
     }
-
-
-def bf16_is_faster(device: torch.device) -> bool:
-    """Time a few convolutions both ways: bfloat16 is twice as fast on some machines and slower on others."""
-    conv = nn.Conv2d(64, 192, 3, padding=1).to(device, memory_format=torch.channels_last)
-    x = torch.rand(4, 64, 48, 48, device=device).to(memory_format=torch.channels_last)
-
-    def seconds(enabled):
-        for i in range(6):
-            if i == 2:  # after a warm-up
-                started = time.perf_counter()
-            with torch.autocast(x.device.type, torch.bfloat16, enabled=enabled):
-                conv(x).sum().backward()
-            if x.device.type == "cuda":
-                torch.cuda.synchronize()
-        return time.perf_counter() - started
-
-    return seconds(True) < seconds(False)

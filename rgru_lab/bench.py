@@ -1,0 +1,226 @@
+"""How fast the codec is: seconds per iteration, memory, and the share of what the machine can do at best.
+
+All beside a straightforward loop: a convolution for every gate, float32, contiguous memory. Both compute the same
+pictures. Timings are the median of a few runs, all in one process and one after the other.
+"""
+
+import copy
+import multiprocessing
+import platform
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+import numpy as np
+import psutil
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from rgru_lab import codec
+from rgru_lab.codec import unroll
+from rgru_lab.config import GRID, InputError, TrainConfig
+from rgru_lab.model import ResidualCoder, load
+from rgru_lab.training import Unrolled
+
+KODAK = (512, 768)
+"""Height and width of the pictures that the seconds are given for."""
+
+LARGE = (3000, 4000)
+"""12 megapixels."""
+
+ITERATIONS = 16
+RUNS = 3
+
+
+class PlainResidualGRUCell(nn.Module):
+    """The Residual GRU as its equations stand: a convolution for each of the eight products.
+
+    Args:
+        cell: the fused cell whose weights are taken.
+    """
+
+    def __init__(self, cell):
+        super().__init__()
+        self.channels, self.alpha_h, self.alpha_x = cell.channels, cell.alpha_h, cell.alpha_x
+        self.W_z, self.W_r, self.W = (_part(cell.W, k, cell.channels) for k in range(3))
+        self.U_z, self.U_r = (_part(cell.U_gates, k, cell.channels) for k in range(2))
+        self.U, self.W_h, self.W_ox = (_part(conv, 0, cell.channels) for conv in (cell.U, cell.W_h, cell.W_ox))
+
+    def forward(self, x: Tensor, h: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if h is None:
+            h = torch.zeros_like(self.W_ox(x))
+        z = torch.sigmoid(self.W_z(x) + self.U_z(h))
+        r = torch.sigmoid(self.W_r(x) + self.U_r(h))
+        h = (1 - z) * h + z * torch.tanh(self.W(x) + self.U(r * h)) + self.alpha_h * self.W_h(h)
+        return h + self.alpha_x * self.W_ox(x), h
+
+
+def _part(conv: nn.Conv2d, k: int, channels: int) -> nn.Conv2d:
+    """Output channels k * channels to (k + 1) * channels of a convolution, as one of its own."""
+    part = nn.Conv2d(
+        conv.in_channels, channels, conv.kernel_size, conv.stride, conv.padding, bias=conv.bias is not None
+    )
+    rows = slice(k * channels, (k + 1) * channels)
+    part.weight.data = conv.weight.data[rows].clone(memory_format=torch.contiguous_format)
+    if conv.bias is not None:
+        part.bias.data = conv.bias.data[rows].clone()
+    return part
+
+
+def straightforward(model: ResidualCoder) -> ResidualCoder:
+    """A copy of a model of Residual GRUs that computes the same without fused gates, in contiguous memory.
+
+    Raises:
+        InputError: the model has other cells.
+    """
+    if model.config.cell != "residual-gru":
+        raise InputError(
+            f"the model has cells of the kind {model.config.cell}; the straightforward loop knows residual-gru"
+        )
+    plain = copy.deepcopy(model).to(memory_format=torch.contiguous_format)
+    for network in (plain.encoder, plain.decoder):
+        for name, module in list(network.named_children()):
+            if name.startswith("cell"):
+                setattr(network, name, PlainResidualGRUCell(module))
+    return plain.eval()
+
+
+def peak_flops(dtype: torch.dtype) -> float:
+    """Operations per second of a large matrix product: what the machine can do at best."""
+    a, b = (torch.rand(2048, 2048).to(dtype) for _ in range(2))
+    seconds = _median_s(lambda: a @ b, runs=5)
+    return 2 * 2048**3 / seconds
+
+
+def iteration_flops(model: ResidualCoder, height: int, width: int) -> int:
+    """Operations of one iteration, encoder, binarizer and decoder, the convolutions alone."""
+    x = torch.zeros(1, 3, 4 * GRID, 4 * GRID)
+    with torch.inference_mode():
+        steps = unroll(model, x)
+        next(steps)
+        with FlopCounterMode(display=False) as counter:
+            next(steps)
+    return counter.get_total_flops() * height * width // x[0, 0].numel()
+
+
+def iteration_s(model: ResidualCoder, size: tuple[int, int], *, bf16: bool, channels_last: bool, count: int) -> float:
+    """Seconds of one iteration of the loop on a picture of this size, the mean of `count`."""
+    x = torch.rand(1, 3, *size) - 0.5
+    if channels_last:
+        x = x.to(memory_format=torch.channels_last)
+
+    def run():
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            for _ in islice(unroll(model, x), count):
+                pass
+
+    return _median_s(run) / count
+
+
+def decode_s(model: ResidualCoder, size: tuple[int, int], count: int) -> float:
+    """Seconds of one iteration of decoding from bits alone, through `codec.decode`, the mean of `count`."""
+    h, w = (-(-side // GRID) for side in size)
+    planes = np.random.default_rng(0).integers(0, 2, (count, model.config.bits, h, w)).astype(np.int8) * 2 - 1
+    codes = codec.Codes(*size, tuple(planes))
+    return _median_s(lambda: list(codec.decode(model, codes))) / count
+
+
+def training_patches_per_s(model: ResidualCoder, *, channels_last: bool) -> float:
+    """Patches per second, forward and backward, in the last stage of the default recipe."""
+    stage = TrainConfig.curriculum[-1]
+    model = copy.deepcopy(model).train()
+    unrolled = Unrolled(model, TrainConfig())
+    x = torch.rand(stage.batch, 3, stage.patch, stage.patch) - 0.5
+    if channels_last:
+        x = x.to(memory_format=torch.channels_last)
+
+    def run():
+        loss, _ = unrolled(x, stage.iterations)
+        loss.backward()
+        model.zero_grad()
+
+    return stage.batch / _median_s(run)
+
+
+def peak_memory_bytes(name: str, size: tuple[int, int]) -> int:
+    """Memory that compressing takes on top of the loaded weights, at its peak, in a process of its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_peak_memory_bytes, (name, size))
+
+
+def _peak_memory_bytes(name: str, size: tuple[int, int]) -> int:
+    model = load(name).model
+    photo = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    list(codec.encode(model, photo[:64, :64], 2))
+    process, done, seen = psutil.Process(), threading.Event(), []
+
+    def watch():
+        while not done.wait(0.002):
+            seen.append(process.memory_info().rss)
+
+    before = process.memory_info().rss
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    list(codec.encode(model, photo, 2))
+    done.set()
+    watcher.join()
+    return max(seen) - before
+
+
+def report(name: str, *, large: bool = True) -> Iterator[tuple[str, object]]:
+    """Measure one model after the other quantity; yields (what, value) as it goes, names with their units."""
+    weights = load(name)
+    model, plain = weights.model, straightforward(weights.model)
+    yield "model", weights.name
+    yield "parameters", sum(p.numel() for p in model.parameters())
+    yield "machine", f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    floats, halves = peak_flops(torch.float32), peak_flops(torch.bfloat16)
+    yield "matrix product, float32, GFLOP/s", round(floats / 1e9, 1)
+    yield "matrix product, bfloat16, GFLOP/s", round(halves / 1e9, 1)
+    flops = iteration_flops(model, *KODAK)
+    yield "GFLOP per iteration at 768 x 512", round(flops / 1e9, 2)
+    slow = iteration_s(plain, KODAK, bf16=False, channels_last=False, count=2)
+    yield "straightforward loop, s per iteration at 768 x 512", round(slow, 4)
+    fast = iteration_s(model, KODAK, bf16=False, channels_last=True, count=2)
+    yield "float32, s per iteration at 768 x 512", round(fast, 4)
+    yield "float32, times as fast as the straightforward loop", round(slow / fast, 2)
+    yield "float32, % of the matrix product's peak", round(100 * flops / fast / floats, 1)
+    half = iteration_s(model, KODAK, bf16=True, channels_last=True, count=2)
+    yield "bfloat16, s per iteration at 768 x 512", round(half, 4)
+    yield "bfloat16, times as fast as the straightforward loop", round(slow / half, 2)
+    yield "bfloat16, % of the matrix product's peak", round(100 * flops / half / halves, 1)
+    photo = np.zeros((*KODAK, 3), np.uint8)
+    yield (
+        "encoding, 16 iterations at 768 x 512, s",
+        round(_median_s(lambda: list(codec.encode(model, photo, ITERATIONS))), 2),
+    )
+    yield "decoding, s per iteration at 768 x 512", round(decode_s(model, KODAK, 4), 4)
+    ours = training_patches_per_s(model, channels_last=True)
+    theirs = training_patches_per_s(plain, channels_last=False)
+    stage = TrainConfig.curriculum[-1]
+    trained = f"patches of {stage.patch} px per s, {stage.iterations} iterations"
+    yield f"training, {trained}", round(ours, 2)
+    yield f"training, straightforward loop, {trained}", round(theirs, 2)
+    memory = peak_memory_bytes(name, KODAK)
+    yield "peak memory at 768 x 512, MB", round(memory / 1e6)
+    yield "predicted, MB", round(codec.memory_bytes(model.config, *KODAK) / 1e6)
+    if large:
+        yield (
+            "float32, s per iteration at 12 megapixels",
+            round(iteration_s(model, LARGE, bf16=False, channels_last=True, count=1), 2),
+        )
+        yield "peak memory at 12 megapixels, MB", round(peak_memory_bytes(name, LARGE) / 1e6)
+        yield "predicted at 12 megapixels, MB", round(codec.memory_bytes(model.config, *LARGE) / 1e6)
+
+
+def _median_s(work: Callable, runs: int = RUNS) -> float:
+    work()  # the first run pays for what is set up once
+    seconds = []
+    for _ in range(runs):
+        started = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)
