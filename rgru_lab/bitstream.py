@@ -3,7 +3,7 @@
     header    4 B  magic "RGRU"
               1 B  format version, 1
               1 B  flags: none defined yet, 0
-              1 B  reconstruction mode: 0 one-shot
+              1 B  reconstruction mode: 0 one-shot, 1 additive, 2 residual-scaled
               1 B  priming: extra iterations before the code is taken, 0
               1 B  K, bits per position and iteration
               2 B  height in pixels

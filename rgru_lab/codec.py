@@ -185,20 +185,21 @@ def check_memory(config: ModelConfig, height: int, width: int):
 @cache
 def bf16_speedup(device: torch.device) -> float:
     """How many times as fast a few convolutions are in bfloat16: twice on some machines, half on others."""
-    conv = nn.Conv2d(64, 192, 3, padding=1).to(device, memory_format=torch.channels_last)
-    x = torch.rand(4, 64, 48, 48, device=device).to(memory_format=torch.channels_last)
 
     def seconds(enabled):
         for i in range(6):
             if i == 2:  # after a warm-up
                 started = time.perf_counter()
-            with torch.enable_grad(), torch.autocast(x.device.type, torch.bfloat16, enabled=enabled):
+            with torch.autocast(device.type, torch.bfloat16, enabled=enabled):
                 conv(x).sum().backward()
-            if x.device.type == "cuda":
+            if device.type == "cuda":
                 torch.cuda.synchronize()
         return time.perf_counter() - started
 
-    return seconds(False) / seconds(True)
+    with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng():
+        conv = nn.Conv2d(64, 192, 3, padding=1).to(device, memory_format=torch.channels_last)
+        x = torch.rand(4, 64, 48, 48, device=device).to(memory_format=torch.channels_last)
+        return seconds(False) / seconds(True)
 
 
 def _precision(model: ResidualCoder):

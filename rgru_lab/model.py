@@ -244,9 +244,12 @@ def grow(small: ResidualCoder, large: ResidualCoder):
     if (
         shapes[0] != shapes[1]
         or any(a > b for a, b in zip(*channels, strict=True))
-        or (channels[0] != channels[1] and small.config.cell == "associative-lstm")
+        or (channels[0] != channels[1] and small.config.cell == "associative-lstm")  # its keys would move
     ):
         raise WeightsError(f"weights of {small.config} cannot grow into {large.config}; train a preset of their kind")
+    if channels[0] == channels[1]:
+        large.load_state_dict(small.state_dict())
+        return
     cells = {name: module for name, module in large.named_modules() if hasattr(module, "channels")}
     old, new = small.state_dict(), large.state_dict()
     with torch.no_grad():

@@ -54,7 +54,9 @@ def orthogonal(model: nn.Module):
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv2d):
             initialise = nn.init.orthogonal_ if name.split(".")[-1].startswith("U") else nn.init.xavier_uniform_
-            initialise(module.weight)
+            value = torch.empty(module.weight.shape)  # contiguous, which the initialisation needs
+            initialise(value)
+            module.weight.copy_(value)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
 
@@ -237,7 +239,7 @@ def table(rows: list[dict]) -> str:
     """The rows as Markdown: one line per setting, the seeds side by side."""
     shown = ", ".join(map(str, SHOWN))
     lines = [
-        f"| question | setting | steps | mean \\|R[i]\\| after i = {shown} | MS-SSIM after {SHOWN[-1]} | CPU s per step |",
+        f"| question | setting | steps | mean \\|R[i]\\| after {shown} | MS-SSIM after {SHOWN[-1]} | CPU s a step |",
         "|---|---|---|---|---|---|",
     ]
     groups = {}
