@@ -223,8 +223,9 @@ def evaluate(options):
     _make_folder(Path(options.output))
     evaluate.check(paths)
     rows = []
-    for path in _bar(paths, len(paths), "picture"):
-        rows += evaluate.measure(weights, path, options.iterations)
+    measured = evaluate.measure_all(weights, paths, options.iterations, jobs=options.jobs)
+    for group in _bar(measured, len(paths), "picture"):
+        rows += group
     summary = evaluate.summarise(weights, name, rows)
     for path in evaluate.write(options.output, f"{name}-{weights.name}", rows, summary):
         print(path)
@@ -250,10 +251,19 @@ def bench(options):
 def release(options):
     from rgru_lab import model, photos, release
 
-    weights = model.load(options.model)
     paths = photos.kodak()
-    release.readme(release.results(weights, paths, lambda items: _bar(items, len(items), "picture")))
-    release.four_rates(weights)
+    summaries = []
+    for name in release.shipped():
+        weights = model.load(name)
+        print(name)
+        summaries.append(
+            release.results(
+                weights, paths, jobs=options.jobs, progress=lambda items: _bar(items, len(paths), "picture")
+            )
+        )
+    release.curves(summaries)
+    release.readme(summaries)
+    release.four_rates(model.load())
     for path in release.notebooks():
         print(path)
 
@@ -306,6 +316,9 @@ def _parser() -> argparse.ArgumentParser:
 
     def add_iterations(parser, default, help):
         parser.add_argument("--iterations", type=_count, default=default, metavar="N", help=help)
+
+    def add_jobs(parser):
+        parser.add_argument("--jobs", type=_count, default=1, metavar="N", help="pictures at a time (default 1)")
 
     def add_force(parser):
         parser.add_argument("--force", action="store_true", help="overwrite what is there")
@@ -392,7 +405,8 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("--images", default="kodak", metavar="kodak|DIR")
     new.add_argument("--output", default="data/results", metavar="DIR")
     add_model(new)
-    add_iterations(new, 8, "how far to go (default 8)")
+    add_iterations(new, MAX_ITERATIONS, f"how far to go (default {MAX_ITERATIONS})")
+    add_jobs(new)
 
     new = command(
         bench, "how fast this machine is at it", "Seconds, memory and share of peak, beside a straightforward loop."
@@ -402,9 +416,9 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("--small", action="store_true", help="leave out the picture of 12 megapixels")
 
     new = command(
-        release, "rebuild all that depends on the weights", "Results, figures, README table and notebook outputs."
+        release, "rebuild all that depends on the weights", "Results, figures, README tables and notebook outputs."
     )
-    add_model(new)
+    add_jobs(new)
     return parser
 
 

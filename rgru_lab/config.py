@@ -68,8 +68,8 @@ class ModelConfig:
         gain: factor on the residual that the encoder sees from iteration 2 on; 1 in the paper. Not used with
             "residual-scaled", where a network finds it.
         reconstruction: "one-shot": the decoder makes the whole picture in every iteration. "additive": it makes what
-            is added to the last picture. "residual-scaled": the same, at a gain that a network finds for each block
-            from the last picture.
+            is added to the last picture. "residual-scaled": the same, at a gain for each block that a network derives
+            out of the last picture.
         cell: one of `CELL_NAMES`. With "associative-lstm" the decoder has associative LSTMs and the encoder plain
             ones, as in the paper. For the same channels the cells have different numbers of parameters.
 

@@ -338,16 +338,25 @@ def available() -> list[str]:
     return sorted(path.stem for path in MODELS.glob("*.safetensors"))
 
 
+def newest(name: str) -> str:
+    """`small` to `small-2`, the newest weights of a preset that ship; a name with its version stays as it is.
+
+    Raises:
+        WeightsError: there are none.
+    """
+    versions = {known: _version(known) for known in available() if name in (known, known.rpartition("-")[0])}
+    if not versions:
+        shipped = ", ".join(available()) or "none ship here: install with `pip install -e .` in the kit's folder"
+        raise WeightsError(f"there are no weights {name!r} ({shipped}); your own are named by path, NAME.safetensors")
+    return max(versions, key=versions.get)
+
+
 def _find(name: str) -> Path:
     if name.endswith(".safetensors"):
         if Path(name).is_file():
             return Path(name)
         raise WeightsError(f"there is no file {name}; check the path")
-    versions = {known: _version(known) for known in available() if name in (known, known.rpartition("-")[0])}
-    if not versions:
-        shipped = ", ".join(available()) or "none ship here: install with `pip install -e .` in the kit's folder"
-        raise WeightsError(f"there are no weights {name!r} ({shipped}); your own are named by path, NAME.safetensors")
-    return MODELS / f"{max(versions, key=versions.get)}.safetensors"
+    return MODELS / f"{newest(name)}.safetensors"
 
 
 def _version(name: str) -> int:

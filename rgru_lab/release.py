@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from rgru_lab import evaluate, photos, plots
-from rgru_lab.config import InputError
+from rgru_lab import evaluate, model, photos, plots
+from rgru_lab.config import DEFAULT_MODEL, PRESETS, InputError
 from rgru_lab.images import write_atomically
 from rgru_lab.opponents import JpegLadder
 from rgru_lab.progression import Progression
@@ -19,17 +19,29 @@ FOUR_RATES = (1, 2, 4, 8)
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
-def results(weights, paths: list[Path], progress: Callable = iter) -> dict:
-    """Evaluate pictures and write `kodak-NAME.csv`, `.json`, `.md` and the curve as a figure; returns the summary."""
-    rows = [row for path in progress(paths) for row in evaluate.measure(weights, path, ITERATIONS)]
+def shipped() -> list[str]:
+    """The newest weights of each preset that ships, the default first."""
+    presets = {name.rpartition("-")[0] for name in model.available()} & set(PRESETS)
+    return [model.newest(preset) for preset in sorted(presets, key=lambda name: (name != DEFAULT_MODEL, name))]
+
+
+def results(weights, paths: list[Path], *, jobs: int = 1, progress: Callable = iter) -> dict:
+    """Evaluate pictures and write `kodak-NAME.csv`, `.json` and `.md`; returns the summary."""
+    rows = []
+    for group in progress(evaluate.measure_all(weights, paths, ITERATIONS, jobs=jobs)):
+        rows += group
     summary = evaluate.summarise(weights, "kodak", rows)
     evaluate.write(RESULTS, f"kodak-{weights.name}", rows, summary)
     write_atomically(RESULTS / f"kodak-{weights.name}.md", evaluate.report(summary).encode())
-    curves = {weights.name: summary["curve"], "JPEG": summary["jpeg_curve"]}
-    figure = plots.rate_distortion(curves, f"mean over the {summary['pictures']} Kodak photographs")
+    return summary
+
+
+def curves(summaries: list[dict]) -> None:
+    """The figure of all models' curves beside JPEG's."""
+    named = {summary["model"]: summary["curve"] for summary in summaries} | {"JPEG": summaries[0]["jpeg_curve"]}
+    figure = plots.rate_distortion(named, f"mean over the {summaries[0]['pictures']} Kodak photographs")
     FIGURES.mkdir(parents=True, exist_ok=True)
     write_atomically(FIGURES / "kodak.png", plots.png(figure))
-    return summary
 
 
 def four_rates(weights) -> None:
@@ -43,16 +55,17 @@ def four_rates(weights) -> None:
     write_atomically(FIGURES / "four_rates.png", plots.png(figure))
 
 
-def readme(summary: dict, path: Path = ROOT / "README.md") -> None:
-    """Put the table of sizes at equal MS-SSIM between the README's two marks."""
+def readme(summaries: list[dict], path: Path = ROOT / "README.md") -> None:
+    """Put the tables of sizes at equal MS-SSIM between the README's two marks."""
     text = path.read_text(encoding="utf-8")
-    new = with_results(text, summary)
+    new = with_results(text, summaries)
     write_atomically(path, new.encode())
 
 
-def with_results(text: str, summary: dict) -> str:
+def with_results(text: str, summaries: list[dict]) -> str:
     """The text with what stands between `<!-- results -->` and `<!-- /results -->` made new."""
-    marked = f"<!-- results -->\n{evaluate.table(summary)}<!-- /results -->"
+    tables = "\n".join(evaluate.table(summary) for summary in summaries)
+    marked = f"<!-- results -->\n{tables}<!-- /results -->"
     new, count = re.subn(r"<!-- results -->.*?<!-- /results -->", lambda _: marked, text, flags=re.DOTALL)
     if count != 1:
         raise InputError(f"the README has {count} places marked <!-- results -->; it needs one")
