@@ -1,21 +1,27 @@
 """Training learns, follows its schedule, stops before it breaks anything, and goes on exactly where it stood."""
 
+import datetime
 import json
 import math
+import os
 import signal
+import time
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
 import pytest
 import torch
+from torch import distributed, multiprocessing
 
-from rgru_lab import images, training
+from rgru_lab import checkpoints, losses, training
 from rgru_lab.codec import unroll
-from rgru_lab.config import ModelConfig, TrainConfig, preset
-from rgru_lab.training import Patches, Trainer, TrainingError
+from rgru_lab.config import InputError, ModelConfig, TrainConfig, preset
+from rgru_lab.model import Weights, WeightsError, grow
+from rgru_lab.training import Trainer, TrainingError
 
-TINY = ModelConfig(encoder=(4, 4, 4, 4), decoder=(4, 8, 8, 8, 8), bits=4, alpha_x=1.0)
-RECIPE = {"curriculum": ((1.0, 2),), "patch": 32, "batch": 2, "bf16": False, "warmup_steps": 4}
+TINY = ModelConfig(encoder=(8, 8, 8, 8), decoder=(4, 8, 8, 8, 8), bits=4, alpha_x=1.0)
+RECIPE = {"curriculum": ((1.0, 2, 32, 2),), "loss": "l1", "late": 1.0, "bf16": False, "warmup_steps": 4}
 
 
 @pytest.fixture(scope="module")
@@ -43,16 +49,34 @@ def _same(a, b):
     return len(a) == len(b) and all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
-def test_a_hundred_steps_on_one_batch_at_least_halve_the_loss(trainer):
-    teacher = trainer(steps=100, model=preset("micro"), learning_rate=3e-3, warmup_steps=10)
-    batch = teacher.patches.draw(4)
-    losses = [teacher.step(batch).loss for _ in range(100)]
-    assert losses[-1] < losses[0] / 2
+def _save(trainer, folder):
+    checkpoints.write(folder, trainer.state_dict(), trainer.step_count)
+
+
+def _load(trainer, folder):
+    trainer.load_state_dict(checkpoints.read(folder))
+
+
+# What a step makes smaller
+
+
+@pytest.mark.parametrize(
+    ("loss", "falls_to", "rate"), [("l1", 0.5, 5e-3), ("ssim-l1", 0.5, 5e-3), ("ms-ssim", 0.6, 5e-3)]
+)
+def test_a_hundred_steps_on_one_batch_make_each_loss_much_smaller(trainer, loss, falls_to, rate):
+    teacher = trainer(
+        steps=100, loss=loss, model=preset("micro"), learning_rate=rate, warmup_steps=10, curriculum=((1.0, 1, 32, 2),)
+    )
+    batch = teacher.patches.draw(32, 2)
+    records = [teacher.step(batch) for _ in range(100)]
+    assert records[-1].loss < falls_to * records[0].loss
+    if loss == "l1":
+        assert records[-1].residuals[0] < records[0].residuals[0] / 2
 
 
 def test_the_loss_is_the_mean_of_the_residuals_weighted_by_their_iteration(trainer):
     teacher = trainer()
-    batch = teacher.patches.draw(2)
+    batch = teacher.patches.draw(32, 2)
     with torch.no_grad():
         first, state = teacher.model.decode(teacher.model.encode(batch)[0])
         _, memory = teacher.model.encode(batch)
@@ -63,18 +87,99 @@ def test_the_loss_is_the_mean_of_the_residuals_weighted_by_their_iteration(train
     assert record.loss == pytest.approx((expected[0] + 2 * expected[1]) / 3, abs=1e-6)
 
 
-@pytest.mark.parametrize("stochastic", [False, True], ids=["sign", "drawn"])
-def test_an_interrupted_training_ends_bit_for_bit_where_the_uninterrupted_one_does(trainer, tmp_path, stochastic):
-    whole = trainer(steps=6, stochastic=stochastic)
+@pytest.mark.parametrize("loss", ["ssim-l1", "ms-ssim"])
+def test_every_iteration_has_the_recipes_loss_weighted_by_its_number_to_the_power_late(trainer, loss):
+    teacher = trainer(loss=loss, share=0.3, late=0.5, curriculum=((1.0, 3, 32, 2),))
+    batch = teacher.patches.draw(32, 2)
+    loss_of = losses.Loss(loss, 0.3, batch)
+    with torch.no_grad():
+        values = [float(loss_of(s.picture, s.residual)) for s in islice(unroll(teacher.model, batch), 3)]
+    expected = sum(value * math.sqrt(i) for i, value in enumerate(values, 1)) / sum(map(math.sqrt, (1, 2, 3)))
+    assert teacher.step(batch).loss == pytest.approx(expected, abs=1e-6)
+
+
+def test_late_weighs_the_later_iterations_more(trainer):
+    """With weights 1 and 2^60 the gradient is that of the last iteration alone; with 1 and 1 it is not."""
+    gradients = {}
+    for late in (0.0, 60.0):
+        teacher = trainer(late=late, clip=1e9)
+        batch = teacher.patches.draw(32, 2)
+        *_, last = islice(unroll(teacher.model.train(), batch), 2)
+        expected = torch.autograd.grad(last.residual.abs().mean(), teacher.model.decoder.conv_out.weight)[0]
+        teacher.step(batch)
+        gradients[late] = (teacher.model.decoder.conv_out.weight.grad - expected).abs().max() / expected.abs().max()
+    assert gradients[60.0] < 1e-4
+    assert gradients[0.0] > 1e-2
+
+
+def test_a_late_of_any_size_gives_a_finite_loss(trainer):
+    teacher = trainer(late=500.0, curriculum=((1.0, 3, 32, 2),))
+    record = teacher.step()
+    assert record.loss == pytest.approx(record.residuals[-1])
+
+
+def test_skipped_iterations_come_before_those_that_are_learned_from(trainer):
+    teacher = trainer(skip=3, late=1.0)
+    batch = teacher.patches.draw(32, 2)
+    with torch.no_grad():
+        expected = [float(s.residual.abs().mean()) for s in islice(unroll(teacher.model, batch), 5)]
+    loss, residuals = teacher.unrolled(batch, 2, 3)
+    assert residuals.tolist() == pytest.approx(expected, abs=1e-6)
+    assert float(loss.detach()) == pytest.approx((4 * expected[3] + 5 * expected[4]) / 9, abs=1e-6)
+
+
+def test_how_many_are_skipped_depends_on_seed_and_step_alone_and_half_of_the_steps_skip_none(trainer):
+    teacher, again, other = trainer(skip=3), trainer(skip=3), trainer(skip=3, seed=1)
+    drawn = []
+    for one in (teacher, again, other):
+        drawn.append([])
+        for one.step_count in range(200):
+            drawn[-1].append(one._skipped())
+    assert drawn[0] == drawn[1]
+    assert drawn[0] != drawn[2]
+    counts = [drawn[0].count(k) for k in range(4)]
+    assert sum(counts) == 200
+    assert 90 <= counts[0] <= 140  # 4 of 7
+    assert all(15 <= count <= 45 for count in counts[1:])  # 1 of 7
+    assert {trainer(skip=0)._skipped()} == {0}
+
+
+def test_skipped_iterations_under_bfloat16_leave_no_weight_without_a_gradient(trainer):
+    """Weights that autocast has rounded without a gradient must not be used again with one."""
+    teacher = trainer(model=preset("micro"))
+    batch = teacher.patches.draw(32, 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss, _ = teacher.unrolled(batch, 2, 2)
+    loss.backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in teacher.model.parameters())
+
+
+@pytest.mark.parametrize("loss", ["ssim-l1", "ms-ssim"])
+def test_bfloat16_trains_with_nearly_the_same_loss(trainer, loss):
+    rough, fine = (trainer(loss=loss, bf16=bf16).step() for bf16 in (True, False))
+    assert rough.loss != fine.loss
+    assert rough.loss == pytest.approx(fine.loss, rel=0.02)
+
+
+# Where it goes on, and that nothing but the seed decides
+
+
+@pytest.mark.parametrize("changes", [{}, {"stochastic": True}, {"skip": 2, "hard": 0.5, "loss": "ms-ssim"}], ids=str)
+@pytest.mark.parametrize("part_bytes", [None, 20_000])
+def test_an_interrupted_training_ends_bit_for_bit_where_the_uninterrupted_one_does(
+    trainer, tmp_path, changes, part_bytes
+):
+    stages = {"curriculum": ((0.5, 1, 32, 2), (1.0, 2, 48, 1))}
+    whole = trainer(steps=6, **stages, **changes)
     records = [whole.step() for _ in range(6)]
 
-    first = trainer(steps=6, stochastic=stochastic)
+    first = trainer(steps=6, **stages, **changes)
     for _ in range(3):
         first.step()
-    training.save_checkpoint(first, tmp_path)
+    checkpoints.write(tmp_path, first.state_dict(), 3, part_bytes=part_bytes)
     torch.rand(7)  # whatever else drew random numbers in between
-    second = trainer(steps=6, stochastic=stochastic)
-    training.load_checkpoint(second, tmp_path)
+    second = trainer(steps=6, **stages, **changes)
+    _load(second, tmp_path)
     resumed = [second.step() for _ in range(3)]
 
     assert _same(_values(whole), _values(second))
@@ -103,26 +208,31 @@ def test_drawn_bits_train_other_weights_than_signs(trainer):
 
 @pytest.mark.parametrize(
     ("changes", "named"),
-    [({"learning_rate": 2e-3}, "learning_rate"), ({"seed": 1}, "seed"), ({"model": preset("micro")}, "encoder")],
-    ids=["learning rate", "seed", "model"],
+    [
+        ({"learning_rate": 2e-3}, "learning_rate"),
+        ({"seed": 1}, "seed"),
+        ({"loss": "ms-ssim"}, "loss"),
+        ({"curriculum": ((1.0, 2, 32, 3),)}, "curriculum"),
+        ({"model": preset("micro")}, "encoder"),
+    ],
+    ids=["learning rate", "seed", "loss", "batch", "model"],
 )
 def test_resuming_with_another_recipe_is_refused_and_names_the_difference(trainer, tmp_path, changes, named):
-    training.save_checkpoint(trainer(), tmp_path)
+    _save(trainer(), tmp_path)
     other = trainer(**changes)
     before = [value.clone() for value in _values(other)]
     with pytest.raises(TrainingError, match=rf"made with .*{named}.*resume with the same settings"):
-        training.load_checkpoint(other, tmp_path)
+        _load(other, tmp_path)
     assert _same(_values(other), before)
 
 
-def test_resuming_without_a_checkpoint_is_refused(trainer, tmp_path):
-    with pytest.raises(TrainingError, match=r"checkpoint\.pt"):
-        training.load_checkpoint(trainer(), tmp_path)
+# What stops it
 
 
+@pytest.mark.parametrize("loss", ["l1", "ms-ssim"])
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_batch_that_is_not_finite_stops_the_training_and_spares_the_weights(trainer, value):
-    teacher = trainer()
+def test_a_batch_that_is_not_finite_stops_the_training_and_spares_the_weights(trainer, value, loss):
+    teacher = trainer(loss=loss)
     teacher.step()
     before = [v.clone() for v in _values(teacher)]
     with pytest.raises(TrainingError, match=r"diverged at step 1 .*a learning rate under 0\.001"):
@@ -132,8 +242,66 @@ def test_a_batch_that_is_not_finite_stops_the_training_and_spares_the_weights(tr
     assert teacher.step_count == 1
 
 
+def test_a_gradient_is_cut_to_the_recipes_norm(trainer):
+    norms = {}
+    for clip in (1e-3, 1e9):
+        teacher = trainer(clip=clip)
+        teacher.step()
+        norms[clip] = float(torch.stack([p.grad.norm() for p in teacher.model.parameters()]).norm())
+    assert norms[1e-3] == pytest.approx(1e-3, rel=1e-3)
+    assert norms[1e9] > 1e-2
+
+
+@pytest.mark.parametrize("lengths", [{}, {"steps": 0}, {"steps": -3}, {"steps": None, "time_budget_s": None}], ids=str)
+def test_a_training_without_an_end_is_refused(pictures, lengths):
+    with pytest.raises(TrainingError, match="say how long"):
+        Trainer(TINY, TrainConfig(**RECIPE), pictures, **lengths)
+
+
+def test_pictures_that_are_too_small_for_a_later_stage_are_refused_at_the_start(trainer):
+    with pytest.raises(InputError, match="none of the 2 pictures has 80 px"):
+        trainer(curriculum=((0.5, 1, 32, 1), (1.0, 1, 80, 1)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"curriculum": ()}, "must rise to 1.0"),
+        ({"curriculum": ((0.5, 2, 64, 8),)}, r"end at \[0.5\]; they must rise to 1.0"),
+        ({"curriculum": ((0.5, 2, 64, 8), (0.2, 2, 64, 8), (1, 2, 64, 8))}, "must rise"),
+        ({"curriculum": ((1, 0, 64, 8),)}, "0 iterations"),
+        ({"curriculum": ((1, 17, 64, 8),)}, "17 iterations"),
+        ({"curriculum": ((1, 2, 40, 8),)}, "patch is 40"),
+        ({"curriculum": ((1, 2, 0, 8),)}, "patch is 0"),
+        ({"curriculum": ((1, 2, 64, 0),)}, "batch is 0"),
+        ({"curriculum": ((1, 10, 64, 1),), "skip": 7}, "10 iterations after up to 7"),
+        ({"skip": -1}, "skip is -1"),
+        ({"loss": "l2"}, "l1, ssim-l1, ms-ssim"),
+        ({"share": 1.1}, "share is 1.1"),
+        ({"share": math.nan}, "share is nan"),
+        ({"late": -0.1}, "late is -0.1"),
+        ({"hard": 0.0}, "hard is 0.0"),
+        ({"hard": 1.5}, "hard is 1.5"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0"),
+        ({"learning_rate": math.nan}, "learning_rate is nan"),
+        ({"clip": 0.0}, "clip is 0.0"),
+        ({"ema": 1.0}, "ema is 1.0"),
+        ({"warmup_steps": -1}, "warmup_steps is -1"),
+        ({"seed": -1}, "seed is -1"),
+        ({"seed": 2**63}, "seed is"),
+    ],
+    ids=str,
+)
+def test_a_recipe_that_cannot_be_followed_is_refused_with_the_value(changes, said):
+    with pytest.raises(InputError, match=said):
+        TrainConfig(**changes)
+
+
+# The schedule
+
+
 def test_the_learning_rate_warms_up_then_falls_along_a_cosine_to_a_hundredth(trainer):
-    teacher = trainer(steps=40, learning_rate=0.01)
+    teacher = trainer(steps=40, learning_rate=0.01, curriculum=((1.0, 1, 16, 1),))
     rates = []
     for _ in range(40):
         rates.append(teacher.step().learning_rate)
@@ -148,9 +316,14 @@ def test_the_learning_rate_warms_up_then_falls_along_a_cosine_to_a_hundredth(tra
     assert rates[-1] == pytest.approx(0.01 * 0.01, rel=0.2)
 
 
-def test_the_curriculum_unrolls_more_iterations_as_training_goes_on(trainer):
-    teacher = trainer(steps=10, curriculum=((0.2, 1), (0.5, 2), (1.0, 3)))
+def test_each_stage_of_the_curriculum_has_its_own_iterations_patches_and_batch(trainer, monkeypatch):
+    teacher = trainer(steps=10, curriculum=((0.2, 1, 16, 3), (0.5, 2, 32, 2), (1.0, 3, 48, 1)))
+    draw, drawn = teacher.patches.draw, []
+    monkeypatch.setattr(
+        teacher.patches, "draw", lambda size, count: (drawn.append((size, count)), draw(size, count))[1]
+    )
     assert [len(teacher.step().residuals) for _ in range(10)] == [1, 1, 1, 2, 2, 2, 3, 3, 3, 3]
+    assert drawn == [(16, 3)] * 3 + [(32, 2)] * 3 + [(48, 1)] * 4
 
 
 def test_a_time_budget_alone_moves_the_progress(pictures):
@@ -160,10 +333,23 @@ def test_a_time_budget_alone_moves_the_progress(pictures):
     assert teacher.finished
 
 
-@pytest.mark.parametrize("lengths", [{}, {"steps": 0}, {"steps": None, "time_budget_s": None}], ids=str)
-def test_a_training_without_an_end_is_refused(pictures, lengths):
-    with pytest.raises(TrainingError, match="say how long"):
-        Trainer(TINY, TrainConfig(**RECIPE), pictures, **lengths)
+def test_of_steps_and_time_budget_the_first_to_end_ends_it(pictures):
+    for limits in ({"steps": 1, "time_budget_s": 1e6}, {"steps": 1_000_000, "time_budget_s": 1e-9}):
+        teacher = Trainer(TINY, TrainConfig(**RECIPE), pictures, **limits)
+        teacher.step()
+        assert teacher.finished
+
+
+def test_the_speed_is_that_of_the_step_and_the_time_that_of_all_steps(trainer, monkeypatch):
+    clock = iter([10.0, 12.0, 100.0, 104.0])
+    teacher = trainer()
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
+    first, second = teacher.step(), teacher.step()
+    assert (first.patches_per_s, second.patches_per_s) == (2 / 2, 2 / 4)
+    assert (first.elapsed_s, second.elapsed_s) == (2, 6)
+
+
+# The averaged weights
 
 
 @pytest.mark.parametrize("ema", [0.0, 0.999])
@@ -185,54 +371,62 @@ def test_the_average_is_a_mean_of_the_weights_so_far(trainer):
     torch.testing.assert_close(teacher.averaged_model().state_dict()[key], average)
 
 
+# A run in a folder
+
+
 def test_a_run_that_is_closed_early_leaves_a_checkpoint_to_go_on_from(trainer, tmp_path):
     steps = training.run(trainer(steps=5), tmp_path / "a" / "b")
     next(steps), next(steps)
     steps.close()
     resumed = trainer(steps=5)
-    training.load_checkpoint(resumed, tmp_path / "a" / "b")
+    _load(resumed, tmp_path / "a" / "b")
     assert resumed.step_count == 2
-    assert [p.name for p in (tmp_path / "a" / "b").iterdir()] == ["checkpoint.pt"]
+    assert [p.name for p in (tmp_path / "a" / "b").iterdir()] == ["checkpoint-00000002-1of1.pt"]
 
 
 def test_a_run_to_the_end_leaves_a_checkpoint_and_a_log_and_nothing_else(trainer, tmp_path):
     teacher = trainer(steps=3)
     records = list(training.run(teacher, tmp_path, save_every_s=0))
     assert [r.step for r in records] == [1, 2, 3]
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint.pt", "log.jsonl"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint-00000003-1of1.pt", "log.jsonl"]
     (line,) = (tmp_path / "log.jsonl").read_text().splitlines()
     assert json.loads(line) == {**records[-1]._asdict(), "residuals": list(records[-1].residuals)}
+
+
+def test_a_run_writes_its_checkpoints_in_parts_of_the_stated_size(trainer, tmp_path):
+    teacher = trainer(steps=2)
+    list(training.run(teacher, tmp_path, save_every_s=0, part_bytes=10_000))
+    parts = list(tmp_path.glob("checkpoint-00000002-*.pt"))
+    assert len(parts) > 2
+    assert max(part.stat().st_size for part in parts) == 10_000
+    assert len(list(tmp_path.glob("*checkpoint*"))) == len(parts)
+    resumed = trainer(steps=2)
+    _load(resumed, tmp_path)
+    assert _same(_values(resumed), _values(teacher))
+
+
+def test_a_run_saves_as_often_as_it_is_told(trainer, tmp_path, monkeypatch):
+    """Half a minute a step; a checkpoint a minute, so that a kill loses a minute at most."""
+    clock = iter(range(0, 10_000, 30))
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    found = []
+    for record in training.run(trainer(steps=9), tmp_path):
+        found.append([int(p.name.split("-")[1]) for p in tmp_path.glob("checkpoint*")])
+        assert record.step - (found[-1] or [0])[0] <= 2
+    assert found[-1] > found[3] > [0]
 
 
 def test_a_run_that_diverges_leaves_the_last_good_checkpoint_alone(trainer, tmp_path, monkeypatch):
     teacher = trainer()
     steps = training.run(teacher, tmp_path, save_every_s=0)
     next(steps)
-    monkeypatch.setattr(teacher.patches, "draw", lambda count: torch.full((count, 3, 32, 32), math.nan))
+    monkeypatch.setattr(teacher.patches, "draw", lambda size, count: torch.full((count, 3, size, size), math.nan))
     with pytest.raises(TrainingError, match="step 1"):
         next(steps)
     resumed = trainer()
-    training.load_checkpoint(resumed, tmp_path)
+    _load(resumed, tmp_path)
     assert resumed.step_count == 1
     assert all(torch.isfinite(v).all() for v in _values(resumed))
-
-
-def test_a_kill_while_saving_leaves_the_former_checkpoint_whole(trainer, tmp_path, monkeypatch):
-    teacher = trainer()
-    training.save_checkpoint(teacher, tmp_path)
-    teacher.step()
-
-    def killed(state, path):
-        path.write_bytes(b"half")
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(torch, "save", killed)
-        with pytest.raises(KeyboardInterrupt):
-            training.save_checkpoint(teacher, tmp_path)
-    resumed = trainer()
-    training.load_checkpoint(resumed, tmp_path)
-    assert resumed.step_count == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -242,120 +436,261 @@ def test_a_signal_in_the_middle_of_a_step_waits_for_its_end(trainer, tmp_path, m
     cut = trainer(steps=5)
     before = signal.getsignal(number)
     draw = cut.patches.draw
-    monkeypatch.setattr(cut.patches, "draw", lambda count: (signal.raise_signal(number), draw(count))[1])
+    monkeypatch.setattr(cut.patches, "draw", lambda *size: (signal.raise_signal(number), draw(*size))[1])
     with pytest.raises(KeyboardInterrupt):
         list(training.run(cut, tmp_path / "cut"))
     assert signal.getsignal(number) is before
     resumed = trainer(steps=5)
-    training.load_checkpoint(resumed, tmp_path / "cut")
+    _load(resumed, tmp_path / "cut")
     assert resumed.step_count == 1
     list(training.run(resumed, tmp_path / "cut"))
     assert _same(_values(resumed), _values(whole))
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut", b"no checkpoint at all"])
-def test_a_damaged_checkpoint_is_named(trainer, tmp_path, content):
-    (tmp_path / "checkpoint.pt").write_bytes(content)
-    with pytest.raises(TrainingError, match=r"checkpoint.pt is damaged"):
-        training.load_checkpoint(trainer(), tmp_path)
+# Weights to begin with
 
 
-def test_training_starts_from_weights_of_the_same_shape_only(trainer, make_coder):
+def _weights(coder):
+    return Weights("small-1", coder, {}, "00" * 32)
+
+
+def test_training_starts_from_weights_of_its_own_shape_and_keeps_their_name(trainer, make_coder, tmp_path):
     teacher = trainer()
-    weights = make_coder(TINY, seed=5)
-    teacher.start_from(weights)
-    assert _same(list(teacher.averaged_model().state_dict().values()), list(weights.state_dict().values()))
-    with pytest.raises(TrainingError, match="same shape"):
-        teacher.start_from(make_coder())
+    coder = make_coder(TINY, seed=5)
+    teacher.start_from(_weights(coder))
+    assert _same(list(teacher.averaged_model().state_dict().values()), list(coder.state_dict().values()))
+    _save(teacher, tmp_path)
+    resumed = trainer()
+    assert training.record(resumed, "photos")["started_from"] is None
+    _load(resumed, tmp_path)
+    assert training.record(resumed, "photos")["started_from"] == "small-1"
 
 
-def _places(size):
-    """A picture 7 x 6 whose pixels say where they are, and how often each place and side was drawn from it."""
-    picture = np.zeros((7, 6, 3), np.uint8)
-    picture[:, :, 0] = np.arange(7)[:, None]
-    picture[:, :, 1] = np.arange(6)
+def test_training_does_not_start_from_larger_weights_or_other_kinds(trainer, make_coder):
+    teacher = trainer()
+    before = [value.clone() for value in _values(teacher)]
+    for other in (preset("micro"), replace(TINY, gain=2.0), replace(TINY, bits=2), replace(TINY, cell="gru")):
+        with pytest.raises(WeightsError, match="cannot grow into"):
+            teacher.start_from(_weights(make_coder(other)))
+    assert _same(_values(teacher), before)
+
+
+GROWN = ModelConfig(encoder=(10, 12, 8, 16), decoder=(5, 12, 8, 16, 12), bits=4, alpha_x=1.0)
+
+
+@pytest.mark.parametrize("reconstruction", ["one-shot", "residual-scaled"])
+@pytest.mark.parametrize("cell", ["residual-gru", "gru", "lstm"])
+def test_a_grown_model_computes_what_the_small_one_computed(make_coder, cell, reconstruction):
+    kind = {"cell": cell, "reconstruction": reconstruction}
+    small, large = make_coder(replace(TINY, **kind), seed=1), make_coder(replace(GROWN, **kind), seed=2)
+    x = torch.rand(2, 3, 32, 48, generator=torch.Generator().manual_seed(3)) - 0.5
+
+    def run(coder):
+        with torch.no_grad():
+            return list(islice(unroll(coder, x), 3))
+
+    before, expected = run(large), run(small)
+    grow(small, large)
+    for own, other, step in zip(run(large), before, expected, strict=True):
+        assert torch.equal(own.bits, step.bits)
+        torch.testing.assert_close(own.picture, step.picture, rtol=0, atol=1e-5)
+        assert not torch.equal(other.picture, own.picture)
+
+
+def test_a_grown_model_can_use_all_that_it_has_more(make_coder):
+    """Its new channels are not zero, they read the old ones, and within two steps every weight moves."""
+    small, large = make_coder(TINY, seed=1), make_coder(GROWN, seed=2)
+    grow(small, large)
+    new = large.state_dict()["encoder.cell1.W.weight"].view(3, 12, 10, 3, 3)
+    assert torch.equal(new[:, :8, :8], small.state_dict()["encoder.cell1.W.weight"].view(3, 8, 8, 3, 3))
+    assert (new[:, :8, 8:] == 0).all()
+    assert (new[:, 8:] != 0).all()
+    optimiser = torch.optim.Adam(large.parameters(), lr=1e-3)
+    before = {name: value.detach().clone() for name, value in large.named_parameters()}
+    x = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(3)) - 0.5
+    for _ in range(3):
+        optimiser.zero_grad()
+        sum(step.residual.abs().mean() for step in islice(unroll(large, x), 2)).backward()
+        optimiser.step()
+    assert all((value != before[name]).float().mean() > 0.95 for name, value in large.named_parameters())
+
+
+def test_the_kits_small_grows_into_its_base_even_from_bfloat16s_memory_format(make_coder):
+    small, base = make_coder(preset("small")).to(memory_format=torch.channels_last), make_coder(preset("base"), seed=2)
+    grow(small, base)
+    with torch.no_grad():
+        x = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(3)) - 0.5
+        ours, theirs = ([s.picture for s in islice(unroll(coder, x), 2)] for coder in (base, small))
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [8, 12])
+def test_an_associative_lstm_takes_its_own_shape_only(make_coder, channels):
+    config = replace(TINY, cell="associative-lstm", decoder=(4, channels, channels, channels, channels))
+    small, large = make_coder(config, seed=1), make_coder(config, seed=2)
+    grow(small, large)
+    assert _same(list(large.state_dict().values()), list(small.state_dict().values()))
+    with pytest.raises(WeightsError, match="cannot grow"):
+        grow(small, make_coder(replace(config, encoder=(8, 8, 8, 16))))
+
+
+# Two processes
+
+
+TOGETHER = {**RECIPE, "stochastic": True, "curriculum": ((0.5, 1, 32, 1), (1.0, 2, 32, 1))}
+
+
+def _one_of_two(rank, folder):
+    """What each of two processes does; it writes what it found for the tests to look at."""
+    torch.set_num_threads(1)
+    meet = f"file://{folder / 'meet'}"
+    limit = datetime.timedelta(seconds=60)
+    distributed.init_process_group("gloo", init_method=meet, rank=rank, world_size=2, timeout=limit)
+    pictures = list(np.load(folder / "pictures.npy"))
     found = {}
-    for patch in Patches([picture], size, seed=0).draw(600):
-        photo = images.to_photo((patch + 0.5)[None])
-        mirrored = bool(photo[0, 0, 1] > photo[0, -1, 1])
-        photo = photo[:, ::-1] if mirrored else photo
-        top, left = (int(v) for v in photo[0, 0, :2])
-        assert np.array_equal(photo, picture[top : top + size, left : left + size])
-        found[top, left, mirrored] = found.get((top, left, mirrored), 0) + 1
-    return found
+
+    def make(steps=6, model=TINY, **changes):
+        return Trainer(model, TrainConfig(**{**TOGETHER, **changes}), pictures, steps=steps)
+
+    joined = make(curriculum=RECIPE["curriculum"], stochastic=False)
+    batch = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(5)) - 0.5
+    found["loss"] = joined.step(batch[2 * rank : 2 * rank + 2]).loss
+    found["joined"] = joined.model.state_dict()
+    found["gradients"] = [p.grad.clone() for p in joined.model.parameters()]
+
+    gains = make(model=replace(TINY, reconstruction="residual-scaled"))  # its network is not used in the first stage
+    found["gains"] = [len(gains.step().residuals) for _ in range(6)]
+
+    whole = make()
+    found["drawn"] = whole.patches.draw(32, 1)
+    whole = make()
+    list(training.run(whole, folder / "whole"))
+    first = make()
+    steps = training.run(first, folder / "run")
+    for _ in range(3):
+        next(steps)
+    steps.close()
+    distributed.barrier()
+    found["state"] = checkpoints.read(folder / "run")["random"]
+    second = make()
+    _load(second, folder / "run")
+    found["elapsed_s"] = second.elapsed_s
+    list(training.run(second, folder / "resumed"))
+    found["whole"], found["resumed"] = _values(whole), _values(second)
+
+    stopped = make()
+    if rank == 1:  # the signal comes to one of them only
+        draw = stopped.patches.draw
+        stopped.patches.draw = lambda *size: (signal.raise_signal(signal.SIGTERM), draw(*size))[1]
+    try:
+        list(training.run(stopped, folder / "stopped"))
+    except KeyboardInterrupt:
+        found["stopped"] = stopped.step_count
+
+    broken = make()
+    try:
+        broken.step(torch.full((1, 3, 32, 32), math.nan if rank else 0.0))
+    except TrainingError as error:
+        found["diverged"] = str(error)
+
+    torch.save(found, folder / f"{rank}.pt")
+    distributed.barrier()
+    distributed.destroy_process_group()
 
 
-def test_patches_are_parts_of_the_picture_from_border_to_border_and_their_mirrors():
-    found = _places(4)
-    assert set(found) == {(top, left, m) for top in range(4) for left in range(3) for m in (False, True)}
+@pytest.fixture(scope="module")
+def two(tmp_path_factory, sample):
+    """What two processes found, and the folder in which they met."""
+    folder = tmp_path_factory.mktemp("two")
+    np.save(folder / "pictures.npy", [sample("astronaut", 48, 64), sample("coffee", 48, 64)])
+    processes = multiprocessing.spawn(_one_of_two, (folder,), nprocs=2, join=False)
+    try:
+        end = time.monotonic() + 120
+        while not processes.join(timeout=1):
+            assert time.monotonic() < end, "two processes wait for each other"
+    finally:
+        for process in processes.processes:
+            process.kill()
+    return folder, [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 
-def test_every_place_is_drawn_about_as_often():
-    """600 draws from 24 places: 25 each with a standard deviation of 5."""
-    assert all(5 <= count <= 45 for count in _places(4).values())
+def test_two_processes_make_the_step_of_one_on_the_joined_batch(two, pictures):
+    _, found = two
+    alone = Trainer(TINY, TrainConfig(**RECIPE), pictures, steps=6)
+    batch = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(5)) - 0.5
+    before = [value.clone() for value in alone.model.state_dict().values()]
+    loss = alone.step(batch).loss
+    assert found[0]["loss"] != found[1]["loss"]
+    assert (found[0]["loss"] + found[1]["loss"]) / 2 == pytest.approx(loss, abs=1e-6)
+    for gradient, parameter in zip(found[0]["gradients"], alone.model.parameters(), strict=True):
+        torch.testing.assert_close(gradient, parameter.grad, rtol=1e-3, atol=1e-6)
+    after = list(alone.model.state_dict().values())
+    for theirs, ours, start in zip(found[0]["joined"].values(), after, before, strict=True):
+        assert not torch.equal(ours, start)
+        torch.testing.assert_close(theirs, ours, rtol=0, atol=2e-6)
 
 
-def test_patches_come_from_every_picture_that_is_large_enough(noise):
-    dark, light, small = np.zeros((16, 16, 3), np.uint8), np.full((20, 16, 3), 255, np.uint8), noise(15, 40)
-    values = Patches([dark, small, light], 16, seed=0).draw(64).unique().tolist()
-    assert values == [-0.5, 0.5]
+def test_both_processes_have_the_same_weights_after_a_step_and_after_a_training(two):
+    _, (a, b) = two
+    assert _same(list(a["joined"].values()), list(b["joined"].values()))
+    assert _same(a["whole"], b["whole"])
 
 
-def test_pictures_that_are_all_too_small_are_refused(noise):
-    with pytest.raises(TrainingError, match="none of the 2 pictures has 32 px"):
-        Patches([noise(31, 80), noise(80, 31)], 32, seed=0)
+def test_each_process_draws_patches_of_its_own_and_both_random_states_are_in_the_checkpoint(two):
+    _, (a, b) = two
+    assert not torch.equal(a["drawn"], b["drawn"])
+    states = a["state"]
+    assert len(states) == 2
+    assert not torch.equal(states[0]["patches"], states[1]["patches"])
+    assert not torch.equal(states[0]["torch"], states[1]["torch"])
 
 
-@pytest.fixture
-def folder(tmp_path, noise):
-    """b.png, then sub/a.PNG, a damaged file, a text and two to leave out."""
-    (tmp_path / "sub").mkdir()
-    for i, name in enumerate(("b.png", "sub/a.PNG", "kodim01.png", "sub/kodim02.png")):
-        (tmp_path / name).write_bytes(images.encode_png(noise(8, 8, seed=i)))
-    (tmp_path / "damaged.png").write_bytes((tmp_path / "b.png").read_bytes()[:60])
-    (tmp_path / "notes.txt").write_text("no picture")
-    return tmp_path
+def test_two_processes_resume_bit_for_bit(two):
+    _, (a, b) = two
+    assert _same(a["whole"], a["resumed"])
+    assert _same(b["whole"], b["resumed"])
+    assert a["elapsed_s"] == b["elapsed_s"] > 0
 
 
-def test_all_readable_pictures_of_a_folder_are_found_but_those_to_leave_out(folder, noise):
-    found = training.pictures_in(folder, leave_out=frozenset({"kodim01.png", "kodim02.png"}))
-    assert len(found.photos) == 2
-    assert all(np.array_equal(photo, noise(8, 8, seed=i)) for i, photo in enumerate(found.photos))
-    assert (found.unreadable, found.left_out, found.beyond_limit) == (1, 2, 0)
-    assert str(found) == "2 pictures, 2 kept for validation, 1 unreadable"
+def test_the_first_process_alone_writes(two):
+    folder, _ = two
+    assert sorted(p.name for p in (folder / "whole").iterdir()) == ["checkpoint-00000006-1of1.pt", "log.jsonl"]
+    assert len((folder / "whole" / "log.jsonl").read_text().splitlines()) == 1
 
 
-def test_pictures_beyond_the_limit_are_counted(folder, monkeypatch):
-    monkeypatch.setattr(training, "FOLDER_LIMIT_BYTES", 8 * 8 * 3)
-    found = training.pictures_in(folder)
-    assert (len(found.photos), found.unreadable, found.beyond_limit) == (1, 1, 3)
+def test_a_gain_network_that_a_stage_does_not_use_holds_nothing_up(two):
+    assert [one["gains"] for one in two[1]] == [[1, 1, 1, 1, 2, 2]] * 2
 
 
-def test_progress_is_shown_over_the_paths(folder):
-    seen = []
-    training.pictures_in(folder, progress=lambda paths: seen.extend(paths) or paths)
-    assert [p.name for p in seen] == ["b.png", "damaged.png", "kodim01.png", "a.PNG", "kodim02.png"]
+def test_a_signal_to_one_process_stops_both_after_the_same_step_with_a_checkpoint(two):
+    folder, found = two
+    assert [one["stopped"] for one in found] == [1, 1]
+    assert checkpoints.read(folder / "stopped")["step_count"] == 1
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(TrainingError, match=r"no folder .*nowhere"):
-        training.pictures_in(tmp_path / "nowhere")
+def test_what_is_not_finite_in_one_process_stops_both(two):
+    assert all("diverged at step 0" in one["diverged"] for one in two[1])
 
 
-def test_a_folder_without_pictures_is_named(tmp_path):
-    with pytest.raises(TrainingError, match="holds no readable picture"):
-        training.pictures_in(tmp_path)
+def test_resuming_with_another_number_of_processes_is_refused(two, pictures):
+    folder, _ = two
+    alone = Trainer(TINY, TrainConfig(**TOGETHER), pictures, steps=6)
+    before = [value.clone() for value in _values(alone)]
+    with pytest.raises(TrainingError, match="made by 2 processes; resume with as many"):
+        _load(alone, folder / "run")
+    assert _same(_values(alone), before)
+    assert alone.step_count == 0
 
 
-def test_late_weighs_the_later_iterations_more(trainer):
-    """With weights 1 and 2^60 the gradient is that of the last iteration alone; with 1 and 1 it is not."""
-    gradients = {}
-    for late in (0.0, 60.0):
-        teacher = trainer(late=late, clip=1e9)
-        batch = teacher.patches.draw(2)
-        *_, last = islice(unroll(teacher.model.train(), batch), 2)
-        expected = torch.autograd.grad(last.residual.abs().mean(), teacher.model.decoder.conv_out.weight)[0]
-        teacher.step(batch)
-        gradients[late] = (teacher.model.decoder.conv_out.weight.grad - expected).abs().max() / expected.abs().max()
-    assert gradients[60.0] < 1e-4
-    assert gradients[0.0] > 1e-2
+# The record beside the weights
+
+
+def test_the_record_says_enough_to_train_the_weights_again(trainer):
+    teacher = trainer(seed=3)
+    teacher.step()
+    papers = json.loads(json.dumps(training.record(teacher, "holiday")))
+    assert (papers["data"], papers["pictures"], papers["steps"], papers["seed"]) == ("holiday", 2, 1, 3)
+    assert TrainConfig(**papers["config"]) == teacher.config
+    assert papers["torch"] == torch.__version__
+    assert papers["date"] == datetime.date.today().isoformat()
+    assert os.sep not in papers["hardware"]
