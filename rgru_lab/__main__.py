@@ -74,7 +74,7 @@ def decompress(options):
 
     _check_output(options.output, ".png", options.input, options.force)
     file = progression.read(options.input)
-    count = len(file.codes.planes)
+    count = file.iterations
     wanted = count if options.iterations is None else options.iterations
     if wanted > count:
         raise UsageError(f"{options.input} holds {count} iterations, not {wanted}; ask for at most that many")
@@ -367,7 +367,7 @@ def _say(line: str):
 
 
 def _left_over(file) -> str:
-    whole = len(file.ends_bytes)
+    whole = file.iterations
     return f"{file.left_over_bytes:,} bytes after iteration {whole} are no whole iteration: the file was cut"
 
 

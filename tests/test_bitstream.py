@@ -71,27 +71,55 @@ def test_what_is_written_is_read_whatever_the_size(small_planes, seed):
     data = bitstream.write(header, Codes(height, width, planes))
     file = bitstream.parse(data)
     assert file.header == header
-    assert (file.codes.height, file.codes.width) == (height, width)
-    assert _equal(file.codes.planes, planes)
+    assert bitstream.decode(file)[:2] == (height, width)
+    assert _equal(bitstream.decode(file).planes, planes)
     assert file.ends_bytes[-1] == len(data)
     assert file.left_over_bytes == 0
 
 
 def test_the_bytes_are_those_of_the_description(planes, data):
-    fixed = b"RGRU" + bytes([1, 0, 0, 0, 3]) + struct.pack("<HH", 17, 18) + HEADER.fingerprint + bytes(8)
+    fixed = b"RGRU" + bytes([2, 0, 0, 0, 3]) + struct.pack("<HH", 17, 18) + HEADER.fingerprint + bytes(8)
     header = fixed + b"\x07micro-1"
     header += struct.pack("<I", zlib.crc32(header))
     segments = [_segment(header, i, 1, _payload(plane)) for i, plane in enumerate(planes, start=1)]
     assert data == header + b"".join(segments)
 
 
-def test_the_golden_file_has_not_changed():
-    """Files that people have must stay readable: to change this hash is to need a new format version."""
+def _golden():
+    """Planes and file of a picture of 37 x 50 px, K = 5, raw."""
     rng = np.random.default_rng(0)
     planes = tuple(rng.integers(0, 2, (5, 3, 4)).astype(np.int8) * 2 - 1 for _ in range(3))
-    data = bitstream.write(Header("golden-1", bytes(range(8)), 37, 50, 5), Codes(37, 50, planes))
-    assert hashlib.sha256(data).hexdigest() == "5935dab64843846f810f63fa4ce3b31751f67b3aa8f088ff836dab056fc13372"
-    assert _equal(bitstream.parse(data).codes.planes, planes)
+    return planes, bitstream.write(Header("golden-1", bytes(range(8)), 37, 50, 5), Codes(37, 50, planes))
+
+
+def test_the_golden_file_has_not_changed():
+    """Files that people have must stay readable: to change this hash is to need a new format version."""
+    planes, data = _golden()
+    assert hashlib.sha256(data).hexdigest() == "62fb1616b245040e27f4d35f23862523c3ad6340922f696f0a815d10dd221845"
+    assert _equal(bitstream.decode(bitstream.parse(data)).planes, planes)
+
+
+def _version_1(data, header_bytes, payload_bytes):
+    """A raw file as format version 1 had it: the same but for the version, and so for all checksums."""
+    body = data[:4] + b"\x01" + data[5 : header_bytes - 4]
+    header = body + struct.pack("<I", zlib.crc32(body))
+    payloads = (data[at + 8 : at + 8 + payload_bytes] for at in range(header_bytes, len(data), 8 + payload_bytes))
+    return header + b"".join(_segment(header, i, 1, payload) for i, payload in enumerate(payloads, start=1))
+
+
+def test_files_of_version_1_are_still_read():
+    planes, data = _golden()
+    old = _version_1(data, 34 + len("golden-1"), 8)
+    assert hashlib.sha256(old).hexdigest() == "5935dab64843846f810f63fa4ce3b31751f67b3aa8f088ff836dab056fc13372"
+    assert _equal(bitstream.decode(bitstream.parse(old)).planes, planes)
+
+
+def test_version_1_knew_no_coding(data):
+    old = bytearray(_version_1(data, HEADER_BYTES, 2))
+    old[5] = 1
+    old[HEADER_BYTES - 4 : HEADER_BYTES] = struct.pack("<I", zlib.crc32(old[: HEADER_BYTES - 4]))
+    with pytest.raises(BitstreamError, match="does not know"):
+        bitstream.parse(bytes(old))
 
 
 @pytest.mark.parametrize("name", ["", "micro-1", "thirteen-char"])
@@ -132,7 +160,7 @@ def test_a_cut_at_any_byte_gives_exactly_the_whole_iterations_before_it(planes, 
                 bitstream.parse(data[:cut])
             continue
         file = bitstream.parse(data[:cut])
-        assert _equal(file.codes.planes, planes[:whole])
+        assert _equal(bitstream.decode(file).planes, planes[:whole])
         assert file.left_over_bytes == cut - HEADER_BYTES - whole * SEGMENT_BYTES
 
 
@@ -179,14 +207,14 @@ def test_a_segment_of_another_file_is_refused(parts, planes, change):
         (b"", "empty"),
         (b"RG", r"no \.rgru file"),
         (b"\x89PNG" + bytes(60), r"no \.rgru file.*PNG"),
-        (_resealed(4, b"\x02"), "version 2.*update the kit"),
+        (_resealed(4, b"\x03"), "version 3.*update the kit"),
         (_resealed(4, b"\x00"), "version 0"),
-        (_resealed(5, b"\x01"), "does not know"),
+        (_resealed(5, b"\x03"), "does not know"),
         (_resealed(6, b"\x01"), "does not know"),
         (_resealed(7, b"\x01"), "does not know"),
         (_resealed(8, b"\x00"), "does not know"),
         (_resealed(21, b"\x01"), "does not know"),
-        (_resealed(30, b"m\xefcro-1"), "does not know"),
+        (_resealed(30, b"m\xefcro-1"), "not in ASCII"),
         (_resealed(9, struct.pack("<H", 0)), "18 x 0 px"),
         (_resealed(9, struct.pack("<HH", 65_535, 65_535)), "65535 x 65535 px.*16 megapixels"),
         (_resealed(9, struct.pack("<HH", 4001, 4000)), "4000 x 4001 px"),
@@ -228,7 +256,7 @@ def test_an_iteration_of_another_length_than_the_size_asks_for_is_refused(parts,
 def test_sixteen_iterations_are_read_and_seventeen_refused(small_planes):
     planes = small_planes(17, 3, 2, 2)
     sixteen = bitstream.write(HEADER, Codes(17, 18, planes[:16]))
-    assert len(bitstream.parse(sixteen).codes.planes) == 16
+    assert len(bitstream.parse(sixteen).segments) == 16
     with pytest.raises(BitstreamError, match="at most 16 iterations"):
         bitstream.write(HEADER, Codes(17, 18, planes))
     with pytest.raises(BitstreamError, match="more than 16 iterations"):
@@ -240,7 +268,7 @@ def test_an_unknown_segment_that_may_be_skipped_is_skipped(parts, planes):
     unknown = _segment(header, 2, 0x85, b"a comment")
     last = bitstream.write_segment(header, 3, planes[1])
     file = bitstream.parse(header + parts[1] + unknown + last)
-    assert _equal(file.codes.planes, planes[:2])
+    assert _equal(bitstream.decode(file).planes, planes[:2])
     assert file.ends_bytes == (HEADER_BYTES + 10, HEADER_BYTES + 37)
     assert file.left_over_bytes == 0
 
@@ -251,7 +279,7 @@ def test_a_damaged_segment_is_refused_even_if_it_may_be_skipped(parts):
         bitstream.parse(parts[0] + parts[1] + unknown)
 
 
-@pytest.mark.parametrize("kind", [0, 2, 127])
+@pytest.mark.parametrize("kind", [0, 3, 127])
 def test_an_unknown_segment_that_may_not_be_skipped_is_refused(parts, kind):
     with pytest.raises(BitstreamError, match=f"segment 2 is of kind {kind}"):
         bitstream.parse(parts[0] + parts[1] + _segment(parts[0], 2, kind, b"??"))
@@ -267,16 +295,16 @@ def progression(weights, sample):
 @pytest.mark.parametrize("k", [1, 2, 3, 4])
 def test_the_file_of_k_iterations_decodes_to_exactly_the_photo_of_iteration_k(progression, weights, k):
     file = bitstream.parse(progression.file(k))
-    assert file.header == Header.of(weights, 37, 50)
-    assert len(file.codes.planes) == k
-    *_, photo = codec.decode(weights.model, file.codes)
+    assert file.header == Header.of(weights, 37, 50, progression.bit_model)
+    assert len(bitstream.decode(file).planes) == k
+    *_, photo = codec.decode(weights.model, bitstream.decode(file))
     assert np.array_equal(photo, progression[k].photo)
 
 
 def test_the_file_of_k_iterations_holds_the_planes_that_encoding_gave(progression, weights):
     planes = tuple(plane for plane, _ in codec.encode(weights.model, progression.original, 4))
     for k in (1, 2, 3, 4):
-        assert _equal(bitstream.parse(progression.file(k)).codes.planes, planes[:k])
+        assert _equal(bitstream.decode(bitstream.parse(progression.file(k))).planes, planes[:k])
 
 
 @pytest.mark.parametrize("k", [1, 4])
@@ -305,7 +333,7 @@ def test_a_stopped_run_keeps_what_came_so_far(weights, sample):
         if i == 2:
             break
     assert len(progression) == 2
-    assert len(bitstream.parse(progression.file(2)).codes.planes) == 2
+    assert len(bitstream.parse(progression.file(2)).segments) == 2
 
 
 def test_the_residual_is_the_signed_difference_of_the_photos(progression):
