@@ -75,7 +75,7 @@ class Progression:
         self.weights = weights
         self.original = photo
         self.decoded: list[Decoded] = []
-        self.bit_model = bit_model or bitmodel.find(weights.name, weights.fingerprint)
+        self.bit_model = bit_model or bitmodel.find(weights)
         self._header = bitstream.Header.of(weights, height, width, self.bit_model).pack()
         self._segments: list[bytes] = []
 
@@ -152,5 +152,5 @@ def decode(file: bitstream.File, iterations: int, model_name: str | None = None)
             f"the file needs {header.name} with fingerprint {header.fingerprint.hex()}, but {weights.name} here has "
             f"{weights.fingerprint.hex()}; get the weights that wrote it"
         )
-    bit_model = bitmodel.find(model_name or header.name, weights.fingerprint)
+    bit_model = bitmodel.find(weights, model_name) if header.coding == "learned" else None
     return codec.decode(weights.model, bitstream.decode(file, bit_model, iterations))
