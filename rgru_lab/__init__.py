@@ -8,7 +8,8 @@ The rooms, each with one purpose; a room imports only from rooms above it:
     cells        the Residual GRU
     model        encoder, binarizer, decoder; one iteration; load and save
     codec        the loop R[i] = I - P[i]
-    bitmodel     the probability of the next bit
+    bitmodel     the probability of the next bit, by counting
+    bitnet       the probability of the next bit, by a network in whole numbers
     rangecoder   bits and probabilities to bytes and back
     bitstream    the .rgru file
     progression  a photograph through codec and file: P[i], bytes and quality for every iteration

@@ -10,7 +10,7 @@ from collections import deque
 from pathlib import Path
 
 from rgru_lab import __version__
-from rgru_lab.config import DEFAULT_MODEL, MAX_ITERATIONS, PRESETS, InputError
+from rgru_lab.config import CODINGS, DEFAULT_MODEL, MAX_ITERATIONS, PRESETS, InputError
 
 ABOUT = """\
 A codec for photographs made of a recurrent neural network (Toderici et al., CVPR 2017).
@@ -57,59 +57,95 @@ def main(arguments: list[str] | None = None) -> int:
 
 def compress(options):
     from rgru_lab import images, model
+    from rgru_lab.metrics import MS_SSIM_MIN_SIDE, has_ms_ssim
     from rgru_lab.progression import Progression
 
     _check_output(options.output, ".rgru", options.input, options.force)
-    photo = images.load(options.input)
-    progression = Progression(model.load(options.model), photo)
-    for _ in _bar(progression.run(options.iterations), options.iterations, "iteration"):
-        pass
-    images.write_atomically(options.output, progression.file(options.iterations))
-    decoded = progression[options.iterations]
-    print(f"{options.output}: {decoded.size_bytes:,} bytes, {decoded.bpp:.3f} bits per pixel, {decoded.psnr_db:.2f} dB")
+    photo = images.load(*_bytes_of(options.input))
+    if options.quality and not has_ms_ssim(photo):
+        raise UsageError(f"{options.input} has a side under {MS_SSIM_MIN_SIDE} px, too small for MS-SSIM; use --bpp")
+    weights = model.load(options.model)
+    progression = Progression(weights, photo, _bit_model(weights, options))
+    limit_bytes = options.bytes or (options.bpp and options.bpp * photo.shape[0] * photo.shape[1] / 8)
+    most = options.iterations or (MAX_ITERATIONS if limit_bytes or options.quality else 8)
+    chosen = 0
+    for i, decoded in _bar(progression.run(most), most, "iteration"):
+        if limit_bytes and decoded.size_bytes > limit_bytes:
+            break
+        chosen = i
+        if options.quality and decoded.ms_ssim >= options.quality:
+            break
+    if not chosen:
+        least = progression[1]
+        raise UsageError(f"one iteration takes {least.size_bytes:,} bytes, {least.bpp:.3f} bits per pixel; allow more")
+    decoded = progression[chosen]
+    if options.quality and decoded.ms_ssim < options.quality:
+        raise UsageError(f"{chosen} iterations reach MS-SSIM {decoded.ms_ssim:.4f}; ask for a --quality up to that")
+    _write(options.output, progression.file(chosen))
+    saved = 100 * (1 - decoded.size_bytes / decoded.raw_bytes)
+    said = f"{decoded.size_bytes:,} bytes, {decoded.bpp:.3f} bits per pixel, {decoded.psnr_db:.2f} dB"
+    said += f"; {chosen} iterations, {saved:.1f} % saved by coding ({progression.bit_model.coding})" if saved else ""
+    print(f"{options.output}: {said}", file=_messages(options.output))
 
 
 def decompress(options):
-    from rgru_lab import images, progression
+    from rgru_lab import bitstream, images, progression
 
     _check_output(options.output, ".png", options.input, options.force)
-    file = progression.read(options.input)
-    count = file.iterations
-    wanted = count if options.iterations is None else options.iterations
-    if wanted > count:
-        raise UsageError(f"{options.input} holds {count} iterations, not {wanted}; ask for at most that many")
-    frames = progression.decode(file, wanted, options.model)
+    source = _bytes_of(options.input)[0] if options.input == "-" else options.input
+    limit = frames = None
+    while frames is None:
+        try:
+            file = progression.read(source, limit)
+            wanted = options.iterations or file.iterations
+            if wanted > file.iterations:
+                raise UsageError(
+                    f"{options.input} holds {file.iterations} iterations, not {wanted}; ask for at most that many"
+                )
+            frames = progression.decode(file, wanted, options.model)
+        except bitstream.DamagedSegment as error:
+            if not (options.partial and error.whole):
+                hint = f", or add --partial for the {error.whole} iterations before it" if error.whole else ""
+                raise UsageError(f"{error}{hint}") from None
+            limit = error.whole
+            print(f"warning: {error}; this is what comes before it", file=sys.stderr)
     frame = deque(_bar(frames, wanted, "iteration"), maxlen=1).pop()  # the last one
-    images.save_png(frame, options.output)
-    if file.left_over_bytes:
+    _write(options.output, images.encode_png(frame))
+    if file.left_over_bytes and limit is None:
         print(f"warning: {_left_over(file)}", file=sys.stderr)
-    print(f"{options.output}: {frame.shape[1]} x {frame.shape[0]} px after {wanted} of {count} iterations")
+    size = f"{frame.shape[1]} x {frame.shape[0]} px"
+    print(f"{options.output}: {size} after {wanted} of {file.iterations} iterations", file=_messages(options.output))
 
 
 def info(options):
     from rgru_lab import progression
 
-    file = progression.read(options.input)
+    file = progression.read(_bytes_of(options.input)[0] if options.input == "-" else options.input)
     header = file.header
+    pixels = header.width * header.height
+    coding = {"raw": "bits stored as they are", "counts": "bits coded with counted contexts"}.get(header.coding)
+    coding = coding or f"bits coded with the learned model {header.bit_model.hex()}"
     print(f"picture      {header.width} x {header.height} px")
     print(f"weights      {header.name}, fingerprint {header.fingerprint.hex()}")
-    print(f"coding       {header.reconstruction}, {header.bits} bits per position and iteration, stored as they are")
-    print(f"iterations   {len(file.ends_bytes)}")
-    for i, end in enumerate(file.ends_bytes, start=1):
-        print(f"  after {i:2}   {end:>9,} bytes  {8 * end / (header.width * header.height):.3f} bits per pixel")
+    print(f"coding       {header.reconstruction}, {header.bits} bits per position and iteration, {coding}")
+    print(f"iterations   {file.iterations}")
+    for i, (end, raw) in enumerate(zip(file.ends_bytes, file.raw_bytes, strict=True), start=1):
+        share = f"  {file.bits_per_bit[i - 1]:.3f} bits per bit"
+        print(f"  after {i:2}   {end:>9,} bytes  {8 * end / pixels:.3f} bits per pixel  raw {raw:>9,} bytes{share}")
     if file.left_over_bytes:
         print(f"left over    {_left_over(file)}")
 
 
 def compare(options):
-    from rgru_lab import images, model, plots
+    from rgru_lab import bitnet, images, model, plots
     from rgru_lab.opponents import JpegLadder
     from rgru_lab.progression import Progression
 
     photo = images.load(options.photo)
     output = Path(options.output or f"{Path(options.photo).stem}-compare.png")
     _check_output(output, ".png", options.photo, options.force or options.output is None)
-    progression, ladder = Progression(model.load(options.model), photo), JpegLadder(photo)
+    weights = model.load(options.model)
+    progression, ladder = Progression(weights, photo, bitnet.find(weights, options.model)), JpegLadder(photo)
     print(f"{options.photo}: {photo.shape[1]} x {photo.shape[0]} px, weights {progression.weights.name}")
     print("JPEG: 4:2:0, optimised Huffman tables. 'same bytes': its largest quality that is not larger than ours;")
     print("'same MS-SSIM': its least quality that reaches ours, and how much smaller (-) our file is.\n")
@@ -156,13 +192,53 @@ def train(options):
         trainer.start_from(start)
     print(f"{options.preset} on {found}; log in {folder / 'log.jsonl'}; Ctrl-C keeps everything", flush=True)
     try:
-        _watch(trainer, folder)
+        _watch(trainer, folder, _residuals)
     finally:
         if sys.exc_info()[0] in (None, KeyboardInterrupt):
             weights = folder / f"{options.preset}-local.safetensors"
             model.save(trainer.averaged_model(), weights, record=training.record(trainer, options.images))
             print(f"\n{weights}: {trainer.step_count:,} steps in {trainer.elapsed_s:,.0f} s")
             print(f"try it: python -m rgru_lab compare photo.jpg --model {weights}")
+
+
+def train_bits(options):
+    from rgru_lab import bitmodel, bitnet, bittraining, model, photos, training
+
+    weights = model.load(options.model)
+    target = bitnet.path_beside(weights, options.model)
+    folder = Path(options.output or f"runs/{weights.name}-bits")
+    if (folder / "checkpoint.pt").exists() and not options.resume:
+        raise UsageError(f"{folder} holds a checkpoint already; add --resume to go on, or choose another --output")
+    _make_folder(folder)
+    for_training, for_validation = bittraining.split(options.images, photos.validation_names())
+    print(
+        f"{weights.name}: {len(for_training)} pictures to learn from, {len(for_validation)} to validate on", flush=True
+    )
+
+    seconds = options.time_budget
+    codes = bittraining.load_codes(folder, weights) if options.resume else []
+    if not codes:
+        making = bittraining.collect(weights.model, for_training, seconds=bittraining.COLLECTING * seconds)
+        codes = list(_bar(making, None, "crop"))
+        bittraining.save_codes(folder, weights, codes)
+    recipe = bittraining.BitTrainConfig(seed=options.seed)
+    trainer = bittraining.BitTrainer(codes, recipe, time_budget_s=bittraining.LEARNING * seconds)
+    if options.resume and (folder / "checkpoint.pt").exists():
+        training.load_checkpoint(trainer, folder)
+    try:
+        _watch(trainer, folder, lambda record: f"B[{record.iteration}] {record.bits_per_bit:.3f} bits per bit")
+    finally:
+        if sys.exc_info()[0] in (None, KeyboardInterrupt):
+            record = bittraining.record(trainer, options.images)
+            learned = bitnet.Learned(bittraining.integers(trainer.averaged_net()), weights.fingerprint, record)
+            bitnet.save(learned, target)
+            print(f"\n{target}: {trainer.step_count:,} steps in {trainer.elapsed_s:,.0f} s", flush=True)
+    paths = _bar(for_validation, len(for_validation), "picture")
+    codes = [bittraining.validation_codes(weights.model, path) for path in paths]
+    print("bits per bit on validation photographs\n  i  counts  learned")
+    both = (bittraining.bits_per_bit(each, codes) for each in (bitmodel.Counts(), learned))
+    for i, (counts, best) in enumerate(zip(*both, strict=True), start=1):
+        print(f"{i:3}  {counts:.4f}  {best:.4f}")
 
 
 def evaluate(options):
@@ -199,20 +275,24 @@ def release(options):
         print(path)
 
 
-def _watch(trainer, folder: Path):
+def _watch(trainer, folder: Path, reading):
     from rgru_lab import training
 
     said = time.monotonic()
     with _bar(None, 100, "percent") as bar:
         bar.bar_format = "{percentage:3.0f}% |{bar}| {postfix}"
         for record in training.run(trainer, folder):
-            errors = " ".join(f"{255 * residual:.1f}" for residual in record.residuals)
-            text = f"step {record.step:,}, {record.elapsed_s:,.0f} s, rate {record.learning_rate:.1e}, |R[i]| {errors}"
+            start = f"step {record.step:,}, {record.elapsed_s:,.0f} s, rate {record.learning_rate:.1e}, "
+            text = start + reading(record)
             bar.n = 100 * record.progress
             bar.set_postfix_str(text)
             if bar.disable and time.monotonic() - said > 60:  # no terminal: a line a minute
                 said = time.monotonic()
                 print(f"{record.progress:4.0%} {text}", flush=True)
+
+
+def _residuals(record) -> str:
+    return "|R[i]| " + " ".join(f"{255 * residual:.1f}" for residual in record.residuals)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -222,7 +302,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
 
     def command(run, help, description):
-        new = commands.add_parser(run.__name__, help=help, description=description, **layout)
+        new = commands.add_parser(run.__name__.replace("_", "-"), help=help, description=description, **layout)
         new.set_defaults(run=run)
         return new
 
@@ -238,25 +318,33 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument("--force", action="store_true", help="overwrite what is there")
 
     new = command(compress, "photograph to .rgru file", "Compress a photograph of any format that Pillow reads.")
-    new.add_argument("input", metavar="PHOTO")
-    new.add_argument("output", metavar="OUT.rgru")
+    new.add_argument("input", metavar="PHOTO", help="- for the standard input")
+    new.add_argument("output", metavar="OUT.rgru", help="- for the standard output")
     add_model(new)
-    add_iterations(new, 8, f"1 to {MAX_ITERATIONS}; each adds 0.125 bits per pixel (default 8)")
+    size = new.add_mutually_exclusive_group()
+    add_iterations(size, None, f"1 to {MAX_ITERATIONS}; each adds at most 0.125 bits per pixel (default 8)")
+    size.add_argument("--bpp", type=_positive, metavar="X", help="as many as fit into so many bits per pixel")
+    size.add_argument("--bytes", type=_count, metavar="B", help="as many as fit into so many bytes")
+    size.add_argument("--quality", type=_share, metavar="Q", help="as few as reach this MS-SSIM, 0.95 for one")
+    new.add_argument(
+        "--coding", choices=CODINGS, help="of the bits (default: learned where the weights have a model, else counts)"
+    )
     add_force(new)
 
     new = command(
         decompress, ".rgru file to PNG", "Decompress to a PNG (a large file: PNG is lossless, the photo is not)."
     )
-    new.add_argument("input", metavar="IN.rgru")
-    new.add_argument("output", metavar="OUT.png")
+    new.add_argument("input", metavar="IN.rgru", help="- for the standard input")
+    new.add_argument("output", metavar="OUT.png", help="- for the standard output")
     add_model(new, None)
     add_iterations(new, None, "stop after so many (default: all that the file holds)")
+    new.add_argument("--partial", action="store_true", help="of a damaged file, take what comes before the damage")
     add_force(new)
 
     new = command(
         info, "what a .rgru file holds", "Header, iterations and bytes of a .rgru file; every part is checked."
     )
-    new.add_argument("input", metavar="IN.rgru")
+    new.add_argument("input", metavar="IN.rgru", help="- for the standard input")
 
     new = command(
         compare, "a photograph beside JPEG", "Bytes and quality after every iteration, beside JPEG, and a figure."
@@ -285,6 +373,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     new.add_argument("--seed", type=int, default=0)
 
+    new = command(train_bits, "train the model that predicts a codec's bits", TRAIN_BITS)
+    add_model(new)
+    new.add_argument("--images", required=True, metavar="DIR", help="photographs, sub-folders included")
+    new.add_argument("--time-budget", type=_duration, default=600.0, metavar="TIME", help="default 10m")
+    new.add_argument("--output", metavar="DIR", help="bits, checkpoint and log (default runs/NAME-bits)")
+    new.add_argument("--resume", action="store_true", help="go on from the checkpoint in the output folder")
+    new.add_argument("--seed", type=int, default=0)
+
     new = command(
         evaluate, "a set of photographs, into data/results", "Bytes and qualities of every picture, and mean curves."
     )
@@ -306,6 +402,29 @@ weighted by i. The learning rate falls to nearly zero over the time budget, so c
 after the step and keeps everything; --resume goes on exactly there."""
 
 
+TRAIN_BITS = """\
+Two fifths of the time make bits of photographs with the codec, half of it trains a small network to predict them,
+the rest measures. The result, NAME.bits, stands beside the codec's weights and is used from then on. Ctrl-C stops
+after the step and keeps what is learned so far; --resume goes on there."""
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number over 0")
+    return value
+
+
+def _share(text: str) -> float:
+    value = _positive(text)
+    if value >= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not under 1; MS-SSIM 0.95 is a good picture")
+    return value
+
+
 def _count(text: str) -> int:
     if not re.fullmatch(r"[0-9]+", text) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
@@ -320,8 +439,38 @@ def _duration(text: str) -> float:
     return 3600.0 * hours + 60 * minutes + seconds
 
 
+def _bit_model(weights, options):
+    """What `--coding` asks for, or the best there is."""
+    from rgru_lab import bitmodel, bitnet
+
+    found = bitnet.find(weights, options.model)
+    if options.coding == "learned" and found.coding != "learned":
+        raise UsageError(f"{weights.name} has no learned model of its bits; run train-bits, or leave out --coding")
+    return {None: found, "learned": found, "counts": bitmodel.Counts(), "raw": None}[options.coding]
+
+
+def _bytes_of(name: str):
+    """What to read, and what to call it: a path as it is, or all of the standard input."""
+    return (sys.stdin.buffer.read(), "standard input") if name == "-" else (name, None)
+
+
+def _write(name: str, data: bytes):
+    from rgru_lab import images
+
+    if name == "-":
+        sys.stdout.buffer.write(data)
+    else:
+        images.write_atomically(name, data)
+
+
+def _messages(output: str):
+    return sys.stderr if output == "-" else sys.stdout
+
+
 def _check_output(path, suffix: str, source, force: bool):
-    """Refuse, before any work is done, a name that the result cannot or should not have."""
+    """Refuse, before any work is done, a name that the result cannot or should not have; - is the standard output."""
+    if path == "-":
+        return
     path = Path(path)
     if path.suffix.lower() != suffix:
         raise UsageError(f"the output is called {str(path)!r}; give it a name that ends in {suffix}")

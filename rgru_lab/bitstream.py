@@ -2,7 +2,8 @@
 
     header    4 B  magic "RGRU"
               1 B  format version, 2
-              1 B  coding of the bits: 0 raw, as they are; 1 range-coded with `Counts`; 2 range-coded with a learned model
+              1 B  coding of the bits: 0 raw, as they are; 1 range-coded, probabilities by `bitmodel.Counts`;
+                   2 range-coded, probabilities by a `bitnet.Learned`
               1 B  reconstruction mode: 0 one-shot
               1 B  priming: extra iterations before the code is taken, 0
               1 B  K, bits per position and iteration
@@ -17,9 +18,9 @@
               3 B  length of the payload in bytes
               4 B  CRC-32 of header without its own CRC, index of the segment (4 B), kind, length and payload
               ...  payload. Raw: B[i], channel by channel, row by row, one bit each (1 for +1, 0 for -1), most
-                   significant bit first, the last byte filled with zeros. Range-coded: see `bitmodel` for the order
-                   of the bits and their probabilities, `rangecoder` for the bytes; always shorter than raw, otherwise
-                   it is raw that is written
+                   significant bit first, the last byte filled with zeros. Range-coded: the model of the bits
+                   gives their order and probabilities, and `rangecoder` makes the bytes, always fewer than raw;
+                   where they would not be fewer, the iteration is written raw
 
 Numbers are little-endian. Every size is checked against the limits before anything of that size is allocated.
 Version 1 is the same without codings 1 and 2 and kind 2. `data/FORMAT.md` walks through a file byte by byte.
@@ -34,9 +35,9 @@ from typing import NamedTuple
 import numpy as np
 
 from rgru_lab import rangecoder
-from rgru_lab.bitmodel import CODINGS, BitModel, Counts
+from rgru_lab.bitmodel import BitModel, Counts
 from rgru_lab.codec import Codes
-from rgru_lab.config import MAX_ITERATIONS, MAX_PIXELS, NAME_LIMIT, RECONSTRUCTIONS, InputError
+from rgru_lab.config import CODINGS, MAX_ITERATIONS, MAX_PIXELS, NAME_LIMIT, RECONSTRUCTIONS, InputError
 from rgru_lab.images import grid_size
 from rgru_lab.model import Weights
 
@@ -122,6 +123,12 @@ class File(NamedTuple):
     def iterations(self) -> int:
         """How many it holds."""
         return len(self.segments)
+
+    @property
+    def bits_per_bit(self) -> tuple[float, ...]:
+        """Bits of payload per bit of B[i], for i = 1, 2, ..."""
+        bits, h, w = _shape(self.header)
+        return tuple(8 * len(segment.payload) / (bits * h * w) for segment in self.segments)
 
     @property
     def raw_bytes(self) -> tuple[int, ...]:

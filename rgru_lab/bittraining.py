@@ -8,11 +8,17 @@ A codec's first two iterations have by far most to gain, and cost least to make:
 two iterations, one through four and one through all sixteen.
 """
 
+import datetime
+import io
 import math
+import os
+import platform
+import random
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -20,13 +26,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rgru_lab import bitmodel
-from rgru_lab.bitmodel import (
+from rgru_lab import images
+from rgru_lab.bitmodel import ONE, BitModel
+from rgru_lab.bitnet import (
     ACTIVATION_STEPS,
     BANKS,
     GROUPS,
     LOGIT_STEPS,
-    ONE,
     PHASES,
     REACH,
     TABLE,
@@ -34,9 +40,10 @@ from rgru_lab.bitmodel import (
     WEIGHT_STEPS,
 )
 from rgru_lab.codec import unroll
-from rgru_lab.config import MAX_ITERATIONS, InputError
-from rgru_lab.model import ResidualCoder
-from rgru_lab.training import Patches, TrainingError
+from rgru_lab.config import MAX_ITERATIONS, MIDPOINT, InputError
+from rgru_lab.images import pad_to_grid
+from rgru_lab.model import ResidualCoder, Weights
+from rgru_lab.training import TrainingError
 
 DEPTHS = (2, 2, 4, 2, 2, 16)
 """Iterations of one crop after the other."""
@@ -44,8 +51,11 @@ DEPTHS = (2, 2, 4, 2, 2, 16)
 CROP = 256
 """Side of the crops in pixels: 16 x 16 positions."""
 
-COLLECTING = 0.4
-"""Share of a time budget that goes into making bits."""
+COLLECTING, LEARNING = 0.4, 0.5
+"""Shares of a time budget that go into making bits and into learning them; the rest is for measuring."""
+
+VALIDATION_PICTURES, VALIDATION_SIDE = 8, 512
+"""How many pictures are validated on, and how much of each: the middle."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +78,7 @@ class BitTrainConfig:
     middle: int = 32
     batch: int = 8
     learning_rate: float = 3e-3
-    forget: float = 0.1
+    forget: float = 0.2
     decay: float = 0.0
     ema: float = 0.995
     seed: int = 0
@@ -96,7 +106,7 @@ class Record(NamedTuple):
 
 
 class GroupNet(nn.Module):
-    """The network of one bank and one group, in floating point; see `bitmodel.Learned` for the drawing.
+    """The network of one bank and one group, in floating point; see `bitnet.Learned` for the drawing.
 
     Args:
         bits: K.
@@ -135,7 +145,7 @@ class GroupNet(nn.Module):
 
 
 class BitNet(nn.Module):
-    """All banks and groups, in floating point; `integers` turns it into a `bitmodel.Learned`."""
+    """All banks and groups, in floating point; `integers` turns it into a `bitnet.Learned`."""
 
     def __init__(self, bits: int, config: BitTrainConfig):
         super().__init__()
@@ -292,31 +302,105 @@ class BitTrainer:
 
 
 def collect(
-    model: ResidualCoder, pictures: Sequence[np.ndarray], *, seconds: float, seed: int = 0, device: str = "cpu"
+    model: ResidualCoder, paths: Sequence[Path], *, seconds: float, seed: int = 0, device: str = "cpu"
 ) -> Iterator[np.ndarray]:
     """Bits of random crops, (N, K, 16, 16) int8 with N from `DEPTHS`, for so many seconds; at least one of each depth.
 
+    Pictures that are small or cannot be read are passed over.
+
     Raises:
-        TrainingError: no picture has 256 px on both sides.
+        TrainingError: no picture is left.
     """
-    patches = Patches(pictures, CROP, seed)
     model = model.to(device, memory_format=torch.channels_last).eval()
-    started = time.perf_counter()
-    count = 0
-    while count < len(DEPTHS) or time.perf_counter() - started < seconds:
-        yield codes_of(model, patches.draw(1).to(device), DEPTHS[count % len(DEPTHS)])
+    draw, count, started = random.Random(seed), 0, time.perf_counter()
+    paths = list(paths)
+    while paths and (count < len(DEPTHS) or time.perf_counter() - started < seconds):
+        path = draw.choice(paths)
+        try:
+            photo = images.load(path)
+        except images.PictureError:
+            photo = np.zeros((0, 0, 3), np.uint8)
+        if min(photo.shape[:2]) < CROP:
+            paths.remove(path)
+            continue
+        top, left = (draw.randrange(side - CROP + 1) for side in photo.shape[:2])
+        yield codes_of(model, photo[top : top + CROP, left : left + CROP], DEPTHS[count % len(DEPTHS)], device)
         count += 1
+    if not paths:
+        raise TrainingError(f"none of the pictures can be read and has {CROP} px on both sides; give larger ones")
 
 
-def codes_of(model: ResidualCoder, x: Tensor, iterations: int) -> np.ndarray:
-    """Bits (N, K, h, w) int8 of one picture (1, 3, H, W) in [-0.5, 0.5], H and W multiples of 16."""
+def split(folder: str | os.PathLike, names: frozenset[str]) -> tuple[list[Path], list[Path]]:
+    """Paths of the pictures in a folder and its sub-folders to learn from, and of at most eight to validate on.
+
+    Args:
+        folder: where to look.
+        names: file names of those to validate on; where a folder has none of them, a few others are set aside.
+
+    Raises:
+        TrainingError: there is no such folder, or not even two pictures in it.
+    """
+    paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in images.SUFFIXES)
+    if len(paths) < 2:
+        raise TrainingError(f"{folder} holds {len(paths)} pictures; give a folder with at least two")
+    aside = [path for path in paths if path.name in names]
+    aside = aside or paths[:: max(2, len(paths) // VALIDATION_PICTURES)]
+    apart = [path for path in paths if path not in set(aside) and path.name not in names]
+    return apart, aside[:: -(-len(aside) // VALIDATION_PICTURES)]
+
+
+def validation_codes(model: ResidualCoder, path: Path) -> np.ndarray:
+    """All sixteen iterations' bits of the middle of a picture, at most 512 x 512 px."""
+    photo = images.load(path)
+    top, left = (max(0, (side - VALIDATION_SIDE) // 2) for side in photo.shape[:2])
+    return codes_of(model, photo[top : top + VALIDATION_SIDE, left : left + VALIDATION_SIDE], MAX_ITERATIONS)
+
+
+def save_codes(folder: Path, weights: Weights, codes: Sequence[np.ndarray]):
+    """Keep what `collect` gave in `codes.npz`, so that a training can be resumed."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, *codes, fingerprint=np.frombuffer(weights.fingerprint, np.uint8))
+    images.write_atomically(folder / "codes.npz", buffer.getvalue())
+
+
+def load_codes(folder: Path, weights: Weights) -> list[np.ndarray]:
+    """What `save_codes` kept; nothing if there is nothing.
+
+    Raises:
+        TrainingError: the bits are of another codec.
+    """
+    path = folder / "codes.npz"
+    if not path.exists():
+        return []
+    with np.load(path) as kept:
+        if kept["fingerprint"].tobytes() != weights.fingerprint:
+            raise TrainingError(f"{path} holds bits of another codec than {weights.name}; choose another --output")
+        return [kept[f"arr_{k}"] for k in range(len(kept.files) - 1)]
+
+
+def codes_of(model: ResidualCoder, photo: np.ndarray, iterations: int, device: str = "cpu") -> np.ndarray:
+    """B[1] .. B[N] of a photo, (N, K, h, w) int8."""
+    x = (pad_to_grid(images.to_tensor(photo)) - MIDPOINT).to(device, memory_format=torch.channels_last)
     with torch.inference_mode():
-        x = x.contiguous(memory_format=torch.channels_last)
         return torch.cat([step.bits for step in islice(unroll(model, x), iterations)]).to(torch.int8).cpu().numpy()
 
 
+def record(trainer: BitTrainer, data: str) -> dict:
+    """What is written beside the numbers: enough to say where they come from and to train them again."""
+    return {
+        "data": data,
+        "crops": len(trainer.codes),
+        "steps": trainer.step_count,
+        "seconds": round(trainer.elapsed_s),
+        "hardware": f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
+        "torch": torch.__version__,
+        "date": datetime.date.today().isoformat(),
+        "config": vars(trainer.config),
+    }
+
+
 def integers(net: BitNet) -> dict[str, np.ndarray]:
-    """The numbers of a trained network, as `bitmodel.Learned` takes them."""
+    """The numbers of a trained network, as `bitnet.Learned` takes them."""
     fine = WEIGHT_STEPS * ACTIVATION_STEPS
     tensors = {"table": probability_table()}
     for bank, groups in enumerate(net.banks):
@@ -344,7 +428,7 @@ def probability_table() -> np.ndarray:
     return np.clip(np.rint(ONE / (1 + np.exp(-logit))), 1, ONE - 1).astype(np.int32)
 
 
-def bits_per_bit(bit_model: bitmodel.BitModel, codes: Sequence[np.ndarray]) -> list[float]:
+def bits_per_bit(bit_model: BitModel, codes: Sequence[np.ndarray]) -> list[float]:
     """What each iteration's bits need, by the probabilities that a file is coded with; [0] is iteration 1."""
     needed, there = np.zeros(MAX_ITERATIONS), np.zeros(MAX_ITERATIONS)
     for planes in codes:

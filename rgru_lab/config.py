@@ -32,6 +32,9 @@ DEFAULT_MODEL = "small"
 RECONSTRUCTIONS = ("one-shot",)
 """How P[i] is made from the decoder's output; the position in this tuple is the number stored in files."""
 
+CODINGS = ("raw", "counts", "learned")
+"""How a file's bits are stored; the position in this tuple is the number stored in files."""
+
 
 class InputError(ValueError):
     """Something is wrong with what a person gave. The message is one sentence with the value and the remedy.

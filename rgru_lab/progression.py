@@ -7,10 +7,12 @@ import os
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
-from rgru_lab import bitmodel, bitstream, codec, images, metrics, model
+from rgru_lab import bitnet, bitstream, codec, images, metrics, model
+from rgru_lab.bitmodel import BitModel
 
 
 class Decoded:
@@ -61,7 +63,8 @@ class Progression:
     Args:
         weights: a loaded `model.Weights`.
         photo: I, (H, W, 3) uint8.
-        bit_model: gives the bits their probabilities; the one that `bitmodel.find` has for the weights if left out.
+        bit_model: gives the bits their probabilities; the one that `bitnet.find` has for the weights if left out,
+            and None for a file whose bits are stored as they are.
 
     Example:
         progression = Progression(model.load("small"), images.load("photo.jpg"))
@@ -70,12 +73,12 @@ class Progression:
         progression.file(3)  # the bytes of the .rgru file with three iterations
     """
 
-    def __init__(self, weights, photo: np.ndarray, bit_model: bitmodel.BitModel | None = None):
+    def __init__(self, weights, photo: np.ndarray, bit_model: BitModel | Literal["find"] | None = "find"):
         height, width = images.check_photo(photo).shape[:2]
         self.weights = weights
         self.original = photo
         self.decoded: list[Decoded] = []
-        self.bit_model = bit_model or bitmodel.find(weights)
+        self.bit_model = bitnet.find(weights) if bit_model == "find" else bit_model
         self._header = bitstream.Header.of(weights, height, width, self.bit_model).pack()
         self._segments: list[bytes] = []
 
@@ -152,5 +155,5 @@ def decode(file: bitstream.File, iterations: int, model_name: str | None = None)
             f"the file needs {header.name} with fingerprint {header.fingerprint.hex()}, but {weights.name} here has "
             f"{weights.fingerprint.hex()}; get the weights that wrote it"
         )
-    bit_model = bitmodel.find(weights, model_name) if header.coding == "learned" else None
+    bit_model = bitnet.find(weights, model_name) if header.coding == "learned" else None
     return codec.decode(weights.model, bitstream.decode(file, bit_model, iterations))
