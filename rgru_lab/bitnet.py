@@ -59,6 +59,7 @@ class Layers(NamedTuple):
     """The network of one bank and one group, as float32 that holds integers; shapes in `Learned`."""
 
     near: np.ndarray
+    direct: np.ndarray
     earlier: np.ndarray
     hidden_bias: np.ndarray
     middle: np.ndarray
@@ -70,13 +71,13 @@ class Layers(NamedTuple):
 class Learned:
     """A small network for each group of channels and each bank of weights.
 
-        this plane      5 x 5 positions, channels up to this group; 0: not known yet   --+
-        two before it   3 x 3 positions, all channels                                  --+--> hidden --> middle --> P
-        iteration, phase                                                               --+
+        this plane      5 x 5 positions, channels up to this group; 0: not known yet   --+----------- direct ------+
+                                                                                         +--> hidden --> middle --> P
+        two before it   3 x 3 positions, all channels; iteration; phase                --+
 
     Args:
         tensors: integers by name: `table` (entries), and for bank b, group g with C channels of the groups before it
-            and c of its own: `b.g.near` (25 (C + c), hidden), `b.g.earlier` (9 K planes, hidden), `b.g.hidden_bias`
+            and c of its own: `b.g.near` (25 (C + c), hidden), `b.g.direct` (25 (C + c), c), `b.g.earlier` (9 K planes, hidden), `b.g.hidden_bias`
             (iterations, phases, hidden), `b.g.middle` (hidden, middle), `b.g.middle_bias` (middle,), `b.g.out`
             (middle, c), `b.g.out_bias` (iterations, c). Inputs run over rows, columns, then channels; the last plane
             before its predecessor.
@@ -90,8 +91,9 @@ class Learned:
     coding = "learned"
 
     def __init__(self, tensors: dict[str, np.ndarray], codec: bytes, record: dict):
-        self.tensors, self.codec, self.record = tensors, codec, record
-        self.fingerprint = _digest(tensors, codec)
+        self.tensors = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+        self.codec, self.record = codec, record
+        self.fingerprint = _digest(self.tensors, codec)
         try:
             self.bits = sum(tensors[f"0.{group}.out"].shape[1] for group in range(GROUPS))
             self._table = tensors["table"].astype(np.int64)
@@ -127,12 +129,13 @@ class Learned:
                 here = number[row::2, column::2]
                 if not here.size:
                     continue
-                hidden = _windows(now[..., :end], row, column, here.shape, REACH) @ layers.near
+                known = _windows(now[..., :end], row, column, here.shape, REACH)
+                hidden = known @ layers.near
                 if before:
                     hidden += np.hstack([_windows(p, row, column, here.shape, 1) for p in before]) @ layers.earlier
                 hidden = _activate(hidden + layers.hidden_bias[iteration, phase], WEIGHT_STEPS)
                 middle = _activate(hidden @ layers.middle + layers.middle_bias, WEIGHT_STEPS * ACTIVATION_STEPS)
-                logit = middle @ layers.out + layers.out_bias[iteration]
+                logit = middle @ layers.out + layers.out_bias[iteration] + ACTIVATION_STEPS * (known @ layers.direct)
                 entry = np.floor(logit * (LOGIT_STEPS / WEIGHT_STEPS / ACTIVATION_STEPS)) + TABLE // 2
                 probabilities = self._table[np.clip(entry, 0, TABLE - 1).astype(np.int64)]
                 where = here.reshape(-1, 1) + np.arange(start, end) * (h * w)
@@ -230,6 +233,7 @@ def _check(table: np.ndarray, banks: list[list[Layers]], bits: int):
             hidden, (middle, own) = layers.near.shape[1], layers.out.shape
             expected = (
                 ((2 * REACH + 1) ** 2 * known, hidden),
+                ((2 * REACH + 1) ** 2 * known, own),
                 (9 * bits * bank, hidden),
                 (iterations, len(PHASES), hidden),
                 (hidden, middle),
@@ -242,8 +246,8 @@ def _check(table: np.ndarray, banks: list[list[Layers]], bits: int):
                     raise ValueError(f"{name} has shape {values.shape} where {shape} belongs")
             first = np.abs(layers.near).sum(0) + np.abs(layers.earlier).sum(0) + np.abs(layers.hidden_bias)
             second = TOP * np.abs(layers.middle).sum(0) + np.abs(layers.middle_bias)
-            third = TOP * np.abs(layers.out).sum(0) + np.abs(layers.out_bias)
-            largest = max(first.max(), second.max(), third.max())
+            third = TOP * np.abs(layers.out).sum(0) + ACTIVATION_STEPS * np.abs(layers.direct).sum(0)
+            largest = max(first.max(), second.max(), (third + np.abs(layers.out_bias)).max())
             if not largest < EXACT:
                 raise ValueError(f"a sum could reach {largest:.0f}, and only those below {EXACT} are exact")
 

@@ -74,7 +74,7 @@ class BitTrainConfig:
         InputError: a value is out of range; the message names it.
     """
 
-    hidden: int = 64
+    hidden: int = 48
     middle: int = 32
     batch: int = 8
     learning_rate: float = 3e-3
@@ -123,6 +123,7 @@ class GroupNet(nn.Module):
         side = 2 * REACH + 1
         scale = (side**2 * known + 9 * bits * planes) ** -0.5
         self.near = nn.Parameter(scale * torch.randn(hidden, known, side, side))
+        self.direct = nn.Parameter(torch.zeros(own, known, side, side))
         self.earlier = nn.Parameter(scale * torch.randn(hidden, bits * planes, 3, 3))
         self.hidden_bias = nn.Parameter(torch.zeros(iterations, len(PHASES), hidden))
         self.middle = nn.Parameter(torch.randn(middle, hidden) * (2 / hidden) ** 0.5)
@@ -141,7 +142,8 @@ class GroupNet(nn.Module):
         bias = _rounded(self.middle_bias, WEIGHT_STEPS * ACTIVATION_STEPS)
         middle = _activate(F.linear(hidden, _rounded(self.middle, WEIGHT_STEPS, TOP), bias))
         bias = _rounded(self.out_bias[iteration], WEIGHT_STEPS * ACTIVATION_STEPS)
-        return F.linear(middle, _rounded(self.out, WEIGHT_STEPS, TOP), bias).movedim(-1, 1)
+        logit = F.linear(middle, _rounded(self.out, WEIGHT_STEPS, TOP), bias).movedim(-1, 1)
+        return logit + F.conv2d(now, _rounded(self.direct, WEIGHT_STEPS, TOP), stride=2)[:, :, :rows, :columns]
 
 
 class BitNet(nn.Module):
@@ -407,6 +409,7 @@ def integers(net: BitNet) -> dict[str, np.ndarray]:
         for group, layers in enumerate(groups):
             for name, value, unit, most in (
                 ("near", layers.near.permute(2, 3, 1, 0).flatten(0, 2), WEIGHT_STEPS, TOP),
+                ("direct", layers.direct.permute(2, 3, 1, 0).flatten(0, 2), WEIGHT_STEPS, TOP),
                 ("earlier", _by_plane(layers.earlier, bank), WEIGHT_STEPS, TOP),
                 ("hidden_bias", layers.hidden_bias, WEIGHT_STEPS, None),
                 ("middle", layers.middle.T, WEIGHT_STEPS, TOP),
