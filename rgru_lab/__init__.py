@@ -17,6 +17,7 @@ The rooms, each with one purpose; a room imports only from rooms above it:
     photos       sample pictures; Kodak through a checksummed download
     training     patches, loss, schedule, checkpoint and resume
     bittraining  the bits of a codec, and a network that learns them
+    fuzz         damaged files by the thousand: nothing may break
     evaluate     a set of pictures through codec and JPEG, into data/results/
     plots        matplotlib figures
     viewer       the slider of the notebooks

@@ -264,6 +264,32 @@ def evaluate(options):
     print("\n" + evaluate.report(summary))
 
 
+def fuzz(options):
+    import datetime
+    import json
+    import platform
+
+    from rgru_lab import bitnet, fuzz, images, model
+
+    learned = [found for name in model.available() if (found := bitnet.find(model.load(name))).coding == "learned"]
+    good = fuzz.seeds(learned)
+    outcomes = {}
+    for name, files, sealed in (("plain", options.files, False), ("sealed", options.files // 10, True)):
+        outcomes[name] = fuzz.run(
+            good, files, options.seed, sealed=sealed, progress=lambda r, n=files: _bar(r, n, "file")
+        )
+    print("\n".join(fuzz.report(outcomes)))
+    if options.output:
+        said = {name: outcome._asdict() for name, outcome in outcomes.items()} | {
+            "seed": options.seed,
+            "codings": [start.bit_model.coding if start.bit_model else "raw" for start in good],
+            "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+            "date": datetime.date.today().isoformat(),
+        }
+        images.write_atomically(options.output, (json.dumps(said, indent=1) + "\n").encode())
+        print(options.output)
+
+
 def release(options):
     from rgru_lab import model, photos, release
 
@@ -389,6 +415,11 @@ def _parser() -> argparse.ArgumentParser:
     add_model(new)
     add_iterations(new, 8, "how far to go (default 8)")
 
+    new = command(fuzz, "damaged files by the thousand: nothing may break", FUZZ)
+    new.add_argument("--files", type=_count, default=10_000, metavar="N", help="default 10000")
+    new.add_argument("--seed", type=int, default=0)
+    new.add_argument("--output", metavar="JSON", help="also write the outcome into this file")
+
     new = command(
         release, "rebuild all that depends on the weights", "Results, figures, README table and notebook outputs."
     )
@@ -401,6 +432,10 @@ Train on patches cut from photographs: iterations are unrolled, the loss is the 
 weighted by i. The learning rate falls to nearly zero over the time budget, so choose the budget first. Ctrl-C stops
 after the step and keeps everything; --resume goes on exactly there."""
 
+
+FUZZ = """\
+N random and mutated files through the parser, and a tenth as many whose checksums are made right again, so that the
+range decoder meets garbage. Stops at the first file that does anything but decode or be refused."""
 
 TRAIN_BITS = """\
 Two fifths of the time make bits of photographs with the codec, half of it trains a small network to predict them,

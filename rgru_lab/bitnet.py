@@ -76,8 +76,8 @@ class Learned:
         two before it   3 x 3 positions, all channels; iteration; phase                --+
 
     Args:
-        tensors: integers by name: `table` (entries), and for bank b, group g with C channels of the groups before it
-            and c of its own: `b.g.near` (25 (C + c), hidden), `b.g.direct` (25 (C + c), c), `b.g.earlier` (9 K planes, hidden), `b.g.hidden_bias`
+        tensors: integers by name: `table` (entries), and for bank b, group g with c channels, n with all before it:
+            `b.g.near` (25 n, hidden), `b.g.direct` (25 n, c), `b.g.earlier` (9 K planes, hidden), `b.g.hidden_bias`
             (iterations, phases, hidden), `b.g.middle` (hidden, middle), `b.g.middle_bias` (middle,), `b.g.out`
             (middle, c), `b.g.out_bias` (iterations, c). Inputs run over rows, columns, then channels; the last plane
             before its predecessor.

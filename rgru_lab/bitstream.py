@@ -162,7 +162,13 @@ def write_segment(
     coded = _code(plane, earlier, bit_model) if bit_model else payload
     if len(coded) < len(payload):
         kind, payload = CODED, coded
-    return _SEGMENT.pack(*_seal(header, index, kind, payload)) + payload
+    return seal(header, index, kind, payload)
+
+
+def seal(header: bytes, index: int, kind: int, payload: bytes) -> bytes:
+    """A payload as a segment: the one place that knows how."""
+    length = len(payload).to_bytes(3, "little")
+    return _SEGMENT.pack(kind, length, _checksum(header, index, kind, payload)) + payload
 
 
 def write(header: Header, codes: Codes, bit_model: BitModel | None = None) -> bytes:
@@ -225,7 +231,7 @@ def parse(data: bytes, limit: int | None = None) -> File:
         start, end = position + _SEGMENT.size, position + _SEGMENT.size + size
         if end > len(data):
             break
-        if _seal(packed, index, kind, data[start:end])[2] != checksum:
+        if _checksum(packed, index, kind, data[start:end]) != checksum:
             raise DamagedSegment(
                 f"segment {index} is damaged (its checksum differs); copy the file again", len(segments)
             )
@@ -343,8 +349,7 @@ def _raw_size(bits: int) -> int:
     return -(-bits // 8)
 
 
-def _seal(header: bytes, index: int, kind: int, payload: bytes) -> tuple[int, bytes, int]:
+def _checksum(header: bytes, index: int, kind: int, payload: bytes) -> int:
     # Without the header's own checksum: a CRC run over data and its CRC ends in the same state for all data.
     length = len(payload).to_bytes(3, "little")
-    checksum = zlib.crc32(header[:-4] + struct.pack("<IB", index, kind) + length)
-    return kind, length, zlib.crc32(payload, checksum)
+    return zlib.crc32(payload, zlib.crc32(header[:-4] + struct.pack("<IB", index, kind) + length))

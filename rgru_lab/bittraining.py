@@ -199,7 +199,7 @@ class BitNet(nn.Module):
 
 
 class BitTrainer:
-    """Everything that changes while training; runs under `training.run` with its checkpoints.
+    """Everything that changes while training; runs under `training.run` with its checkpoints, always on the CPU.
 
     Args:
         codes: crops, (N, K, h, w) int8 each, from `collect`.
@@ -207,6 +207,8 @@ class BitTrainer:
         steps: how many steps to train, or None.
         time_budget_s: how many seconds to train, or None.
     """
+
+    device = "cpu"
 
     def __init__(self, codes: Sequence[np.ndarray], config: BitTrainConfig, *, steps=None, time_budget_s=None):
         if not (steps or time_budget_s):
