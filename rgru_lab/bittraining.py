@@ -134,7 +134,9 @@ class GroupNet(nn.Module):
     def forward(self, now: Tensor, before: Tensor | None, iteration: int, phase: int, count: tuple[int, int]) -> Tensor:
         """Logits (B, own, *count) at every second position of planes that begin where the first one's window does."""
         rows, columns = count
-        sums = F.conv2d(now, _rounded(self.near, WEIGHT_STEPS, TOP), stride=2)[:, :, :rows, :columns]
+        filters = _rounded(torch.cat([self.near, self.direct]), WEIGHT_STEPS, TOP)
+        both = F.conv2d(now, filters, stride=2)[:, :, :rows, :columns]
+        sums, direct = both.split([len(self.near), len(self.direct)], dim=1)
         if before is not None:
             sums = sums + F.conv2d(before, _rounded(self.earlier, WEIGHT_STEPS, TOP), stride=2)[:, :, :rows, :columns]
         bias = _rounded(self.hidden_bias[iteration, phase], WEIGHT_STEPS)
@@ -143,7 +145,7 @@ class GroupNet(nn.Module):
         middle = _activate(F.linear(hidden, _rounded(self.middle, WEIGHT_STEPS, TOP), bias))
         bias = _rounded(self.out_bias[iteration], WEIGHT_STEPS * ACTIVATION_STEPS)
         logit = F.linear(middle, _rounded(self.out, WEIGHT_STEPS, TOP), bias).movedim(-1, 1)
-        return logit + F.conv2d(now, _rounded(self.direct, WEIGHT_STEPS, TOP), stride=2)[:, :, :rows, :columns]
+        return logit + direct
 
 
 class BitNet(nn.Module):
@@ -174,9 +176,10 @@ class BitNet(nn.Module):
         plane, before = planes[:, -1], None
         if bank:
             before = F.pad(self._forget(planes[:, -1 - bank : -1].flip(1).flatten(1, 2)), (1,) * 4)
-        phases = torch.zeros(h, w, dtype=torch.long, device=planes.device)
+        known = F.pad(self._forget(plane), (REACH,) * 4)
+        phases = torch.zeros(h + 2 * REACH, w + 2 * REACH, dtype=torch.long)
         for phase, (row, column) in enumerate(PHASES):
-            phases[row::2, column::2] = phase
+            phases[REACH + row : REACH + h : 2, REACH + column : REACH + w : 2] = phase
         needed, start = 0.0, 0
         for net, own in zip(self.banks[bank], self.sizes, strict=True):
             end = start + own
@@ -184,8 +187,7 @@ class BitNet(nn.Module):
                 bits = plane[:, start:end, row::2, column::2]
                 if not bits.numel():
                     continue
-                now = torch.cat([plane[:, :start], plane[:, start:end] * (phases < phase)], 1)
-                now = F.pad(self._forget(now), (REACH,) * 4)[:, :, row:, column:]
+                now = torch.cat([known[:, :start], known[:, start:end] * (phases < phase)], 1)[:, :, row:, column:]
                 seen = None if before is None else before[:, :, row:, column:]
                 logit = net(now, seen, iteration - 1 - bank, phase, bits.shape[2:])
                 needed = needed + F.softplus(-logit * bits).sum()

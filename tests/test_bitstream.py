@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from rgru_lab import bitstream, codec
-from rgru_lab.bitstream import BitstreamError, Header
+from rgru_lab.bitmodel import Counts
+from rgru_lab.bitstream import BitstreamError, DamagedSegment, Header
 from rgru_lab.codec import Codes
 from rgru_lab.progression import Progression
 
@@ -340,3 +341,117 @@ def test_the_residual_is_the_signed_difference_of_the_photos(progression):
     residual = progression[2].residual
     assert residual.dtype == np.int16
     assert np.array_equal(residual + progression[2].photo, progression.original)
+
+
+CODED = HEADER._replace(coding="counts", bits=32, height=64, width=80)
+
+
+@pytest.fixture(scope="module")
+def alike():
+    """Four planes whose bits are all but alike, so that coding pays."""
+    draw = np.random.default_rng(0)
+    return tuple(np.where(draw.random((4, 32, 4, 5)) < 0.04, -1, 1).astype(np.int8))
+
+
+@pytest.fixture(scope="module")
+def coded(alike):
+    return bitstream.write(CODED, Codes(64, 80, alike), Counts())
+
+
+def _resealed_payload(data, k, change):
+    """The same file with segment k's payload changed, or its kind, and all checksums right."""
+    end = bitstream.read_header(data)[1]
+    parts = [[segment.kind, segment.payload] for segment in bitstream.parse(data).segments]
+    change(parts[k - 1])
+    return data[:end] + b"".join(_segment(data[:end], i, *part) for i, part in enumerate(parts, start=1))
+
+
+def test_a_coded_file_is_smaller_and_says_what_it_saved(alike, coded):
+    file = bitstream.parse(coded)
+    assert [segment.kind for segment in file.segments] == [2] * 4
+    assert _equal(bitstream.decode(file).planes, alike)
+    raw = bitstream.write(CODED._replace(coding="raw"), Codes(64, 80, alike))
+    assert file.raw_bytes == bitstream.parse(raw).ends_bytes
+    assert file.ends_bytes[-1] < 0.7 * len(raw)
+    sizes = np.diff([HEADER_BYTES, *file.ends_bytes]) - 8
+    assert file.bits_per_bit == pytest.approx(8 * sizes / (32 * 4 * 5))
+
+
+def test_an_iteration_that_coding_would_lengthen_is_written_raw(small_planes):
+    planes = small_planes(3, 32, 4, 5)
+    data = bitstream.write(CODED, Codes(64, 80, planes), Counts())
+    assert len(data) == HEADER_BYTES + 3 * (8 + 80)
+    assert [segment.kind for segment in bitstream.parse(data).segments] == [1] * 3
+    assert _equal(bitstream.decode(bitstream.parse(data)).planes, planes)
+
+
+def _lengthen(part):
+    part[1] += bytes(4)
+
+
+def _shorten(part):
+    part[1] = part[1][:-4]
+
+
+@pytest.mark.parametrize("change", [_lengthen, _shorten])
+@pytest.mark.parametrize("k", [1, 3])
+def test_a_coded_payload_that_no_encoder_writes_is_refused_though_its_checksum_is_right(coded, change, k):
+    file = bitstream.parse(_resealed_payload(coded, k, change))
+    with pytest.raises(DamagedSegment, match=f"segment {k} is damaged") as caught:
+        bitstream.decode(file)
+    assert caught.value.whole == k - 1
+    assert len(bitstream.decode(file, iterations=k - 1).planes) == k - 1
+
+
+@pytest.mark.parametrize("wrong", [3, 80, 84, 0])
+def test_a_coded_payload_of_an_impossible_length_is_refused(coded, wrong):
+    with pytest.raises(DamagedSegment, match=f"segment 2 says {wrong} range-coded bytes where 80"):
+        bitstream.parse(_resealed_payload(coded, 2, lambda part: part.__setitem__(1, bytes(wrong))))
+
+
+def test_raw_bits_after_the_last_one_must_be_zero(data):
+    damaged = _resealed_payload(data, 2, lambda part: part.__setitem__(1, part[1][:1] + bytes([part[1][1] | 1])))
+    with pytest.raises(DamagedSegment, match="segment 2 is damaged"):
+        bitstream.decode(bitstream.parse(damaged))
+
+
+def test_a_coded_segment_in_a_file_that_says_raw_is_refused(data):
+    damaged = _resealed_payload(data, 3, lambda part: part.__setitem__(0, 2))
+    with pytest.raises(DamagedSegment, match="segment 3 is range-coded, but the header says that none is"):
+        bitstream.parse(damaged)
+
+
+def test_damage_says_how_many_iterations_come_before_it_and_they_can_be_read(coded, alike):
+    for k, end in enumerate(bitstream.parse(coded).ends_bytes, start=1):
+        damaged = bytearray(coded)
+        damaged[end - 1] ^= 1
+        with pytest.raises(DamagedSegment) as caught:
+            bitstream.parse(bytes(damaged))
+        assert caught.value.whole == k - 1
+        if k > 1:
+            assert _equal(bitstream.decode(bitstream.parse(bytes(damaged), k - 1)).planes, alike[: k - 1])
+
+
+def test_a_file_with_a_learned_model_needs_exactly_that_one(alike, make_learned):
+    learned, other = make_learned(seed=1), make_learned(seed=2)
+    header = CODED._replace(coding="learned", bit_model=learned.fingerprint)
+    file = bitstream.parse(bitstream.write(header, Codes(64, 80, alike), learned))
+    assert _equal(bitstream.decode(file, learned).planes, alike)
+    with pytest.raises(BitstreamError, match=f"{learned.fingerprint.hex()}.*here has {other.fingerprint.hex()}"):
+        bitstream.decode(file, other)
+    with pytest.raises(BitstreamError, match="there is none here"):
+        bitstream.decode(file)
+
+
+@pytest.mark.parametrize("change", [{"coding": "learned"}, {"coding": "counts", "bit_model": bytes(range(8))}], ids=str)
+def test_a_fingerprint_of_a_learned_model_stands_in_a_header_exactly_if_it_is_used(change):
+    with pytest.raises(BitstreamError, match="does not know"):
+        bitstream.read_header(HEADER._replace(**change).pack())
+
+
+def test_progression_knows_the_raw_size_and_other_codings_decode_to_the_same_photo(progression, weights, sample):
+    raw = Progression(weights, sample("coffee", 37, 50), None)
+    for i, decoded in raw.run(4):
+        assert decoded.raw_bytes == decoded.size_bytes == progression[i].raw_bytes
+        assert decoded.size_bytes >= progression[i].size_bytes
+        assert np.array_equal(decoded.photo, progression[i].photo)
