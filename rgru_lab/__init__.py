@@ -8,9 +8,9 @@ The rooms, each with one purpose; a room imports only from rooms above it:
     cells        the Residual GRU
     model        encoder, binarizer, decoder; one iteration; load and save
     codec        the loop R[i] = I - P[i]
+    rangecoder   bits and probabilities to bytes and back
     bitmodel     the probability of the next bit, by counting
     bitnet       the probability of the next bit, by a network in whole numbers
-    rangecoder   bits and probabilities to bytes and back
     bitstream    the .rgru file
     progression  a photograph through codec and file: P[i], bytes and quality for every iteration
     opponents    the JPEG of the same bytes, or of the same quality
@@ -19,6 +19,7 @@ The rooms, each with one purpose; a room imports only from rooms above it:
     bittraining  the bits of a codec, and a network that learns them
     fuzz         damaged files by the thousand: nothing may break
     evaluate     a set of pictures through codec and JPEG, into data/results/
+    gain         what coding the bits saves, into data/results/
     plots        matplotlib figures
     viewer       the slider of the notebooks
     release      rebuilds all that depends on the weights

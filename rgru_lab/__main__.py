@@ -242,26 +242,36 @@ def train_bits(options):
 
 
 def evaluate(options):
-    from rgru_lab import evaluate, model, photos
-    from rgru_lab.images import SUFFIXES
+    from rgru_lab import bitnet, evaluate, model
 
     weights = model.load(options.model)
-    if options.images == "kodak":
-        name, paths = "kodak", photos.kodak()
-    else:
-        name = Path(options.images).resolve().name
-        paths = sorted(p for p in Path(options.images).glob("*") if p.suffix.lower() in SUFFIXES)
-        if not paths:
-            raise UsageError(f"{options.images} is no folder with pictures; give one, or the word kodak")
+    name, paths = _pictures(options.images)
     _make_folder(Path(options.output))
     evaluate.check(paths)
     rows = []
     for path in _bar(paths, len(paths), "picture"):
-        rows += evaluate.measure(weights, path, options.iterations)
+        rows += evaluate.measure(weights, path, options.iterations, bitnet.find(weights, options.model))
     summary = evaluate.summarise(weights, name, rows)
     for path in evaluate.write(options.output, f"{name}-{weights.name}", rows, summary):
         print(path)
     print("\n" + evaluate.report(summary))
+
+
+def gain(options):
+    from rgru_lab import bitnet, evaluate, gain, model
+
+    weights = model.load(options.model)
+    found = bitnet.find(weights, options.model)
+    name, paths = _pictures(options.images)
+    _make_folder(Path(options.output))
+    evaluate.check(paths)
+    rows = []
+    for path in _bar(paths, len(paths), "picture"):
+        rows += gain.measure(weights, path, options.iterations, gain.models(found))
+    summary = gain.summarise(weights, found, name, rows)
+    for path in gain.write(options.output, summary):
+        print(path)
+    print("\n" + gain.report(summary))
 
 
 def fuzz(options):
@@ -299,6 +309,19 @@ def release(options):
     release.four_rates(weights)
     for path in release.notebooks():
         print(path)
+
+
+def _pictures(images: str) -> tuple[str, list[Path]]:
+    """A set's name and its pictures: the word kodak, or a folder."""
+    from rgru_lab import photos
+    from rgru_lab.images import SUFFIXES
+
+    if images == "kodak":
+        return "kodak", photos.kodak()
+    paths = sorted(p for p in Path(images).glob("*") if p.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise UsageError(f"{images} is no folder with pictures; give one, or the word kodak")
+    return Path(images).resolve().name, paths
 
 
 def _watch(trainer, folder: Path, reading):
@@ -414,6 +437,12 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("--output", default="data/results", metavar="DIR")
     add_model(new)
     add_iterations(new, 8, "how far to go (default 8)")
+
+    new = command(gain, "what coding the bits saves", "Sizes raw, counted and learned, at equal quality, and JPEG's.")
+    new.add_argument("--images", default="kodak", metavar="kodak|DIR")
+    new.add_argument("--output", default="data/results", metavar="DIR")
+    add_model(new)
+    add_iterations(new, MAX_ITERATIONS, "how far to go (default 16)")
 
     new = command(fuzz, "damaged files by the thousand: nothing may break", FUZZ)
     new.add_argument("--files", type=_count, default=10_000, metavar="N", help="default 10000")

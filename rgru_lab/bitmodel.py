@@ -13,11 +13,14 @@ from typing import Protocol
 
 import numpy as np
 
-ONE = 1 << 16
-"""Probabilities are integers in units of 2^-16, 1 to 65535: a range coder needs room for both values of a bit."""
+from rgru_lab import rangecoder
+from rgru_lab.rangecoder import ONE
 
 Tell = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""tell(where, probabilities): the bits, 1 for +1 and 0 for -1, at flat indices of the plane; all three (n,)."""
+"""tell(where, probabilities): the bits, 1 for +1 and 0 for -1, at flat indices of the plane; all three (n,).
+
+Probabilities are integers in units of 2^-16, 1 to 65535.
+"""
 
 
 class BitModel(Protocol):
@@ -80,3 +83,38 @@ class Counts:
             seen += np.bincount(size, minlength=9)
             right += np.bincount(size[told == guess], minlength=9)
         return plane[:, 2:, 2 : 2 + w].copy()
+
+
+def encode(bit_model: BitModel, plane: np.ndarray, earlier: Sequence[np.ndarray]) -> bytes:
+    """A plane (K, h, w), -1 and +1, as bytes, range-coded with the model's probabilities."""
+    flat = (plane > 0).ravel().astype(np.int32)
+    told, said = _walk(bit_model, earlier, plane.shape, lambda where, probabilities: flat[where])[1:]
+    return rangecoder.encode(told, said)
+
+
+def decode(
+    bit_model: BitModel, payload: bytes, earlier: Sequence[np.ndarray], shape: tuple[int, int, int]
+) -> np.ndarray:
+    """The plane that `encode` was given.
+
+    Raises:
+        RangeCoderError: these are not the bytes that `encode` makes of any plane.
+    """
+    decoder = rangecoder.Decoder(payload)
+    plane, told, said = _walk(bit_model, earlier, shape, lambda where, probabilities: decoder.decode(probabilities))
+    if rangecoder.encode(told, said) != payload:
+        raise rangecoder.RangeCoderError("the encoder makes other bytes of these bits; copy the file again")
+    return plane
+
+
+def _walk(bit_model: BitModel, earlier: Sequence[np.ndarray], shape, tell: Tell):
+    """The plane, its bits in the order of the passes, and their probabilities."""
+    told, said = [], []
+
+    def kept(where, probabilities):
+        said.append(probabilities)
+        told.append(tell(where, probabilities))
+        return told[-1]
+
+    plane = bit_model.walk(earlier, shape, kept)
+    return plane, np.concatenate(told), np.concatenate(said)

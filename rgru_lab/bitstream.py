@@ -2,8 +2,7 @@
 
     header    4 B  magic "RGRU"
               1 B  format version, 2
-              1 B  coding of the bits: 0 raw, as they are; 1 range-coded, probabilities by `bitmodel.Counts`;
-                   2 range-coded, probabilities by a `bitnet.Learned`
+              1 B  coding of the bits: 0 raw, as they are; 1 raw or counted; 2 raw, counted or learned
               1 B  reconstruction mode: 0 one-shot
               1 B  priming: extra iterations before the code is taken, 0
               1 B  K, bits per position and iteration
@@ -13,17 +12,17 @@
               8 B  fingerprint of the learned model of the bits; zeros for the other codings
               1 B  length of the name, then the name of the weights in ASCII, at most 13 B
               4 B  CRC-32 of all of the above
-    segment   1 B  kind: 1 an iteration, raw; 2 an iteration, range-coded; bit 7 set: a reader that does not know this
-                   kind may skip it
+    segment   1 B  kind: 1 an iteration, raw; 2 an iteration, range-coded with probabilities by `bitmodel.Counts`;
+                   3 an iteration, range-coded with probabilities by the learned model; bit 7 set: a reader that does
+                   not know this kind may skip it
               3 B  length of the payload in bytes
               4 B  CRC-32 of header without its own CRC, index of the segment (4 B), kind, length and payload
               ...  payload. Raw: B[i], channel by channel, row by row, one bit each (1 for +1, 0 for -1), most
                    significant bit first, the last byte filled with zeros. Range-coded: the model of the bits
-                   gives their order and probabilities, and `rangecoder` makes the bytes, always fewer than raw;
-                   where they would not be fewer, the iteration is written raw
+                   gives their order and probabilities, and `rangecoder` makes the bytes, always fewer than raw
 
 Numbers are little-endian. Every size is checked against the limits before anything of that size is allocated.
-Version 1 is the same without codings 1 and 2 and kind 2. `data/FORMAT.md` walks through a file byte by byte.
+Version 1 is the same without codings 1 and 2 and kinds 2 and 3. `data/FORMAT.md` walks through a file byte by byte.
 """
 
 import struct
@@ -34,7 +33,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rgru_lab import rangecoder
+from rgru_lab import bitmodel, rangecoder
 from rgru_lab.bitmodel import BitModel, Counts
 from rgru_lab.codec import Codes
 from rgru_lab.config import CODINGS, MAX_ITERATIONS, MAX_PIXELS, NAME_LIMIT, RECONSTRUCTIONS, InputError
@@ -44,7 +43,7 @@ from rgru_lab.model import Weights
 MAGIC = b"RGRU"
 VERSION = 2
 VERSIONS = (1, 2)
-RAW, CODED = 1, 2
+RAW, COUNTED, LEARNED = 1, 2, 3
 SKIPPABLE = 0x80
 NO_FINGERPRINT = bytes(8)
 
@@ -141,14 +140,14 @@ class File(NamedTuple):
 def write_segment(
     header: bytes, index: int, plane: np.ndarray, earlier: Sequence[np.ndarray] = (), bit_model: BitModel | None = None
 ) -> bytes:
-    """One iteration as a segment, coded if that is shorter.
+    """One iteration as a segment: learned, counted or raw, whichever is shortest.
 
     Args:
         header: the packed header; the checksum covers it, so that a segment fits no other file.
         index: i, from 1.
         plane: B[i], (K, h, w) int8, -1 and +1.
         earlier: B[1] .. B[i-1].
-        bit_model: the one that the header names; None: raw.
+        bit_model: the best that the header allows; None: raw.
 
     Raises:
         BitstreamError: there are more than 16 iterations, or the plane holds other values, 0 (not sent) included,
@@ -159,9 +158,12 @@ def write_segment(
     if not np.isin(plane, (-1, 1)).all():
         raise BitstreamError(f"B[{index}] holds values besides -1 and +1; this file format stores only those")
     kind, payload = RAW, np.packbits(plane.ravel() > 0).tobytes()
-    coded = _code(plane, earlier, bit_model) if bit_model else payload
-    if len(coded) < len(payload):
-        kind, payload = CODED, coded
+    candidates = [(COUNTED, Counts())] if bit_model else []
+    candidates += [(LEARNED, bit_model)] if bit_model and bit_model.coding == "learned" else []
+    for other, each in candidates:
+        coded = bitmodel.encode(each, plane, earlier)
+        if len(coded) < len(payload):
+            kind, payload = other, coded
     return seal(header, index, kind, payload)
 
 
@@ -236,7 +238,7 @@ def parse(data: bytes, limit: int | None = None) -> File:
                 f"segment {index} is damaged (its checksum differs); copy the file again", len(segments)
             )
         position = end
-        if kind in (RAW, CODED):
+        if kind in (RAW, COUNTED, LEARNED):
             if len(segments) == MAX_ITERATIONS:
                 raise BitstreamError(f"the file holds more than {MAX_ITERATIONS} iterations; the limit is that many")
             segments.append(Segment(index, kind, data[start:end]))
@@ -251,14 +253,14 @@ def decode(file: File, bit_model: BitModel | None = None, iterations: int | None
 
     Args:
         file: from `parse`.
-        bit_model: the learned model that the header names; not needed for the other codings.
+        bit_model: the learned model that the header names; not needed where no segment uses it.
         iterations: how many to decode, at most those in the file; all if left out.
 
     Raises:
         BitstreamError: the file needs a learned model, and this is not it.
         DamagedSegment: a segment's checksum is right, and its bytes are still not what an encoder writes.
     """
-    planes = tuple(_planes(file, _needed(file.header, bit_model), iterations))
+    planes = tuple(_planes(file, bit_model, iterations))
     return Codes(file.header.height, file.header.width, planes)
 
 
@@ -268,8 +270,10 @@ def _planes(file: File, bit_model: BitModel | None, iterations: int | None) -> I
     planes = []
     for segment in file.segments[:iterations]:
         try:
-            if segment.kind == CODED:
-                plane = _decode(segment.payload, planes, shape, bit_model)
+            if segment.kind == COUNTED:
+                plane = bitmodel.decode(Counts(), segment.payload, planes, shape)
+            elif segment.kind == LEARNED:
+                plane = bitmodel.decode(_needed(file.header, bit_model), segment.payload, planes, shape)
             else:
                 plane = _unpack(segment.payload, count).reshape(shape)
         except rangecoder.RangeCoderError:
@@ -280,34 +284,6 @@ def _planes(file: File, bit_model: BitModel | None, iterations: int | None) -> I
         yield plane
 
 
-def _code(plane: np.ndarray, earlier: Sequence[np.ndarray], bit_model: BitModel) -> bytes:
-    flat = (plane > 0).ravel().astype(np.int32)
-    said, told = [], []
-
-    def tell(where, probabilities):
-        said.append(probabilities)
-        told.append(flat[where])
-        return told[-1]
-
-    bit_model.walk(earlier, plane.shape, tell)
-    return rangecoder.encode(np.concatenate(told), np.concatenate(said))
-
-
-def _decode(payload: bytes, earlier: Sequence[np.ndarray], shape, bit_model: BitModel) -> np.ndarray:
-    decoder = rangecoder.Decoder(payload)
-    said, told = [], []
-
-    def tell(where, probabilities):
-        said.append(probabilities)
-        told.append(decoder.decode(probabilities))
-        return told[-1]
-
-    plane = bit_model.walk(earlier, shape, tell)
-    if rangecoder.encode(np.concatenate(told), np.concatenate(said)) != payload:  # each plane has one form
-        raise rangecoder.RangeCoderError("the payload is not the one that the encoder writes for these bits")
-    return plane
-
-
 def _unpack(payload: bytes, count: int) -> np.ndarray:
     bits = np.unpackbits(np.frombuffer(payload, np.uint8))
     if bits[count:].any():
@@ -315,9 +291,7 @@ def _unpack(payload: bytes, count: int) -> np.ndarray:
     return bits[:count].astype(np.int8) * 2 - 1
 
 
-def _needed(header: Header, bit_model: BitModel | None) -> BitModel | None:
-    if header.coding != "learned":
-        return Counts() if header.coding == "counts" else None
+def _needed(header: Header, bit_model: BitModel | None) -> BitModel:
     if bit_model is None or bit_model.fingerprint != header.bit_model:
         here = f"the one here has {bit_model.fingerprint.hex()}" if bit_model else "there is none here"
         raise BitstreamError(
@@ -330,11 +304,11 @@ def _needed(header: Header, bit_model: BitModel | None) -> BitModel | None:
 def _check_segment(index: int, kind: int, size: int, raw_size: int, whole: int, coding: str):
     if kind == RAW and size != raw_size:
         problem = f"segment {index} says {size} bytes where {raw_size} belong; copy the file again"
-    elif kind == CODED and coding == "raw":
-        problem = f"segment {index} is range-coded, but the header says that none is; copy the file again"
-    elif kind == CODED and (size % rangecoder.WORD_BYTES or not 0 < size < raw_size):
+    elif kind in (COUNTED, LEARNED) and kind - RAW > CODINGS.index(coding):
+        problem = f"segment {index} is range-coded in a way that the header does not allow; copy the file again"
+    elif kind in (COUNTED, LEARNED) and (size % rangecoder.WORD_BYTES or not 0 < size < raw_size):
         problem = f"segment {index} says {size} range-coded bytes where {raw_size} suffice raw; copy the file again"
-    elif kind not in (RAW, CODED) and not kind & SKIPPABLE:
+    elif kind not in (RAW, COUNTED, LEARNED) and not kind & SKIPPABLE:
         problem = f"segment {index} is of kind {kind}, unknown to this kit; update it, or copy the file"
     else:
         return

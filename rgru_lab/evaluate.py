@@ -22,7 +22,7 @@ from rgru_lab.progression import Decoded, Progression
 
 JPEG_QUALITIES = (5, 8, 10, 12, 15, 18, 22, 27, 33, 40, 50, 60, 70, 80, 90, 95)
 TARGETS = (0.85, 0.90, 0.95, 0.97, 0.98)
-COLUMNS = ("picture", "codec", "point", "size_bytes", "bpp", "psnr_db", "ms_ssim", "mean_abs_residual")
+COLUMNS = ("picture", "codec", "point", "size_bytes", "bpp", "psnr_db", "ms_ssim", "mean_abs_residual", "raw_bytes")
 
 
 def check(paths: list[Path]):
@@ -36,10 +36,13 @@ def check(paths: list[Path]):
             )
 
 
-def measure(weights, path: Path, iterations: int) -> Iterator[dict]:
-    """One row per iteration and per JPEG quality for one picture; `point` is the iteration or the quality."""
+def measure(weights, path: Path, iterations: int, bit_model="find") -> Iterator[dict]:
+    """One row per iteration and per JPEG quality for one picture; `point` is the iteration or the quality.
+
+    `raw_bytes` is what the file would take if its bits were stored as they are; `bit_model` as in `Progression`.
+    """
     photo = images.load(path)
-    for i, decoded in Progression(weights, photo).run(iterations):
+    for i, decoded in Progression(weights, photo, bit_model).run(iterations):
         yield _row(path.name, weights.name, i, decoded)
     ladder = JpegLadder(photo)
     for quality in JPEG_QUALITIES:
@@ -111,20 +114,22 @@ def report(summary: dict) -> str:
         f"{summary['jpeg']['encoder']}, {summary['jpeg']['subsampling']}, optimised tables. {summary['date']}.",
         "",
         table(summary),
-        "| iteration | bpp | PSNR, dB | MS-SSIM | MS-SSIM gained |",
-        "|---|---|---|---|---|",
+        "| iteration | bpp, bits stored as they are | bpp | PSNR, dB | MS-SSIM | MS-SSIM gained |",
+        "|---|---|---|---|---|---|",
     ]
     before = None
     for point in summary["curve"]:
         gained = "" if before is None else f"{point['ms_ssim'] - before:+.4f}"
         psnr_db = "∞" if point["psnr_db"] is None else f"{point['psnr_db']:.2f}"
-        lines.append(f"| {point['point']} | {point['bpp']:.4f} | {psnr_db} | {point['ms_ssim']:.4f} | {gained} |")
+        start = f"| {point['point']} | {point['raw_bpp']:.4f} | {point['bpp']:.4f} |"
+        lines.append(f"{start} {psnr_db} | {point['ms_ssim']:.4f} | {gained} |")
         before = point["ms_ssim"]
     return "\n".join(lines) + "\n"
 
 
 def _row(picture: str, codec: str, point: int, decoded: Decoded) -> dict:
     readings = (decoded.size_bytes, decoded.bpp, decoded.psnr_db, decoded.ms_ssim, decoded.mean_abs_residual)
+    readings += (decoded.raw_bytes,)
     rounded = (reading and round(reading, 5) for reading in readings)
     return dict(zip(COLUMNS, (picture, codec, point, *rounded), strict=True))
 
@@ -135,6 +140,8 @@ def _mean_curve(rows: list[dict], codec: str) -> list[dict]:
     for point in points:
         group = [row for row in rows if row["codec"] == codec and row["point"] == point]
         means = {key: _mean([row[key] for row in group]) for key in ("bpp", "psnr_db", "ms_ssim")}
+        if all(row["raw_bytes"] for row in group):
+            means["raw_bpp"] = _mean([row["bpp"] * row["raw_bytes"] / row["size_bytes"] for row in group])
         curve.append({"point": point} | means)
     return curve
 

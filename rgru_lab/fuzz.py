@@ -154,7 +154,7 @@ def _sealed(start: Seed, draw: random.Random) -> bytes:
     parts = [(segment.kind, segment.payload) for segment in bitstream.parse(start.data).segments]
     for k, (code, payload) in enumerate(parts):
         if draw.random() < 0.6:
-            parts[k] = (draw.choice((code, code, code, 1, 2, 0x85, draw.randrange(256))), _damage(payload, draw))
+            parts[k] = (draw.choice((code, code, code, 1, 2, 3, 0x85, draw.randrange(256))), _damage(payload, draw))
     if draw.random() < 0.2:
         draw.shuffle(parts)
     if draw.random() < 0.1:

@@ -280,7 +280,7 @@ def test_a_damaged_segment_is_refused_even_if_it_may_be_skipped(parts):
         bitstream.parse(parts[0] + parts[1] + unknown)
 
 
-@pytest.mark.parametrize("kind", [0, 3, 127])
+@pytest.mark.parametrize("kind", [0, 4, 127])
 def test_an_unknown_segment_that_may_not_be_skipped_is_refused(parts, kind):
     with pytest.raises(BitstreamError, match=f"segment 2 is of kind {kind}"):
         bitstream.parse(parts[0] + parts[1] + _segment(parts[0], 2, kind, b"??"))
@@ -385,6 +385,16 @@ def test_an_iteration_that_coding_would_lengthen_is_written_raw(small_planes):
     assert _equal(bitstream.decode(bitstream.parse(data)).planes, planes)
 
 
+def test_of_three_codings_the_shortest_is_written(alike, small_planes, make_learned):
+    learned = make_learned(seed=1)
+    (likely,) = _likely(learned, 1)
+    header = CODED._replace(coding="learned", bit_model=learned.fingerprint)
+    for plane, kind in ((likely, 3), (alike[0], 2), (small_planes(1, 32, 4, 5)[0], 1)):
+        file = bitstream.parse(bitstream.write(header, Codes(64, 80, (plane,)), learned))
+        assert file.segments[0].kind == kind
+        assert _equal(bitstream.decode(file, learned).planes, (plane,))
+
+
 def _lengthen(part):
     part[1] += bytes(4)
 
@@ -417,7 +427,7 @@ def test_raw_bits_after_the_last_one_must_be_zero(data):
 
 def test_a_coded_segment_in_a_file_that_says_raw_is_refused(data):
     damaged = _resealed_payload(data, 3, lambda part: part.__setitem__(0, 2))
-    with pytest.raises(DamagedSegment, match="segment 3 is range-coded, but the header says that none is"):
+    with pytest.raises(DamagedSegment, match="segment 3 is range-coded in a way"):
         bitstream.parse(damaged)
 
 
@@ -432,11 +442,22 @@ def test_damage_says_how_many_iterations_come_before_it_and_they_can_be_read(cod
             assert _equal(bitstream.decode(bitstream.parse(bytes(damaged), k - 1)).planes, alike[: k - 1])
 
 
-def test_a_file_with_a_learned_model_needs_exactly_that_one(alike, make_learned):
+def _likely(learned, count, seed=2):
+    """Planes (32, 4, 5) as this model expects them, so that coding with it pays."""
+    drawn, planes = np.random.default_rng(seed), []
+    for _ in range(count):
+        bits = learned.walk(planes, (32, 4, 5), lambda _, p: (drawn.random(len(p)) * 65536 < p).astype(int))
+        planes.append(bits)
+    return tuple(planes)
+
+
+def test_a_file_with_a_learned_model_needs_exactly_that_one(make_learned):
     learned, other = make_learned(seed=1), make_learned(seed=2)
+    likely = _likely(learned, 3)
     header = CODED._replace(coding="learned", bit_model=learned.fingerprint)
-    file = bitstream.parse(bitstream.write(header, Codes(64, 80, alike), learned))
-    assert _equal(bitstream.decode(file, learned).planes, alike)
+    file = bitstream.parse(bitstream.write(header, Codes(64, 80, likely), learned))
+    assert 3 in [segment.kind for segment in file.segments]
+    assert _equal(bitstream.decode(file, learned).planes, likely)
     with pytest.raises(BitstreamError, match=f"{learned.fingerprint.hex()}.*here has {other.fingerprint.hex()}"):
         bitstream.decode(file, other)
     with pytest.raises(BitstreamError, match="there is none here"):

@@ -4,6 +4,8 @@ People will have such files. A change that fails here needs a new format version
 """
 
 import hashlib
+import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +13,16 @@ import pytest
 
 from rgru_lab import bitnet, bitstream, rangecoder
 from rgru_lab.bitmodel import Counts
-from rgru_lab.codec import Codes
 
 GOLDEN = Path(__file__).parent / "golden"
+sys.path.insert(0, str(GOLDEN))
+import make  # noqa: E402
+
 SHAPE = (4, 32, 6, 9)
 HASHES = {
     "raw": "4afe4dd99fc23514016c192a3668b95e159e41a169c118923ccd896c56b84291",
     "counts": "329d6084be5651d659eb95e79b319b673c04504f95e5aca4ff1dadb69864a672",
-    "learned": "dd1fc32604dfb092c75366e227905edf550add88b126840bb0d8fd1447de01c6",
+    "learned": "4bf3fd482303b6131ce8f7b0cff083749061008d3b71341d300a189323a9f41e",
 }
 each_coding = pytest.mark.parametrize("coding", HASHES)
 
@@ -50,7 +54,7 @@ def test_a_golden_file_decodes_to_the_same_bits(coding, planes, learned):
 def test_the_same_bits_give_the_golden_file(coding, planes, learned):
     data = (GOLDEN / f"{coding}.rgru").read_bytes()
     bit_model = {"raw": None, "counts": Counts(), "learned": learned}[coding]
-    assert bitstream.write(bitstream.read_header(data)[0], Codes(90, 131, tuple(planes)), bit_model) == data
+    assert make.file(bitstream.read_header(data)[0], tuple(planes), bit_model) == data
 
 
 @each_coding
@@ -75,3 +79,22 @@ def test_a_golden_file_cut_at_every_byte_gives_the_whole_iterations_before_it(co
         assert file.iterations == whole
         if cut in (ends[whole - 1], ends[whole - 1] + 1):
             assert np.array_equal(bitstream.decode(file, learned).planes, planes[:whole])
+
+
+def test_the_worked_example_in_the_description_is_a_golden_file():
+    text = (Path(__file__).parent.parent / "data" / "FORMAT.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^([0-9a-f]{8})  ((?:[0-9a-f]{2} ?)+)$", text, re.MULTILINE)
+    data = (GOLDEN / "counts.rgru").read_bytes()
+    assert len(lines) == 6
+    for at, dump in lines:
+        shown = bytes.fromhex(dump)
+        assert data[int(at, 16) : int(at, 16) + len(shown)] == shown
+    rows = re.findall(r"^\| (\d+) \| `([0-9a-f ]+?)(?: \.\.\.)?`", text, re.MULTILINE)
+    assert len(rows) == 13
+    for at, dump in rows:
+        shown = bytes.fromhex(dump)
+        assert data[int(at) : int(at) + len(shown)] == shown
+    file = bitstream.parse(data)
+    assert file.segments[0].payload == data[49:93]
+    first = bitstream.decode(file).planes[0][:, 0, 0]
+    assert first[:8].tolist() == [1, 1, 1, -1, -1, -1, 1, 1]

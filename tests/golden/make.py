@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rgru_lab import bitnet, bitstream, bittraining, codec, model, photos
+from rgru_lab import bitmodel, bitnet, bitstream, bittraining, codec, model, photos
 from rgru_lab.bitmodel import Counts
 from rgru_lab.config import preset
 
@@ -36,8 +36,16 @@ def main():
         header = bitstream.Header("micro-0", fingerprint, HEIGHT, WIDTH, preset("micro").bits)
         if bit_model:
             header = header._replace(coding=bit_model.coding, bit_model=bit_model.fingerprint)
-        data = bitstream.write(header, codec.Codes(HEIGHT, WIDTH, planes), bit_model)
-        (HERE / f"{header.coding}.rgru").write_bytes(data)
+        (HERE / f"{header.coding}.rgru").write_bytes(file(header, planes, bit_model))
+
+
+def file(header, planes, bit_model) -> bytes:
+    """With every iteration coded by this model, whether that is the shortest or not."""
+    if bit_model is None:
+        return bitstream.write(header, codec.Codes(HEIGHT, WIDTH, planes))
+    packed, kind = header.pack(), {"counts": bitstream.COUNTED, "learned": bitstream.LEARNED}[bit_model.coding]
+    payloads = (bitmodel.encode(bit_model, plane, planes[:i]) for i, plane in enumerate(planes))
+    return packed + b"".join(bitstream.seal(packed, i, kind, payload) for i, payload in enumerate(payloads, start=1))
 
 
 if __name__ == "__main__":
