@@ -8,6 +8,9 @@ The rooms, each with one purpose; a room imports only from rooms above it:
     cells        the Residual GRU and its peers
     model        encoder, binarizer, decoder; one iteration; load and save
     codec        the loop R[i] = I - P[i]
+    rangecoder   bits and probabilities to bytes and back
+    bitmodel     the probability of the next bit, by counting
+    bitnet       the probability of the next bit, by a network in whole numbers
     bitstream    the .rgru file
     progression  a photograph through codec and file: P[i], bytes and quality for every iteration
     opponents    the JPEG of the same bytes, or of the same quality
@@ -16,9 +19,12 @@ The rooms, each with one purpose; a room imports only from rooms above it:
     losses       what training makes smaller
     checkpoints  a training's state on disk
     training     the schedule and the loop; one process or several
+    bittraining  the bits of a codec, and a network that learns them
     trials       small trainings that decide the recipe
     bench        seconds, memory, share of peak
+    fuzz         damaged files by the thousand: nothing may break
     evaluate     a set of pictures through codec and JPEG, into data/results/
+    gain         what coding the bits saves, into data/results/
     plots        matplotlib figures
     viewer       the slider of the notebooks
     release      rebuilds all that depends on the weights

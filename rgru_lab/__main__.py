@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rgru_lab import __version__
-from rgru_lab.config import DEFAULT_MODEL, LOSSES, MAX_ITERATIONS, PRESETS, InputError
+from rgru_lab.config import CODINGS, DEFAULT_MODEL, LOSSES, MAX_ITERATIONS, PRESETS, InputError
 
 ABOUT = """\
 A codec for photographs made of a recurrent neural network (Toderici et al., CVPR 2017).
@@ -58,59 +58,95 @@ def main(arguments: list[str] | None = None) -> int:
 
 def compress(options):
     from rgru_lab import images, model
+    from rgru_lab.metrics import MS_SSIM_MIN_SIDE, has_ms_ssim
     from rgru_lab.progression import Progression
 
     _check_output(options.output, ".rgru", options.input, options.force)
-    photo = images.load(options.input)
-    progression = Progression(model.load(options.model), photo)
-    for _ in _bar(progression.run(options.iterations), options.iterations, "iteration"):
-        pass
-    images.write_atomically(options.output, progression.file(options.iterations))
-    decoded = progression[options.iterations]
-    print(f"{options.output}: {decoded.size_bytes:,} bytes, {decoded.bpp:.3f} bits per pixel, {decoded.psnr_db:.2f} dB")
+    photo = images.load(*_bytes_of(options.input))
+    if options.quality and not has_ms_ssim(photo):
+        raise UsageError(f"{options.input} has a side under {MS_SSIM_MIN_SIDE} px, too small for MS-SSIM; use --bpp")
+    weights = model.load(options.model)
+    progression = Progression(weights, photo, _bit_model(weights, options))
+    limit_bytes = options.bytes or (options.bpp and options.bpp * photo.shape[0] * photo.shape[1] / 8)
+    most = options.iterations or (MAX_ITERATIONS if limit_bytes or options.quality else 8)
+    chosen = 0
+    for i, decoded in _bar(progression.run(most), most, "iteration"):
+        if limit_bytes and decoded.size_bytes > limit_bytes:
+            break
+        chosen = i
+        if options.quality and decoded.ms_ssim >= options.quality:
+            break
+    if not chosen:
+        least = progression[1]
+        raise UsageError(f"one iteration takes {least.size_bytes:,} bytes, {least.bpp:.3f} bits per pixel; allow more")
+    decoded = progression[chosen]
+    if options.quality and decoded.ms_ssim < options.quality:
+        raise UsageError(f"{chosen} iterations reach MS-SSIM {decoded.ms_ssim:.4f}; ask for a --quality up to that")
+    _write(options.output, progression.file(chosen))
+    saved = 100 * (1 - decoded.size_bytes / decoded.raw_bytes)
+    said = f"{decoded.size_bytes:,} bytes, {decoded.bpp:.3f} bits per pixel, {decoded.psnr_db:.2f} dB"
+    said += f"; {chosen} iterations, {saved:.1f} % saved by coding ({progression.bit_model.coding})" if saved else ""
+    print(f"{options.output}: {said}", file=_messages(options.output))
 
 
 def decompress(options):
-    from rgru_lab import images, progression
+    from rgru_lab import bitstream, images, progression
 
     _check_output(options.output, ".png", options.input, options.force)
-    file = progression.read(options.input)
-    count = len(file.codes.planes)
-    wanted = count if options.iterations is None else options.iterations
-    if wanted > count:
-        raise UsageError(f"{options.input} holds {count} iterations, not {wanted}; ask for at most that many")
-    frames = progression.decode(file, wanted, options.model)
+    source = _bytes_of(options.input)[0] if options.input == "-" else options.input
+    limit = frames = None
+    while frames is None:
+        try:
+            file = progression.read(source, limit)
+            wanted = options.iterations or file.iterations
+            if wanted > file.iterations:
+                raise UsageError(
+                    f"{options.input} holds {file.iterations} iterations, not {wanted}; ask for at most that many"
+                )
+            frames = progression.decode(file, wanted, options.model)
+        except bitstream.DamagedSegment as error:
+            if not (options.partial and error.whole):
+                hint = f", or add --partial for the {error.whole} iterations before it" if error.whole else ""
+                raise UsageError(f"{error}{hint}") from None
+            limit = error.whole
+            print(f"warning: {error}; this is what comes before it", file=sys.stderr)
     frame = deque(_bar(frames, wanted, "iteration"), maxlen=1).pop()  # the last one
-    images.save_png(frame, options.output)
-    if file.left_over_bytes:
+    _write(options.output, images.encode_png(frame))
+    if file.left_over_bytes and limit is None:
         print(f"warning: {_left_over(file)}", file=sys.stderr)
-    print(f"{options.output}: {frame.shape[1]} x {frame.shape[0]} px after {wanted} of {count} iterations")
+    size = f"{frame.shape[1]} x {frame.shape[0]} px"
+    print(f"{options.output}: {size} after {wanted} of {file.iterations} iterations", file=_messages(options.output))
 
 
 def info(options):
     from rgru_lab import progression
 
-    file = progression.read(options.input)
+    file = progression.read(_bytes_of(options.input)[0] if options.input == "-" else options.input)
     header = file.header
+    pixels = header.width * header.height
+    coding = {"raw": "bits stored as they are", "counts": "bits coded with counted contexts"}.get(header.coding)
+    coding = coding or f"bits coded with the learned model {header.bit_model.hex()}"
     print(f"picture      {header.width} x {header.height} px")
     print(f"weights      {header.name}, fingerprint {header.fingerprint.hex()}")
-    print(f"coding       {header.reconstruction}, {header.bits} bits per position and iteration, stored as they are")
-    print(f"iterations   {len(file.ends_bytes)}")
-    for i, end in enumerate(file.ends_bytes, start=1):
-        print(f"  after {i:2}   {end:>9,} bytes  {8 * end / (header.width * header.height):.3f} bits per pixel")
+    print(f"coding       {header.reconstruction}, {header.bits} bits per position and iteration, {coding}")
+    print(f"iterations   {file.iterations}")
+    for i, (end, raw) in enumerate(zip(file.ends_bytes, file.raw_bytes, strict=True), start=1):
+        share = f"  {file.bits_per_bit[i - 1]:.3f} bits per bit"
+        print(f"  after {i:2}   {end:>9,} bytes  {8 * end / pixels:.3f} bits per pixel  raw {raw:>9,} bytes{share}")
     if file.left_over_bytes:
         print(f"left over    {_left_over(file)}")
 
 
 def compare(options):
-    from rgru_lab import images, model, plots
+    from rgru_lab import bitnet, images, model, plots
     from rgru_lab.opponents import JpegLadder
     from rgru_lab.progression import Progression
 
     photo = images.load(options.photo)
     output = Path(options.output or f"{Path(options.photo).stem}-compare.png")
     _check_output(output, ".png", options.photo, options.force or options.output is None)
-    progression, ladder = Progression(model.load(options.model), photo), JpegLadder(photo)
+    weights = model.load(options.model)
+    progression, ladder = Progression(weights, photo, bitnet.find(weights, options.model)), JpegLadder(photo)
     print(f"{options.photo}: {photo.shape[1]} x {photo.shape[0]} px, weights {progression.weights.name}")
     print("JPEG: 4:2:0, optimised Huffman tables. 'same bytes': its largest quality that is not larger than ours;")
     print("'same MS-SSIM': its least quality that reaches ours, and how much smaller (-) our file is.\n")
@@ -176,7 +212,7 @@ def train(options):
         print(f"{options.preset} from {beginning} on {found}; log in {folder / 'log.jsonl'}; Ctrl-C keeps everything")
     found.photos.clear()  # the trainer has the pixels
     try:
-        _watch(trainer, folder, options.part_size)
+        _watch(trainer, folder, _residuals, options.part_size)
     finally:
         if sys.exc_info()[0] in (None, KeyboardInterrupt) and rank == 0:
             weights = folder / f"{options.preset}-local.safetensors"
@@ -208,22 +244,56 @@ def trials(options):
     print("\n" + trials.table(rows))
 
 
-def evaluate(options):
-    from rgru_lab import evaluate, model, photos
-    from rgru_lab.images import SUFFIXES
+def train_bits(options):
+    from rgru_lab import bitmodel, bitnet, bittraining, checkpoints, model, photos
 
     weights = model.load(options.model)
-    if options.images == "kodak":
-        name, paths = "kodak", photos.kodak()
-    else:
-        name = Path(options.images).resolve().name
-        paths = sorted(p for p in Path(options.images).glob("*") if p.suffix.lower() in SUFFIXES)
-        if not paths:
-            raise UsageError(f"{options.images} is no folder with pictures; give one, or the word kodak")
+    target = bitnet.path_beside(weights, options.model)
+    folder = Path(options.output or f"runs/{weights.name}-bits")
+    if checkpoints.exists(folder) and not options.resume:
+        raise UsageError(f"{folder} holds a checkpoint already; add --resume to go on, or choose another --output")
+    _make_folder(folder)
+    for_training, for_validation = bittraining.split(options.images, photos.validation_names())
+    print(
+        f"{weights.name}: {len(for_training)} pictures to learn from, {len(for_validation)} to validate on", flush=True
+    )
+
+    seconds = options.time_budget
+    codes = bittraining.load_codes(folder, weights) if options.resume else []
+    if not codes:
+        making = bittraining.collect(weights.model, for_training, seconds=bittraining.COLLECTING * seconds)
+        codes = list(_bar(making, None, "crop"))
+        bittraining.save_codes(folder, weights, codes)
+    recipe = bittraining.BitTrainConfig(seed=options.seed)
+    trainer = bittraining.BitTrainer(codes, recipe, time_budget_s=bittraining.LEARNING * seconds)
+    if options.resume and checkpoints.exists(folder):
+        trainer.load_state_dict(checkpoints.read(folder))
+    try:
+        _watch(trainer, folder, lambda record: f"B[{record.iteration}] {record.bits_per_bit:.3f} bits per bit")
+    finally:
+        if sys.exc_info()[0] in (None, KeyboardInterrupt):
+            record = bittraining.record(trainer, options.images)
+            learned = bitnet.Learned(bittraining.integers(trainer.averaged_net()), weights.fingerprint, record)
+            bitnet.save(learned, target)
+            print(f"\n{target}: {trainer.step_count:,} steps in {trainer.elapsed_s:,.0f} s", flush=True)
+    paths = _bar(for_validation, len(for_validation), "picture")
+    codes = [bittraining.validation_codes(weights.model, path) for path in paths]
+    print("bits per bit on validation photographs\n  i  counts  learned")
+    both = (bittraining.bits_per_bit(each, codes) for each in (bitmodel.Counts(), learned))
+    for i, (counts, best) in enumerate(zip(*both, strict=True), start=1):
+        print(f"{i:3}  {counts:.4f}  {best:.4f}")
+
+
+def evaluate(options):
+    from rgru_lab import bitnet, evaluate, model
+
+    weights = model.load(options.model)
+    name, paths = _pictures(options.images)
     _make_folder(Path(options.output))
     evaluate.check(paths)
     rows = []
-    measured = evaluate.measure_all(weights, paths, options.iterations, jobs=options.jobs)
+    bit_model = bitnet.find(weights, options.model)
+    measured = evaluate.measure_all(weights, paths, options.iterations, bit_model, jobs=options.jobs)
     for group in _bar(measured, len(paths), "picture"):
         rows += group
     summary = evaluate.summarise(weights, name, rows)
@@ -246,6 +316,49 @@ def bench(options):
     path = output / f"bench-{rows['model']}.json"
     images.write_atomically(path, (json.dumps(rows, indent=1) + "\n").encode())
     print(path)
+
+
+def gain(options):
+    from rgru_lab import bitnet, evaluate, gain, model
+
+    weights = model.load(options.model)
+    found = bitnet.find(weights, options.model)
+    name, paths = _pictures(options.images)
+    _make_folder(Path(options.output))
+    evaluate.check(paths)
+    rows = []
+    for path in _bar(paths, len(paths), "picture"):
+        rows += gain.measure(weights, path, options.iterations, gain.models(found))
+    summary = gain.summarise(weights, found, name, rows)
+    for path in gain.write(options.output, summary):
+        print(path)
+    print("\n" + gain.report(summary))
+
+
+def fuzz(options):
+    import datetime
+    import json
+    import platform
+
+    from rgru_lab import bitnet, fuzz, images, model
+
+    learned = [found for name in model.available() if (found := bitnet.find(model.load(name))).coding == "learned"]
+    good = fuzz.seeds(learned)
+    outcomes = {}
+    for name, files, sealed in (("plain", options.files, False), ("sealed", options.files // 10, True)):
+        outcomes[name] = fuzz.run(
+            good, files, options.seed, sealed=sealed, progress=lambda r, n=files: _bar(r, n, "file")
+        )
+    print("\n".join(fuzz.report(outcomes)))
+    if options.output:
+        said = {name: outcome._asdict() for name, outcome in outcomes.items()} | {
+            "seed": options.seed,
+            "codings": [start.bit_model.coding if start.bit_model else "raw" for start in good],
+            "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+            "date": datetime.date.today().isoformat(),
+        }
+        images.write_atomically(options.output, (json.dumps(said, indent=1) + "\n").encode())
+        print(options.output)
 
 
 def release(options):
@@ -281,21 +394,37 @@ def _start(options, folder: Path):
     return model.load(options.start_from or options.preset)
 
 
-def _watch(trainer, folder: Path, part_bytes: int | None):
+def _pictures(images: str) -> tuple[str, list[Path]]:
+    """A set's name and its pictures: the word kodak, or a folder."""
+    from rgru_lab import photos
+    from rgru_lab.images import SUFFIXES
+
+    if images == "kodak":
+        return "kodak", photos.kodak()
+    paths = sorted(p for p in Path(images).glob("*") if p.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise UsageError(f"{images} is no folder with pictures; give one, or the word kodak")
+    return Path(images).resolve().name, paths
+
+
+def _watch(trainer, folder: Path, reading, part_bytes: int | None = None):
     from rgru_lab import training
 
     said = time.monotonic()
     with _bar(None, 100, "percent", disable=True if trainer.rank else None) as bar:
         bar.bar_format = "{percentage:3.0f}% |{bar}| {postfix}"
         for record in training.run(trainer, folder, part_bytes=part_bytes):
-            errors = " ".join(f"{255 * residual:.1f}" for residual in record.residuals)
-            speed = f"{record.patches_per_s:.1f} patches/s"
-            text = f"step {record.step:,}, {record.elapsed_s:,.0f} s, {speed}, |R[i]| {errors}"
+            start = f"step {record.step:,}, {record.elapsed_s:,.0f} s, rate {record.learning_rate:.1e}, "
+            text = start + reading(record)
             bar.n = 100 * record.progress
             bar.set_postfix_str(text)
             if bar.disable and trainer.rank == 0 and time.monotonic() - said > 60:  # no terminal: a line a minute
                 said = time.monotonic()
                 print(f"{record.progress:4.0%} {text}", flush=True)
+
+
+def _residuals(record) -> str:
+    return "|R[i]| " + " ".join(f"{255 * residual:.1f}" for residual in record.residuals)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -305,7 +434,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
 
     def command(run, help, description):
-        new = commands.add_parser(run.__name__, help=help, description=description, **layout)
+        new = commands.add_parser(run.__name__.replace("_", "-"), help=help, description=description, **layout)
         new.set_defaults(run=run)
         return new
 
@@ -324,25 +453,33 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument("--force", action="store_true", help="overwrite what is there")
 
     new = command(compress, "photograph to .rgru file", "Compress a photograph of any format that Pillow reads.")
-    new.add_argument("input", metavar="PHOTO")
-    new.add_argument("output", metavar="OUT.rgru")
+    new.add_argument("input", metavar="PHOTO", help="- for the standard input")
+    new.add_argument("output", metavar="OUT.rgru", help="- for the standard output")
     add_model(new)
-    add_iterations(new, 8, f"1 to {MAX_ITERATIONS}; each adds 0.125 bits per pixel (default 8)")
+    size = new.add_mutually_exclusive_group()
+    add_iterations(size, None, f"1 to {MAX_ITERATIONS}; each adds at most 0.125 bits per pixel (default 8)")
+    size.add_argument("--bpp", type=_positive, metavar="X", help="as many as fit into so many bits per pixel")
+    size.add_argument("--bytes", type=_count, metavar="B", help="as many as fit into so many bytes")
+    size.add_argument("--quality", type=_share, metavar="Q", help="as few as reach this MS-SSIM, 0.95 for one")
+    new.add_argument(
+        "--coding", choices=CODINGS, help="of the bits (default: learned where the weights have a model, else counts)"
+    )
     add_force(new)
 
     new = command(
         decompress, ".rgru file to PNG", "Decompress to a PNG (a large file: PNG is lossless, the photo is not)."
     )
-    new.add_argument("input", metavar="IN.rgru")
-    new.add_argument("output", metavar="OUT.png")
+    new.add_argument("input", metavar="IN.rgru", help="- for the standard input")
+    new.add_argument("output", metavar="OUT.png", help="- for the standard output")
     add_model(new, None)
     add_iterations(new, None, "stop after so many (default: all that the file holds)")
+    new.add_argument("--partial", action="store_true", help="of a damaged file, take what comes before the damage")
     add_force(new)
 
     new = command(
         info, "what a .rgru file holds", "Header, iterations and bytes of a .rgru file; every part is checked."
     )
-    new.add_argument("input", metavar="IN.rgru")
+    new.add_argument("input", metavar="IN.rgru", help="- for the standard input")
 
     new = command(
         compare, "a photograph beside JPEG", "Bytes and quality after every iteration, beside JPEG, and a figure."
@@ -399,6 +536,14 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("--output", default="data/results", metavar="DIR")
     new.add_argument("--weights", metavar="DIR", help="keep the weights of the comparison of cells here")
 
+    new = command(train_bits, "train the model that predicts a codec's bits", TRAIN_BITS)
+    add_model(new)
+    new.add_argument("--images", required=True, metavar="DIR", help="photographs, sub-folders included")
+    new.add_argument("--time-budget", type=_duration, default=600.0, metavar="TIME", help="default 10m")
+    new.add_argument("--output", metavar="DIR", help="bits, checkpoint and log (default runs/NAME-bits)")
+    new.add_argument("--resume", action="store_true", help="go on from the checkpoint in the output folder")
+    new.add_argument("--seed", type=int, default=0)
+
     new = command(
         evaluate, "a set of photographs, into data/results", "Bytes and qualities of every picture, and mean curves."
     )
@@ -407,6 +552,17 @@ def _parser() -> argparse.ArgumentParser:
     add_model(new)
     add_iterations(new, MAX_ITERATIONS, f"how far to go (default {MAX_ITERATIONS})")
     add_jobs(new)
+
+    new = command(gain, "what coding the bits saves", "Sizes raw, counted and learned, at equal quality, and JPEG's.")
+    new.add_argument("--images", default="kodak", metavar="kodak|DIR")
+    new.add_argument("--output", default="data/results", metavar="DIR")
+    add_model(new)
+    add_iterations(new, MAX_ITERATIONS, "how far to go (default 16)")
+
+    new = command(fuzz, "damaged files by the thousand: nothing may break", FUZZ)
+    new.add_argument("--files", type=_count, default=10_000, metavar="N", help="default 10000")
+    new.add_argument("--seed", type=int, default=0)
+    new.add_argument("--output", metavar="JSON", help="also write the outcome into this file")
 
     new = command(
         bench, "how fast this machine is at it", "Seconds, memory and share of peak, beside a straightforward loop."
@@ -427,6 +583,33 @@ Train on patches cut from photographs: iterations are unrolled, and the loss sum
 picture is from the original. The learning rate falls to nearly zero over the time budget, so choose the budget
 first. Ctrl-C stops after the step and keeps everything; --resume goes on exactly there or, where no checkpoint is, from
 the weights that ship. On several GPUs: torchrun --nproc-per-node 4 -m rgru_lab train ..."""
+
+
+FUZZ = """\
+N random and mutated files through the parser, and a tenth as many whose checksums are made right again, so that the
+range decoder meets garbage. Stops at the first file that does anything but decode or be refused."""
+
+TRAIN_BITS = """\
+Two fifths of the time make bits of photographs with the codec, half of it trains a small network to predict them,
+the rest measures. The result, NAME.bits, stands beside the codec's weights and is used from then on. Ctrl-C stops
+after the step and keeps what is learned so far; --resume goes on there."""
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number over 0")
+    return value
+
+
+def _share(text: str) -> float:
+    value = _positive(text)
+    if value >= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not under 1; MS-SSIM 0.95 is a good picture")
+    return value
 
 
 def _count(text: str) -> int:
@@ -456,8 +639,38 @@ def _size(text: str) -> int:
     return int(float(text) * 1e6)
 
 
+def _bit_model(weights, options):
+    """What `--coding` asks for, or the best there is."""
+    from rgru_lab import bitmodel, bitnet
+
+    found = bitnet.find(weights, options.model)
+    if options.coding == "learned" and found.coding != "learned":
+        raise UsageError(f"{weights.name} has no learned model of its bits; run train-bits, or leave out --coding")
+    return {None: found, "learned": found, "counts": bitmodel.Counts(), "raw": None}[options.coding]
+
+
+def _bytes_of(name: str):
+    """What to read, and what to call it: a path as it is, or all of the standard input."""
+    return (sys.stdin.buffer.read(), "standard input") if name == "-" else (name, None)
+
+
+def _write(name: str, data: bytes):
+    from rgru_lab import images
+
+    if name == "-":
+        sys.stdout.buffer.write(data)
+    else:
+        images.write_atomically(name, data)
+
+
+def _messages(output: str):
+    return sys.stderr if output == "-" else sys.stdout
+
+
 def _check_output(path, suffix: str, source, force: bool):
-    """Refuse, before any work is done, a name that the result cannot or should not have."""
+    """Refuse, before any work is done, a name that the result cannot or should not have; - is the standard output."""
+    if path == "-":
+        return
     path = Path(path)
     if path.suffix.lower() != suffix:
         raise UsageError(f"the output is called {str(path)!r}; give it a name that ends in {suffix}")
@@ -497,7 +710,7 @@ def _say(line: str):
 
 
 def _left_over(file) -> str:
-    whole = len(file.ends_bytes)
+    whole = file.iterations
     return f"{file.left_over_bytes:,} bytes after iteration {whole} are no whole iteration: the file was cut"
 
 

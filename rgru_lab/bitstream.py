@@ -1,40 +1,49 @@
 """The `.rgru` file: a header, then one segment per iteration. Cut it after any segment and it is still a file.
 
     header    4 B  magic "RGRU"
-              1 B  format version, 1
-              1 B  flags: none defined yet, 0
+              1 B  format version, 2
+              1 B  coding of the bits: 0 raw, as they are; 1 raw or counted; 2 raw, counted or learned
               1 B  reconstruction mode: 0 one-shot, 1 additive, 2 residual-scaled
               1 B  priming: extra iterations before the code is taken, 0
               1 B  K, bits per position and iteration
               2 B  height in pixels
               2 B  width in pixels
               8 B  fingerprint of the codec's weights
-              8 B  fingerprint of the bit model's weights; zeros: the bits are stored as they are
+              8 B  fingerprint of the learned model of the bits; zeros for the other codings
               1 B  length of the name, then the name of the weights in ASCII, at most 13 B
               4 B  CRC-32 of all of the above
-    segment   1 B  kind: 1 an iteration; bit 7 set: a reader that does not know this kind may skip it
+    segment   1 B  kind: 1 an iteration, raw; 2 an iteration, range-coded with probabilities by `bitmodel.Counts`;
+                   3 an iteration, range-coded with probabilities by the learned model; bit 7 set: a reader that does
+                   not know this kind may skip it
               3 B  length of the payload in bytes
               4 B  CRC-32 of header without its own CRC, index of the segment (4 B), kind, length and payload
-              ...  payload. For an iteration: B[i], channel by channel, row by row, one bit each (1 for +1, 0 for -1),
-                   most significant bit first, the last byte filled with zeros
+              ...  payload. Raw: B[i], channel by channel, row by row, one bit each (1 for +1, 0 for -1), most
+                   significant bit first, the last byte filled with zeros. Range-coded: the model of the bits
+                   gives their order and probabilities, and `rangecoder` makes the bytes, always fewer than raw
 
 Numbers are little-endian. Every size is checked against the limits before anything of that size is allocated.
+Version 1 is the same without codings 1 and 2 and kinds 2 and 3. `data/FORMAT.md` walks through a file byte by byte.
 """
 
 import struct
 import zlib
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
 
+from rgru_lab import bitmodel, rangecoder
+from rgru_lab.bitmodel import BitModel, Counts
 from rgru_lab.codec import Codes
-from rgru_lab.config import MAX_ITERATIONS, MAX_PIXELS, NAME_LIMIT, RECONSTRUCTIONS, InputError
+from rgru_lab.config import CODINGS, MAX_ITERATIONS, MAX_PIXELS, NAME_LIMIT, RECONSTRUCTIONS, InputError
 from rgru_lab.images import grid_size
 from rgru_lab.model import Weights
 
 MAGIC = b"RGRU"
-VERSION = 1
-ITERATION = 1
+VERSION = 2
+VERSIONS = (1, 2)
+RAW, COUNTED, LEARNED = 1, 2, 3
 SKIPPABLE = 0x80
 NO_FINGERPRINT = bytes(8)
 
@@ -44,6 +53,14 @@ _SEGMENT = struct.Struct("<B3sI")
 
 class BitstreamError(InputError):
     """Bytes that are no whole, undamaged `.rgru` file; the message says what is wrong and what to do."""
+
+
+class DamagedSegment(BitstreamError):
+    """A segment that cannot be trusted, after `whole` iterations that can."""
+
+    def __init__(self, message: str, whole: int):
+        super().__init__(message)
+        self.whole = whole
 
 
 class Header(NamedTuple):
@@ -58,42 +75,79 @@ class Header(NamedTuple):
     bits: int
     """K."""
     reconstruction: str = "one-shot"
+    coding: str = "raw"
+    """Of the bits: "raw", "counts" or "learned"."""
+    bit_model: bytes = NO_FINGERPRINT
+    """8 bytes that tell the learned model of the bits from all others; zeros for the other codings."""
 
     @classmethod
-    def of(cls, weights: Weights, height: int, width: int) -> "Header":
-        """The header of a file that these weights write for a photo of height x width pixels."""
+    def of(cls, weights: Weights, height: int, width: int, bit_model: BitModel | None = None) -> "Header":
+        """The header of a file that these weights and this model of the bits write for a photo of height x width."""
         config = weights.model.config
-        return cls(weights.name, weights.fingerprint, height, width, config.bits, config.reconstruction)
+        start = (weights.name, weights.fingerprint, height, width, config.bits, config.reconstruction)
+        return cls(*start, bit_model.coding, bit_model.fingerprint) if bit_model else cls(*start)
 
     def pack(self) -> bytes:
         """The header as bytes, its checksum included."""
         name = self.name.encode("ascii")
         if len(name) > NAME_LIMIT:
             raise BitstreamError(f"the name {self.name!r} has {len(name)} characters; a file takes {NAME_LIMIT}")
-        mode = RECONSTRUCTIONS.index(self.reconstruction)
+        coding, mode = CODINGS.index(self.coding), RECONSTRUCTIONS.index(self.reconstruction)
         sizes = (self.bits, self.height, self.width)
-        fixed = _FIXED.pack(MAGIC, VERSION, 0, mode, 0, *sizes, self.fingerprint, NO_FINGERPRINT, len(name))
+        fixed = _FIXED.pack(MAGIC, VERSION, coding, mode, 0, *sizes, self.fingerprint, self.bit_model, len(name))
         return fixed + name + struct.pack("<I", zlib.crc32(fixed + name))
 
 
+class Segment(NamedTuple):
+    """One iteration as it stands in a file, its checksum and length found right."""
+
+    index: int
+    """Its place among all segments, from 1."""
+    kind: int
+    payload: bytes
+
+
 class File(NamedTuple):
-    """A parsed file."""
+    """A parsed file: its parts are whole, its bits not decoded yet; see `decode`."""
 
     header: Header
-    codes: Codes
+    segments: tuple[Segment, ...]
+    """One per iteration."""
     ends_bytes: tuple[int, ...]
     """Size of the file cut after iteration 1, 2, ...: what that many iterations cost, header included."""
     left_over_bytes: int
-    """Bytes after the last whole iteration; not 0 if the file was cut in the middle of one."""
+    """Bytes after the last of these iterations; not 0 if the file was cut in the middle of one."""
+
+    @property
+    def iterations(self) -> int:
+        """How many it holds."""
+        return len(self.segments)
+
+    @property
+    def bits_per_bit(self) -> tuple[float, ...]:
+        """Bits of payload per bit of B[i], for i = 1, 2, ..."""
+        bits, h, w = _shape(self.header)
+        return tuple(8 * len(segment.payload) / (bits * h * w) for segment in self.segments)
+
+    @property
+    def raw_bytes(self) -> tuple[int, ...]:
+        """What `ends_bytes` would be if all bits were stored as they are."""
+        bits, h, w = _shape(self.header)
+        saved = accumulate(_raw_size(bits * h * w) - len(segment.payload) for segment in self.segments)
+        return tuple(end + more for end, more in zip(self.ends_bytes, saved, strict=True))
 
 
-def write_segment(header: bytes, index: int, plane: np.ndarray) -> bytes:
-    """One iteration as a segment.
+def write_segment(
+    header: bytes, index: int, plane: np.ndarray, earlier: Sequence[np.ndarray] = (), bit_model: BitModel | None = None
+) -> bytes:
+    """One iteration as a segment: learned, counted or raw, whichever is shortest.
 
     Args:
         header: the packed header; the checksum covers it, so that a segment fits no other file.
         index: i, from 1.
         plane: B[i], (K, h, w) int8, -1 and +1.
+        earlier: B[1] .. B[i-1].
+        bit_model: the best that the header allows; None: raw.
 
     Raises:
         BitstreamError: there are more than 16 iterations, or the plane holds other values, 0 (not sent) included,
@@ -103,15 +157,28 @@ def write_segment(header: bytes, index: int, plane: np.ndarray) -> bytes:
         raise BitstreamError(f"a file holds at most {MAX_ITERATIONS} iterations; this is number {index}")
     if not np.isin(plane, (-1, 1)).all():
         raise BitstreamError(f"B[{index}] holds values besides -1 and +1; this file format stores only those")
-    payload = np.packbits(plane.ravel() > 0).tobytes()
-    return _SEGMENT.pack(*_seal(header, index, ITERATION, payload)) + payload
+    kind, payload = RAW, np.packbits(plane.ravel() > 0).tobytes()
+    candidates = [(COUNTED, Counts())] if bit_model else []
+    candidates += [(LEARNED, bit_model)] if bit_model and bit_model.coding == "learned" else []
+    for other, each in candidates:
+        coded = bitmodel.encode(each, plane, earlier)
+        if len(coded) < len(payload):
+            kind, payload = other, coded
+    return seal(header, index, kind, payload)
 
 
-def write(header: Header, codes: Codes) -> bytes:
-    """A whole file from header and codes."""
-    packed = header.pack()
-    segments = (write_segment(packed, i, plane) for i, plane in enumerate(codes.planes, start=1))
-    return packed + b"".join(segments)
+def seal(header: bytes, index: int, kind: int, payload: bytes) -> bytes:
+    """A payload as a segment: the one place that knows how."""
+    length = len(payload).to_bytes(3, "little")
+    return _SEGMENT.pack(kind, length, _checksum(header, index, kind, payload)) + payload
+
+
+def write(header: Header, codes: Codes, bit_model: BitModel | None = None) -> bytes:
+    """A whole file from header, codes and the model of the bits that the header names."""
+    packed, planes = header.pack(), codes.planes
+    return packed + b"".join(
+        write_segment(packed, i + 1, plane, planes[:i], bit_model) for i, plane in enumerate(planes)
+    )
 
 
 def read_header(data: bytes) -> tuple[Header, int]:
@@ -124,68 +191,139 @@ def read_header(data: bytes) -> tuple[Header, int]:
         raise BitstreamError("the file is empty (0 bytes); copy it again")
     if data[:4] != MAGIC:
         raise BitstreamError(f"this is no .rgru file: it begins with {data[:4]!r}, not {MAGIC!r}")
-    if len(data) > 4 and data[4] != VERSION:
-        raise BitstreamError(f"the file has format version {data[4]}; this kit reads {VERSION}: update the kit")
+    if len(data) > 4 and data[4] not in VERSIONS:
+        raise BitstreamError(f"the file has format version {data[4]}; this kit reads 1 to {VERSION}: update the kit")
     end = _FIXED.size + data[_FIXED.size - 1] + 4 if len(data) >= _FIXED.size else len(data) + 1
     if len(data) < end:
         raise BitstreamError(f"the file is cut inside its header ({len(data)} bytes); copy it again")
     if struct.pack("<I", zlib.crc32(data[: end - 4])) != data[end - 4 : end]:
         raise BitstreamError("the header is damaged (its checksum differs); copy the file again")
-    _, _, flags, mode, priming, bits, height, width, fingerprint, bit_model, _ = _FIXED.unpack_from(data)
+    _, version, coding, mode, priming, bits, height, width, fingerprint, bit_model, _ = _FIXED.unpack_from(data)
     if len(data[_FIXED.size : end - 4]) > NAME_LIMIT:
         raise BitstreamError(f"the name of the weights is longer than {NAME_LIMIT} characters; copy the file again")
-    unknown = flags or priming or mode >= len(RECONSTRUCTIONS) or bit_model != NO_FINGERPRINT
-    if unknown or not bits or not data[_FIXED.size : end - 4].isascii():
+    unknown = priming or mode >= len(RECONSTRUCTIONS) or coding >= (len(CODINGS) if version > 1 else 1)
+    if unknown or not bits or (bit_model != NO_FINGERPRINT) != (coding == CODINGS.index("learned")):
         raise BitstreamError("the file uses features that this kit does not know; update the kit")
+    if not data[_FIXED.size : end - 4].isascii():
+        raise BitstreamError("the name of the weights is not in ASCII; copy the file again")
     if not 0 < height * width <= MAX_PIXELS:
         raise BitstreamError(f"the picture is {width} x {height} px; the limit is {MAX_PIXELS / 1e6:.0f} megapixels")
     name = data[_FIXED.size : end - 4].decode("ascii")
-    return Header(name, fingerprint, height, width, bits, RECONSTRUCTIONS[mode]), end
+    return Header(name, fingerprint, height, width, bits, RECONSTRUCTIONS[mode], CODINGS[coding], bit_model), end
 
 
-def parse(data: bytes) -> File:
-    """All whole iterations of a file.
+def parse(data: bytes, limit: int | None = None) -> File:
+    """All whole iterations of a file, or the first `limit` of them: what follows is not looked at.
 
     A file that was cut in the middle of a segment gives the iterations before it, and says so in `left_over_bytes`.
 
     Raises:
-        BitstreamError: see `read_header`; or a segment is damaged, foreign, of an unknown kind or of a wrong length;
-            or there are more than 16 iterations; or not even one is whole.
+        BitstreamError: see `read_header`; or there are more than 16 iterations; or not even one is whole.
+        DamagedSegment: a segment is damaged, foreign, of an unknown kind or of a wrong length.
     """
     header, position = read_header(data)
     packed = data[:position]
-    h, w = grid_size(header.height, header.width)
-    count = header.bits * h * w
-    planes, ends, index = [], [], 0
-    while len(data) - position >= _SEGMENT.size:
+    bits, h, w = _shape(header)
+    segments, ends, index = [], [], 0
+    while len(data) - position >= _SEGMENT.size and (limit is None or len(segments) < limit):
         kind, length, checksum = _SEGMENT.unpack_from(data, position)
         index += 1
         size = int.from_bytes(length, "little")
-        if kind != ITERATION and not kind & SKIPPABLE:
-            raise BitstreamError(f"segment {index} is of kind {kind}, unknown to this kit; update it, or copy the file")
-        if kind == ITERATION and size != -(-count // 8):
-            raise BitstreamError(
-                f"segment {index} says {size} bytes where {-(-count // 8)} belong; copy the file again"
-            )
+        _check_segment(index, kind, size, _raw_size(bits * h * w), len(segments), header.coding)
         start, end = position + _SEGMENT.size, position + _SEGMENT.size + size
         if end > len(data):
             break
-        if _seal(packed, index, kind, data[start:end])[2] != checksum:
-            raise BitstreamError(f"segment {index} is damaged (its checksum differs); copy the file again")
+        if _checksum(packed, index, kind, data[start:end]) != checksum:
+            raise DamagedSegment(
+                f"segment {index} is damaged (its checksum differs); copy the file again", len(segments)
+            )
         position = end
-        if kind == ITERATION:
-            if len(planes) == MAX_ITERATIONS:
+        if kind in (RAW, COUNTED, LEARNED):
+            if len(segments) == MAX_ITERATIONS:
                 raise BitstreamError(f"the file holds more than {MAX_ITERATIONS} iterations; the limit is that many")
-            bits = np.unpackbits(np.frombuffer(data[start:end], np.uint8), count=count)
-            planes.append((bits.astype(np.int8) * 2 - 1).reshape(header.bits, h, w))
+            segments.append(Segment(index, kind, data[start:end]))
             ends.append(end)
-    if not planes:
+    if not segments:
         raise BitstreamError(f"the file ends before its first iteration is whole ({len(data)} bytes); copy it again")
-    return File(header, Codes(header.height, header.width, tuple(planes)), tuple(ends), len(data) - position)
+    return File(header, tuple(segments), tuple(ends), len(data) - position)
 
 
-def _seal(header: bytes, index: int, kind: int, payload: bytes) -> tuple[int, bytes, int]:
+def decode(file: File, bit_model: BitModel | None = None, iterations: int | None = None) -> Codes:
+    """The bits of a parsed file.
+
+    Args:
+        file: from `parse`.
+        bit_model: the learned model that the header names; not needed where no segment uses it.
+        iterations: how many to decode, at most those in the file; all if left out.
+
+    Raises:
+        BitstreamError: the file needs a learned model, and this is not it.
+        DamagedSegment: a segment's checksum is right, and its bytes are still not what an encoder writes.
+    """
+    planes = tuple(_planes(file, bit_model, iterations))
+    return Codes(file.header.height, file.header.width, planes)
+
+
+def _planes(file: File, bit_model: BitModel | None, iterations: int | None) -> Iterator[np.ndarray]:
+    shape = _shape(file.header)
+    count = shape[0] * shape[1] * shape[2]
+    planes = []
+    for segment in file.segments[:iterations]:
+        try:
+            if segment.kind == COUNTED:
+                plane = bitmodel.decode(Counts(), segment.payload, planes, shape)
+            elif segment.kind == LEARNED:
+                plane = bitmodel.decode(_needed(file.header, bit_model), segment.payload, planes, shape)
+            else:
+                plane = _unpack(segment.payload, count).reshape(shape)
+        except rangecoder.RangeCoderError:
+            raise DamagedSegment(
+                f"segment {segment.index} is damaged (no encoder writes such bytes); copy the file again", len(planes)
+            ) from None
+        planes.append(plane)
+        yield plane
+
+
+def _unpack(payload: bytes, count: int) -> np.ndarray:
+    bits = np.unpackbits(np.frombuffer(payload, np.uint8))
+    if bits[count:].any():
+        raise rangecoder.RangeCoderError("the last byte is not filled with zeros")
+    return bits[:count].astype(np.int8) * 2 - 1
+
+
+def _needed(header: Header, bit_model: BitModel | None) -> BitModel:
+    if bit_model is None or bit_model.fingerprint != header.bit_model:
+        here = f"the one here has {bit_model.fingerprint.hex()}" if bit_model else "there is none here"
+        raise BitstreamError(
+            f"the file needs the model of the bits with fingerprint {header.bit_model.hex()}, but {here}; "
+            "get the one that wrote it"
+        )
+    return bit_model
+
+
+def _check_segment(index: int, kind: int, size: int, raw_size: int, whole: int, coding: str):
+    if kind == RAW and size != raw_size:
+        problem = f"segment {index} says {size} bytes where {raw_size} belong; copy the file again"
+    elif kind in (COUNTED, LEARNED) and kind - RAW > CODINGS.index(coding):
+        problem = f"segment {index} is range-coded in a way that the header does not allow; copy the file again"
+    elif kind in (COUNTED, LEARNED) and (size % rangecoder.WORD_BYTES or not 0 < size < raw_size):
+        problem = f"segment {index} says {size} range-coded bytes where {raw_size} suffice raw; copy the file again"
+    elif kind not in (RAW, COUNTED, LEARNED) and not kind & SKIPPABLE:
+        problem = f"segment {index} is of kind {kind}, unknown to this kit; update it, or copy the file"
+    else:
+        return
+    raise DamagedSegment(problem, whole)
+
+
+def _shape(header: Header) -> tuple[int, int, int]:
+    return header.bits, *grid_size(header.height, header.width)
+
+
+def _raw_size(bits: int) -> int:
+    return -(-bits // 8)
+
+
+def _checksum(header: bytes, index: int, kind: int, payload: bytes) -> int:
     # Without the header's own checksum: a CRC run over data and its CRC ends in the same state for all data.
     length = len(payload).to_bytes(3, "little")
-    checksum = zlib.crc32(header[:-4] + struct.pack("<IB", index, kind) + length)
-    return kind, length, zlib.crc32(payload, checksum)
+    return zlib.crc32(payload, zlib.crc32(header[:-4] + struct.pack("<IB", index, kind) + length))

@@ -36,6 +36,9 @@ CELL_NAMES = ("residual-gru", "gru", "lstm", "associative-lstm")
 RECONSTRUCTIONS = ("one-shot", "additive", "residual-scaled")
 """How P[i] is made from the decoder's output; the position in this tuple is the number stored in files."""
 
+CODINGS = ("raw", "counts", "learned")
+"""How a file's bits are stored; the position in this tuple is the number stored in files."""
+
 
 LOSSES = ("l1", "ssim-l1", "ms-ssim")
 """What training can make smaller."""

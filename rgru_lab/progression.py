@@ -7,10 +7,12 @@ import os
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
-from rgru_lab import bitstream, codec, images, metrics, model
+from rgru_lab import bitnet, bitstream, codec, images, metrics, model
+from rgru_lab.bitmodel import BitModel
 
 
 class Decoded:
@@ -20,7 +22,10 @@ class Decoded:
         original: I, (H, W, 3) uint8.
         photo: what the file decodes to, (H, W, 3) uint8.
         size_bytes: of the file, header and all.
+        raw_bytes: what the file would take if its bits were stored as they are; None for other codecs.
     """
+
+    raw_bytes: int | None = None
 
     def __init__(self, original: np.ndarray, photo: np.ndarray, size_bytes: int):
         self.original = original
@@ -59,6 +64,8 @@ class Progression:
     Args:
         weights: a loaded `model.Weights`.
         photo: I, (H, W, 3) uint8.
+        bit_model: gives the bits their probabilities; the one that `bitnet.find` has for the weights if left out,
+            and None for a file whose bits are stored as they are.
 
     Example:
         progression = Progression(model.load("small"), images.load("photo.jpg"))
@@ -67,21 +74,26 @@ class Progression:
         progression.file(3)  # the bytes of the .rgru file with three iterations
     """
 
-    def __init__(self, weights, photo: np.ndarray):
+    def __init__(self, weights, photo: np.ndarray, bit_model: BitModel | Literal["find"] | None = "find"):
         height, width = images.check_photo(photo).shape[:2]
         self.weights = weights
         self.original = photo
         self.decoded: list[Decoded] = []
-        self._header = bitstream.Header.of(weights, height, width).pack()
+        self.bit_model = bitnet.find(weights) if bit_model == "find" else bit_model
+        self._header = bitstream.Header.of(weights, height, width, self.bit_model).pack()
         self._segments: list[bytes] = []
 
     def run(self, iterations: int) -> Iterator[tuple[int, Decoded]]:
         """Compute iterations 1..N, yielding (i, decoded) after each; a caller may stop at any of them."""
         steps = codec.encode(self.weights.model, self.original, iterations)
         self.decoded, self._segments = [], []
+        planes = []
         for i, (plane, frame) in enumerate(steps, start=1):
-            self._segments.append(bitstream.write_segment(self._header, i, plane))
-            self.decoded.append(Decoded(self.original, frame, len(self.file(i))))
+            self._segments.append(bitstream.write_segment(self._header, i, plane, planes, self.bit_model))
+            planes.append(plane)
+            file = bitstream.parse(self.file(i))
+            self.decoded.append(Decoded(self.original, frame, file.ends_bytes[-1]))
+            self.decoded[-1].raw_bytes = file.raw_bytes[-1]
             yield i, self.decoded[-1]
 
     def __len__(self) -> int:
@@ -100,22 +112,29 @@ class Progression:
         return self._header + b"".join(self._segments[:i])
 
 
-def read(path: str | os.PathLike) -> bitstream.File:
-    """Read and check a `.rgru` file.
+def read(source: str | os.PathLike | bytes, limit: int | None = None) -> bitstream.File:
+    """Read and check a `.rgru` file, or the first `limit` iterations of it.
+
+    Args:
+        source: a path, or the bytes of a file.
+        limit: how many iterations to look at; damage after them is not noticed.
 
     Raises:
         BitstreamError: it is missing, cannot be read, or is damaged.
     """
+    if isinstance(source, bytes):
+        return bitstream.parse(source, limit)
     try:
-        data = Path(path).read_bytes()
+        data = Path(source).read_bytes()
     except (OSError, ValueError) as error:
         raise bitstream.BitstreamError(
-            f"cannot read {str(path)!r} ({error.strerror or error}); check the path"
+            f"cannot read {str(source)!r} ({error.strerror or error}); check the path"
         ) from None
     try:
-        return bitstream.parse(data)
+        return bitstream.parse(data, limit)
     except bitstream.BitstreamError as error:
-        raise bitstream.BitstreamError(f"{path}: {error}") from None
+        error.args = (f"{source}: {error}",)
+        raise
 
 
 def decode(file: bitstream.File, iterations: int, model_name: str | None = None) -> Iterator[np.ndarray]:
@@ -128,6 +147,8 @@ def decode(file: bitstream.File, iterations: int, model_name: str | None = None)
 
     Raises:
         WeightsError: the weights are not here, or others than the file needs.
+        BitstreamError: the learned model of the bits is not here, or another than the file needs.
+        DamagedSegment: a segment's checksum is right, and its bytes are still not what an encoder writes.
     """
     header = file.header
     weights = model.load(header.name if model_name is None else model_name)
@@ -136,4 +157,5 @@ def decode(file: bitstream.File, iterations: int, model_name: str | None = None)
             f"the file needs {header.name} with fingerprint {header.fingerprint.hex()}, but {weights.name} here has "
             f"{weights.fingerprint.hex()}; get the weights that wrote it"
         )
-    return codec.decode(weights.model, file.codes._replace(planes=file.codes.planes[:iterations]))
+    bit_model = bitnet.find(weights, model_name) if header.coding == "learned" else None
+    return codec.decode(weights.model, bitstream.decode(file, bit_model, iterations))

@@ -5,7 +5,7 @@ import pytest
 import skimage.data
 import torch
 
-from rgru_lab import model
+from rgru_lab import bitnet, bittraining, model
 from rgru_lab.config import preset
 
 torch.set_num_threads(1)  # the networks here are tiny; more threads would only wait for each other
@@ -42,6 +42,32 @@ def weights_path(tmp_path_factory, make_coder):
 def weights(weights_path) -> model.Weights:
     """Random weights that went through a file, as every user's have."""
     return model.load(weights_path)
+
+
+@pytest.fixture(scope="session")
+def make_net():
+    """make_net(seed=..., bits=...): a network that predicts bits, with random weights that only the seed decides."""
+
+    def make(seed: int = 0, bits: int = 32) -> bittraining.BitNet:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            net = bittraining.BitNet(bits, bittraining.BitTrainConfig(hidden=24, middle=12))
+            for name, value in net.named_parameters():  # some begin at zero; here they shall matter
+                value.data += 0.2 * torch.randn_like(value) * name.endswith("bias")
+                value.data += 0.05 * torch.randn_like(value) * name.endswith("direct")
+            return net.eval()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_learned(make_net):
+    """make_learned(codec=..., seed=..., bits=...): the same in whole numbers, as files are coded with it."""
+
+    def make(codec: bytes = bytes(range(8)), seed: int = 0, bits: int = 32) -> bitnet.Learned:
+        return bitnet.Learned(bittraining.integers(make_net(seed, bits)), codec, {"data": "none"})
+
+    return make
 
 
 @pytest.fixture(scope="session")

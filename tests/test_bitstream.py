@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from rgru_lab import bitstream, codec, model
-from rgru_lab.bitstream import BitstreamError, Header
+from rgru_lab.bitmodel import Counts
+from rgru_lab.bitstream import BitstreamError, DamagedSegment, Header
 from rgru_lab.codec import Codes
 from rgru_lab.config import RECONSTRUCTIONS, preset
 from rgru_lab.progression import Progression
@@ -91,27 +92,55 @@ def test_what_is_written_is_read_whatever_the_size(small_planes, seed):
     data = bitstream.write(header, Codes(height, width, planes))
     file = bitstream.parse(data)
     assert file.header == header
-    assert (file.codes.height, file.codes.width) == (height, width)
-    assert _equal(file.codes.planes, planes)
+    assert bitstream.decode(file)[:2] == (height, width)
+    assert _equal(bitstream.decode(file).planes, planes)
     assert file.ends_bytes[-1] == len(data)
     assert file.left_over_bytes == 0
 
 
 def test_the_bytes_are_those_of_the_description(planes, data):
-    fixed = b"RGRU" + bytes([1, 0, 0, 0, 3]) + struct.pack("<HH", 17, 18) + HEADER.fingerprint + bytes(8)
+    fixed = b"RGRU" + bytes([2, 0, 0, 0, 3]) + struct.pack("<HH", 17, 18) + HEADER.fingerprint + bytes(8)
     header = fixed + b"\x07micro-1"
     header += struct.pack("<I", zlib.crc32(header))
     segments = [_segment(header, i, 1, _payload(plane)) for i, plane in enumerate(planes, start=1)]
     assert data == header + b"".join(segments)
 
 
-def test_the_golden_file_has_not_changed():
-    """Files that people have must stay readable: to change this hash is to need a new format version."""
+def _golden():
+    """Planes and file of a picture of 37 x 50 px, K = 5, raw."""
     rng = np.random.default_rng(0)
     planes = tuple(rng.integers(0, 2, (5, 3, 4)).astype(np.int8) * 2 - 1 for _ in range(3))
-    data = bitstream.write(Header("golden-1", bytes(range(8)), 37, 50, 5), Codes(37, 50, planes))
-    assert hashlib.sha256(data).hexdigest() == "5935dab64843846f810f63fa4ce3b31751f67b3aa8f088ff836dab056fc13372"
-    assert _equal(bitstream.parse(data).codes.planes, planes)
+    return planes, bitstream.write(Header("golden-1", bytes(range(8)), 37, 50, 5), Codes(37, 50, planes))
+
+
+def test_the_golden_file_has_not_changed():
+    """Files that people have must stay readable: to change this hash is to need a new format version."""
+    planes, data = _golden()
+    assert hashlib.sha256(data).hexdigest() == "62fb1616b245040e27f4d35f23862523c3ad6340922f696f0a815d10dd221845"
+    assert _equal(bitstream.decode(bitstream.parse(data)).planes, planes)
+
+
+def _version_1(data, header_bytes, payload_bytes):
+    """A raw file as format version 1 had it: the same but for the version, and so for all checksums."""
+    body = data[:4] + b"\x01" + data[5 : header_bytes - 4]
+    header = body + struct.pack("<I", zlib.crc32(body))
+    payloads = (data[at + 8 : at + 8 + payload_bytes] for at in range(header_bytes, len(data), 8 + payload_bytes))
+    return header + b"".join(_segment(header, i, 1, payload) for i, payload in enumerate(payloads, start=1))
+
+
+def test_files_of_version_1_are_still_read():
+    planes, data = _golden()
+    old = _version_1(data, 34 + len("golden-1"), 8)
+    assert hashlib.sha256(old).hexdigest() == "5935dab64843846f810f63fa4ce3b31751f67b3aa8f088ff836dab056fc13372"
+    assert _equal(bitstream.decode(bitstream.parse(old)).planes, planes)
+
+
+def test_version_1_knew_no_coding(data):
+    old = bytearray(_version_1(data, HEADER_BYTES, 2))
+    old[5] = 1
+    old[HEADER_BYTES - 4 : HEADER_BYTES] = struct.pack("<I", zlib.crc32(old[: HEADER_BYTES - 4]))
+    with pytest.raises(BitstreamError, match="does not know"):
+        bitstream.parse(bytes(old))
 
 
 @pytest.mark.parametrize("name", ["", "micro-1", "thirteen-char"])
@@ -152,7 +181,7 @@ def test_a_cut_at_any_byte_gives_exactly_the_whole_iterations_before_it(planes, 
                 bitstream.parse(data[:cut])
             continue
         file = bitstream.parse(data[:cut])
-        assert _equal(file.codes.planes, planes[:whole])
+        assert _equal(bitstream.decode(file).planes, planes[:whole])
         assert file.left_over_bytes == cut - HEADER_BYTES - whole * SEGMENT_BYTES
 
 
@@ -199,14 +228,14 @@ def test_a_segment_of_another_file_is_refused(parts, planes, change):
         (b"", "empty"),
         (b"RG", r"no \.rgru file"),
         (b"\x89PNG" + bytes(60), r"no \.rgru file.*PNG"),
-        (_resealed(4, b"\x02"), "version 2.*update the kit"),
+        (_resealed(4, b"\x03"), "version 3.*update the kit"),
         (_resealed(4, b"\x00"), "version 0"),
-        (_resealed(5, b"\x01"), "does not know"),
+        (_resealed(5, b"\x03"), "does not know"),
         (_resealed(6, b"\x03"), "does not know"),
         (_resealed(7, b"\x01"), "does not know"),
         (_resealed(8, b"\x00"), "does not know"),
         (_resealed(21, b"\x01"), "does not know"),
-        (_resealed(30, b"m\xefcro-1"), "does not know"),
+        (_resealed(30, b"m\xefcro-1"), "not in ASCII"),
         (_resealed(9, struct.pack("<H", 0)), "18 x 0 px"),
         (_resealed(9, struct.pack("<HH", 65_535, 65_535)), "65535 x 65535 px.*16 megapixels"),
         (_resealed(9, struct.pack("<HH", 4001, 4000)), "4000 x 4001 px"),
@@ -248,7 +277,7 @@ def test_an_iteration_of_another_length_than_the_size_asks_for_is_refused(parts,
 def test_sixteen_iterations_are_read_and_seventeen_refused(small_planes):
     planes = small_planes(17, 3, 2, 2)
     sixteen = bitstream.write(HEADER, Codes(17, 18, planes[:16]))
-    assert len(bitstream.parse(sixteen).codes.planes) == 16
+    assert len(bitstream.parse(sixteen).segments) == 16
     with pytest.raises(BitstreamError, match="at most 16 iterations"):
         bitstream.write(HEADER, Codes(17, 18, planes))
     with pytest.raises(BitstreamError, match="more than 16 iterations"):
@@ -260,7 +289,7 @@ def test_an_unknown_segment_that_may_be_skipped_is_skipped(parts, planes):
     unknown = _segment(header, 2, 0x85, b"a comment")
     last = bitstream.write_segment(header, 3, planes[1])
     file = bitstream.parse(header + parts[1] + unknown + last)
-    assert _equal(file.codes.planes, planes[:2])
+    assert _equal(bitstream.decode(file).planes, planes[:2])
     assert file.ends_bytes == (HEADER_BYTES + 10, HEADER_BYTES + 37)
     assert file.left_over_bytes == 0
 
@@ -271,7 +300,7 @@ def test_a_damaged_segment_is_refused_even_if_it_may_be_skipped(parts):
         bitstream.parse(parts[0] + parts[1] + unknown)
 
 
-@pytest.mark.parametrize("kind", [0, 2, 127])
+@pytest.mark.parametrize("kind", [0, 4, 127])
 def test_an_unknown_segment_that_may_not_be_skipped_is_refused(parts, kind):
     with pytest.raises(BitstreamError, match=f"segment 2 is of kind {kind}"):
         bitstream.parse(parts[0] + parts[1] + _segment(parts[0], 2, kind, b"??"))
@@ -287,16 +316,16 @@ def progression(weights, sample):
 @pytest.mark.parametrize("k", [1, 2, 3, 4])
 def test_the_file_of_k_iterations_decodes_to_exactly_the_photo_of_iteration_k(progression, weights, k):
     file = bitstream.parse(progression.file(k))
-    assert file.header == Header.of(weights, 37, 50)
-    assert len(file.codes.planes) == k
-    *_, photo = codec.decode(weights.model, file.codes)
+    assert file.header == Header.of(weights, 37, 50, progression.bit_model)
+    assert len(bitstream.decode(file).planes) == k
+    *_, photo = codec.decode(weights.model, bitstream.decode(file))
     assert np.array_equal(photo, progression[k].photo)
 
 
 def test_the_file_of_k_iterations_holds_the_planes_that_encoding_gave(progression, weights):
     planes = tuple(plane for plane, _ in codec.encode(weights.model, progression.original, 4))
     for k in (1, 2, 3, 4):
-        assert _equal(bitstream.parse(progression.file(k)).codes.planes, planes[:k])
+        assert _equal(bitstream.decode(bitstream.parse(progression.file(k))).planes, planes[:k])
 
 
 @pytest.mark.parametrize("k", [1, 4])
@@ -325,10 +354,145 @@ def test_a_stopped_run_keeps_what_came_so_far(weights, sample):
         if i == 2:
             break
     assert len(progression) == 2
-    assert len(bitstream.parse(progression.file(2)).codes.planes) == 2
+    assert len(bitstream.parse(progression.file(2)).segments) == 2
 
 
 def test_the_residual_is_the_signed_difference_of_the_photos(progression):
     residual = progression[2].residual
     assert residual.dtype == np.int16
     assert np.array_equal(residual + progression[2].photo, progression.original)
+
+
+CODED = HEADER._replace(coding="counts", bits=32, height=64, width=80)
+
+
+@pytest.fixture(scope="module")
+def alike():
+    """Four planes whose bits are all but alike, so that coding pays."""
+    draw = np.random.default_rng(0)
+    return tuple(np.where(draw.random((4, 32, 4, 5)) < 0.04, -1, 1).astype(np.int8))
+
+
+@pytest.fixture(scope="module")
+def coded(alike):
+    return bitstream.write(CODED, Codes(64, 80, alike), Counts())
+
+
+def _resealed_payload(data, k, change):
+    """The same file with segment k's payload changed, or its kind, and all checksums right."""
+    end = bitstream.read_header(data)[1]
+    parts = [[segment.kind, segment.payload] for segment in bitstream.parse(data).segments]
+    change(parts[k - 1])
+    return data[:end] + b"".join(_segment(data[:end], i, *part) for i, part in enumerate(parts, start=1))
+
+
+def test_a_coded_file_is_smaller_and_says_what_it_saved(alike, coded):
+    file = bitstream.parse(coded)
+    assert [segment.kind for segment in file.segments] == [2] * 4
+    assert _equal(bitstream.decode(file).planes, alike)
+    raw = bitstream.write(CODED._replace(coding="raw"), Codes(64, 80, alike))
+    assert file.raw_bytes == bitstream.parse(raw).ends_bytes
+    assert file.ends_bytes[-1] < 0.7 * len(raw)
+    sizes = np.diff([HEADER_BYTES, *file.ends_bytes]) - 8
+    assert file.bits_per_bit == pytest.approx(8 * sizes / (32 * 4 * 5))
+
+
+def test_an_iteration_that_coding_would_lengthen_is_written_raw(small_planes):
+    planes = small_planes(3, 32, 4, 5)
+    data = bitstream.write(CODED, Codes(64, 80, planes), Counts())
+    assert len(data) == HEADER_BYTES + 3 * (8 + 80)
+    assert [segment.kind for segment in bitstream.parse(data).segments] == [1] * 3
+    assert _equal(bitstream.decode(bitstream.parse(data)).planes, planes)
+
+
+def test_of_three_codings_the_shortest_is_written(alike, small_planes, make_learned):
+    learned = make_learned(seed=1)
+    (likely,) = _likely(learned, 1)
+    header = CODED._replace(coding="learned", bit_model=learned.fingerprint)
+    for plane, kind in ((likely, 3), (alike[0], 2), (small_planes(1, 32, 4, 5)[0], 1)):
+        file = bitstream.parse(bitstream.write(header, Codes(64, 80, (plane,)), learned))
+        assert file.segments[0].kind == kind
+        assert _equal(bitstream.decode(file, learned).planes, (plane,))
+
+
+def _lengthen(part):
+    part[1] += bytes(4)
+
+
+def _shorten(part):
+    part[1] = part[1][:-4]
+
+
+@pytest.mark.parametrize("change", [_lengthen, _shorten])
+@pytest.mark.parametrize("k", [1, 3])
+def test_a_coded_payload_that_no_encoder_writes_is_refused_though_its_checksum_is_right(coded, change, k):
+    file = bitstream.parse(_resealed_payload(coded, k, change))
+    with pytest.raises(DamagedSegment, match=f"segment {k} is damaged") as caught:
+        bitstream.decode(file)
+    assert caught.value.whole == k - 1
+    assert len(bitstream.decode(file, iterations=k - 1).planes) == k - 1
+
+
+@pytest.mark.parametrize("wrong", [3, 80, 84, 0])
+def test_a_coded_payload_of_an_impossible_length_is_refused(coded, wrong):
+    with pytest.raises(DamagedSegment, match=f"segment 2 says {wrong} range-coded bytes where 80"):
+        bitstream.parse(_resealed_payload(coded, 2, lambda part: part.__setitem__(1, bytes(wrong))))
+
+
+def test_raw_bits_after_the_last_one_must_be_zero(data):
+    damaged = _resealed_payload(data, 2, lambda part: part.__setitem__(1, part[1][:1] + bytes([part[1][1] | 1])))
+    with pytest.raises(DamagedSegment, match="segment 2 is damaged"):
+        bitstream.decode(bitstream.parse(damaged))
+
+
+def test_a_coded_segment_in_a_file_that_says_raw_is_refused(data):
+    damaged = _resealed_payload(data, 3, lambda part: part.__setitem__(0, 2))
+    with pytest.raises(DamagedSegment, match="segment 3 is range-coded in a way"):
+        bitstream.parse(damaged)
+
+
+def test_damage_says_how_many_iterations_come_before_it_and_they_can_be_read(coded, alike):
+    for k, end in enumerate(bitstream.parse(coded).ends_bytes, start=1):
+        damaged = bytearray(coded)
+        damaged[end - 1] ^= 1
+        with pytest.raises(DamagedSegment) as caught:
+            bitstream.parse(bytes(damaged))
+        assert caught.value.whole == k - 1
+        if k > 1:
+            assert _equal(bitstream.decode(bitstream.parse(bytes(damaged), k - 1)).planes, alike[: k - 1])
+
+
+def _likely(learned, count, seed=2):
+    """Planes (32, 4, 5) as this model expects them, so that coding with it pays."""
+    drawn, planes = np.random.default_rng(seed), []
+    for _ in range(count):
+        bits = learned.walk(planes, (32, 4, 5), lambda _, p: (drawn.random(len(p)) * 65536 < p).astype(int))
+        planes.append(bits)
+    return tuple(planes)
+
+
+def test_a_file_with_a_learned_model_needs_exactly_that_one(make_learned):
+    learned, other = make_learned(seed=1), make_learned(seed=2)
+    likely = _likely(learned, 3)
+    header = CODED._replace(coding="learned", bit_model=learned.fingerprint)
+    file = bitstream.parse(bitstream.write(header, Codes(64, 80, likely), learned))
+    assert 3 in [segment.kind for segment in file.segments]
+    assert _equal(bitstream.decode(file, learned).planes, likely)
+    with pytest.raises(BitstreamError, match=f"{learned.fingerprint.hex()}.*here has {other.fingerprint.hex()}"):
+        bitstream.decode(file, other)
+    with pytest.raises(BitstreamError, match="there is none here"):
+        bitstream.decode(file)
+
+
+@pytest.mark.parametrize("change", [{"coding": "learned"}, {"coding": "counts", "bit_model": bytes(range(8))}], ids=str)
+def test_a_fingerprint_of_a_learned_model_stands_in_a_header_exactly_if_it_is_used(change):
+    with pytest.raises(BitstreamError, match="does not know"):
+        bitstream.read_header(HEADER._replace(**change).pack())
+
+
+def test_progression_knows_the_raw_size_and_other_codings_decode_to_the_same_photo(progression, weights, sample):
+    raw = Progression(weights, sample("coffee", 37, 50), None)
+    for i, decoded in raw.run(4):
+        assert decoded.raw_bytes == decoded.size_bytes == progression[i].raw_bytes
+        assert decoded.size_bytes >= progression[i].size_bytes
+        assert np.array_equal(decoded.photo, progression[i].photo)

@@ -11,8 +11,10 @@ import pytest
 from PIL import Image
 
 from rgru_lab import __main__ as cli
-from rgru_lab import bitstream, codec, images, metrics, model, photos
+from rgru_lab import bitnet, bitstream, codec, images, metrics, model, photos
+from rgru_lab.bitmodel import Counts
 from rgru_lab.opponents import JpegLadder
+from rgru_lab.progression import Progression
 
 SIZE = (176, 208)  # large enough for MS-SSIM, small enough for a test
 
@@ -75,6 +77,185 @@ def test_a_cut_file_decodes_to_the_last_whole_iteration_with_a_warning(capsys, t
     assert (tmp_path / "cut.png").read_bytes() == (tmp_path / "2.png").read_bytes()
 
 
+@pytest.fixture
+def sizes(weights, photo_path):
+    """Bytes of the file after iteration 1, 2, ... 16."""
+    progression = Progression(weights, images.load(photo_path))
+    return [decoded.size_bytes for _, decoded in progression.run(16)]
+
+
+def test_as_many_iterations_as_fit_into_bytes_or_bits_per_pixel(tmp_path, photo_path, weights_path, sizes):
+    out = tmp_path / "a.rgru"
+    pixels = SIZE[0] * SIZE[1]
+    for option, value, expected in (
+        ("--bytes", sizes[3], sizes[3]),
+        ("--bytes", sizes[3] - 1, sizes[2]),
+        ("--bytes", 10**9, sizes[15]),
+        ("--bpp", 8 * (sizes[5] + 0.5) / pixels, sizes[5]),
+        ("--bpp", 8 * (sizes[5] - 0.5) / pixels, sizes[4]),
+    ):
+        assert run("compress", photo_path, out, "--model", weights_path, "--force", option, value) == 0
+        assert out.stat().st_size == expected
+
+
+def test_as_few_iterations_as_reach_a_quality(capsys, tmp_path, photo_path, weights_path, weights):
+    photo = images.load(photo_path)
+    qualities = [metrics.ms_ssim(photo, frame) for _, frame in codec.encode(weights.model, photo, 16)]
+    wanted = (min(qualities) + max(qualities)) / 2
+    expected = next(i for i, quality in enumerate(qualities, start=1) if quality >= wanted)
+    out = tmp_path / "a.rgru"
+    words = ("compress", photo_path, out, "--model", weights_path)
+    assert run(*words, "--quality", wanted) == 0
+    assert bitstream.parse(out.read_bytes()).iterations == expected
+    said = refused(capsys, *words, "--quality", 0.9999, "--force")
+    assert "16 iterations reach MS-SSIM" in said
+    images.save_png(photo[:100], photo_path)
+    assert "too small for MS-SSIM" in refused(capsys, *words, "--quality", 0.5, "--force")
+
+
+def test_too_few_bytes_for_one_iteration_are_refused(capsys, tmp_path, photo_path, weights_path, sizes):
+    out = tmp_path / "a.rgru"
+    said = refused(capsys, "compress", photo_path, out, "--model", weights_path, "--bytes", sizes[0] - 1)
+    assert f"{sizes[0]:,} bytes" in said
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--bpp", "0"), ("--bpp", "nan"), ("--bpp", "much"), ("--quality", "1"), ("--quality", "-1"), ("--bytes", "1.5")],
+)
+def test_limits_that_make_no_sense_are_refused(capsys, tmp_path, photo_path, words):
+    with pytest.raises(SystemExit) as stopped:
+        run("compress", photo_path, tmp_path / "a.rgru", *words)
+    assert stopped.value.code == 2
+    assert words[1] in capsys.readouterr().err
+
+
+def test_two_limits_at_once_are_refused(tmp_path, photo_path):
+    with pytest.raises(SystemExit) as stopped:
+        run("compress", photo_path, tmp_path / "a.rgru", "--bytes", 1000, "--iterations", 2)
+    assert stopped.value.code == 2
+
+
+@pytest.mark.parametrize("coding", ["raw", "counts"])
+def test_the_coding_can_be_chosen_and_info_names_it(capsys, tmp_path, photo_path, weights_path, coding):
+    out = tmp_path / "a.rgru"
+    words = ("compress", photo_path, out, "--model", weights_path, "--iterations", 2, "--coding", coding)
+    assert run(*words) == 0
+    assert bitstream.parse(out.read_bytes()).header.coding == coding
+    capsys.readouterr()
+    assert run("info", out) == 0
+    said = capsys.readouterr().out
+    assert {"raw": "stored as they are", "counts": "counted contexts"}[coding] in said
+    assert "run train-bits" in refused(capsys, *words[:-1], "learned", "--force")
+
+
+def test_a_learned_model_beside_the_weights_is_used(capsys, tmp_path, photo_path, weights_path, weights, make_learned):
+    path = tmp_path / "micro-1.safetensors"
+    path.write_bytes(weights_path.read_bytes())
+    learned = make_learned(weights.fingerprint)
+    bitnet.save(learned, path.with_suffix(".bits"))
+    out = tmp_path / "a.rgru"
+    assert run("compress", photo_path, out, "--model", path, "--iterations", 2) == 0
+    assert bitstream.parse(out.read_bytes()).header.bit_model == learned.fingerprint
+    assert run("decompress", out, tmp_path / "a.png", "--model", path) == 0
+    *_, (_, frame) = codec.encode(weights.model, images.load(photo_path), 2)
+    assert (np.asarray(Image.open(tmp_path / "a.png")) == frame).all()
+    path.with_suffix(".bits").unlink()
+    said = refused(capsys, "decompress", out, tmp_path / "b.png", "--model", path)
+    assert learned.fingerprint.hex() in said
+
+
+def _through_pipe(words, data):
+    command = [sys.executable, "-m", "rgru_lab", *map(str, words)]
+    return subprocess.run(command, input=data, capture_output=True, check=True)
+
+
+def test_a_dash_is_the_standard_input_or_output(tmp_path, photo_path, rgru_path, weights_path):
+    words = ("compress", "-", "-", "--model", weights_path, "--iterations", 3)
+    done = _through_pipe(words, photo_path.read_bytes())
+    assert done.stdout == rgru_path.read_bytes()
+    assert b"bits per pixel" in done.stderr
+    assert run("decompress", rgru_path, tmp_path / "a.png", "--model", weights_path) == 0
+    done = _through_pipe(("decompress", "-", "-", "--model", weights_path), rgru_path.read_bytes())
+    assert done.stdout == (tmp_path / "a.png").read_bytes()
+    assert b"iterations   3" in _through_pipe(("info", "-"), rgru_path.read_bytes()).stdout
+
+
+def test_damage_is_refused_and_partial_gives_what_comes_before_it(capsys, tmp_path, rgru_path, weights_path):
+    data = bytearray(rgru_path.read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "damaged.rgru").write_bytes(data)
+    words = ("decompress", tmp_path / "damaged.rgru", tmp_path / "d.png", "--model", weights_path)
+    said = refused(capsys, *words)
+    assert "segment 3 is damaged" in said
+    assert "--partial" in said
+    assert not (tmp_path / "d.png").exists()
+    assert run(*words, "--partial") == 0
+    assert "segment 3 is damaged" in capsys.readouterr().err
+    assert run("decompress", rgru_path, tmp_path / "2.png", "--model", weights_path, "--iterations", 2) == 0
+    assert (tmp_path / "d.png").read_bytes() == (tmp_path / "2.png").read_bytes()
+
+
+def test_partial_gives_nothing_where_the_first_iteration_is_damaged(capsys, tmp_path, rgru_path, weights_path):
+    data = bytearray(rgru_path.read_bytes())
+    data[60] ^= 1
+    (tmp_path / "damaged.rgru").write_bytes(data)
+    words = ("decompress", tmp_path / "damaged.rgru", tmp_path / "d.png", "--model", weights_path, "--partial")
+    assert "segment 1 is damaged" in refused(capsys, *words)
+    assert not (tmp_path / "d.png").exists()
+
+
+def test_train_bits_makes_a_model_that_is_used_and_can_be_resumed(capsys, tmp_path, weights_path, monkeypatch):
+    folder, path = tmp_path / "set", tmp_path / "micro-1.safetensors"
+    folder.mkdir()
+    path.write_bytes(weights_path.read_bytes())
+    for k in range(3):
+        images.save_png(np.roll(photos.sample("chelsea"), 40 * k, 1), folder / f"{k}.png")
+    words = ("train-bits", "--model", path, "--images", folder, "--output", tmp_path / "run")
+    assert run(*words, "--time-budget", "2s") == 0
+    out = capsys.readouterr().out
+    assert "learned" in out
+    assert [line.split()[0] for line in out.splitlines()[-16:]] == [str(i) for i in range(1, 17)]
+    first = bitnet.load(path.with_suffix(".bits"))
+    assert first.codec == model.load(path).fingerprint
+    assert "--resume" in refused(capsys, *words)
+    assert run(*words, "--time-budget", "4s", "--resume") == 0
+    second = bitnet.load(path.with_suffix(".bits"))
+    assert second.record["steps"] > first.record["steps"]
+    assert second.record["crops"] == first.record["crops"]
+
+
+def test_train_bits_refuses_a_folder_without_pictures(capsys, tmp_path, weights_path):
+    (tmp_path / "none").mkdir()
+    words = ("train-bits", "--model", weights_path, "--images", tmp_path / "none", "--output", tmp_path / "run")
+    assert "0 pictures" in refused(capsys, *words)
+
+
+def test_gain_compares_the_codings_at_equal_quality(capsys, tmp_path, photo_path, weights_path, weights):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    images.save_png(images.load(photo_path), folder / "a.png")
+    words = ("gain", "--images", folder, "--model", weights_path, "--output", tmp_path, "--iterations", 2)
+    assert run(*words) == 0
+    assert "counted: bpp, bits per bit" in capsys.readouterr().out
+    summary = json.loads((tmp_path / "entropy-micro-1.json").read_text())
+    for coding, bit_model in (("raw", None), ("counts", Counts())):
+        files = [decoded for _, decoded in Progression(weights, images.load(photo_path), bit_model).run(2)]
+        for point, decoded in zip(summary["curves"][coding], files, strict=True):
+            assert point["bpp"] == pytest.approx(decoded.bpp, abs=1e-5)
+            assert point["ms_ssim"] == pytest.approx(decoded.ms_ssim, abs=1e-5)
+    assert len(summary["curves"]["jpeg"]) == 16
+
+
+def test_fuzz_says_what_it_tried(capsys, tmp_path):
+    assert run("fuzz", "--files", 200, "--seed", 3, "--output", tmp_path / "fuzz.json") == 0
+    assert "plain: 200 files" in capsys.readouterr().out
+    said = json.loads((tmp_path / "fuzz.json").read_text())
+    assert said["plain"]["files"] == 200
+    assert said["sealed"]["files"] == 20
+
+
 def test_compare_prints_what_can_be_measured_again_and_draws_a_figure(
     capsys, tmp_path, photo_path, weights_path, weights
 ):
@@ -83,10 +264,10 @@ def test_compare_prints_what_can_be_measured_again_and_draws_a_figure(
     out = capsys.readouterr().out
     photo = images.load(photo_path)
     ladder = JpegLadder(photo)
+    sizes = {i: decoded.size_bytes for i, decoded in Progression(weights, photo).run(2)}
     for i, (_, frame) in enumerate(codec.encode(weights.model, photo, 2), start=1):
         row = next(line for line in out.splitlines() if line.split()[:1] == [str(i)])
-        header = bitstream.Header.of(weights, *SIZE).pack()
-        size_bytes = len(header) + i * (8 + 4 * 11 * 13)
+        size_bytes = sizes[i]
         assert f"{size_bytes:,}" in row
         assert f"{metrics.ms_ssim(photo, frame):.4f}" in row
         rival = ladder.fitting(size_bytes)

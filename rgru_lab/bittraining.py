@@ -1,0 +1,474 @@
+"""Train a learned model of the bits on the bits that a codec makes of photographs.
+
+Training runs in floating point, but already in the steps of the integers to come: weights and activations are rounded
+on the way forward, and the gradient passes straight through. `integers` then only writes the numbers down, so that
+what a file takes is what was measured here.
+
+A codec's first two iterations have by far most to gain, and cost least to make: of every six crops four go through
+two iterations, one through four and one through all sixteen.
+"""
+
+import datetime
+import io
+import math
+import os
+import platform
+import random
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rgru_lab import images
+from rgru_lab.bitmodel import ONE, BitModel
+from rgru_lab.bitnet import (
+    ACTIVATION_STEPS,
+    BANKS,
+    GROUPS,
+    LOGIT_STEPS,
+    PHASES,
+    REACH,
+    TABLE,
+    TOP,
+    WEIGHT_STEPS,
+)
+from rgru_lab.codec import unroll
+from rgru_lab.config import MAX_ITERATIONS, MIDPOINT, InputError
+from rgru_lab.images import pad_to_grid
+from rgru_lab.model import ResidualCoder, Weights
+from rgru_lab.training import TrainingError
+
+DEPTHS = (2, 2, 4, 2, 2, 16)
+"""Iterations of one crop after the other."""
+
+CROP = 256
+"""Side of the crops in pixels: 16 x 16 positions."""
+
+COLLECTING, LEARNING = 0.4, 0.5
+"""Shares of a time budget that go into making bits and into learning them; the rest is for measuring."""
+
+VALIDATION_PICTURES, VALIDATION_SIDE = 8, 512
+"""How many pictures are validated on, and how much of each: the middle."""
+
+
+@dataclass(frozen=True)
+class BitTrainConfig:
+    """How a model of the bits is trained.
+
+    Args:
+        hidden, middle: units of the two hidden layers.
+        batch: crops per step; all of a step are at the same iteration.
+        learning_rate: Adam's; it falls along a cosine to 1 % of that.
+        forget: share of the known bits that are taken for unknown in a step, so that none is trusted alone.
+        ema: decay per step of the averaged weights, which are the ones that are kept.
+        seed: of the initial weights, the crops and what is forgotten.
+
+    Raises:
+        InputError: a value is out of range; the message names it.
+    """
+
+    hidden: int = 48
+    middle: int = 32
+    batch: int = 8
+    learning_rate: float = 3e-3
+    forget: float = 0.2
+    decay: float = 0.0
+    ema: float = 0.995
+    seed: int = 0
+
+    def __post_init__(self):
+        if min(self.hidden, self.middle, self.batch) < 1:
+            raise InputError(f"hidden, middle and batch are {self.hidden}, {self.middle}, {self.batch}; give 1 or more")
+        if not 0 <= self.forget < 1:
+            raise InputError(f"forget is {self.forget}; choose 0 up to, not including, 1")
+        if not self.learning_rate > 0:
+            raise InputError(f"learning_rate is {self.learning_rate}; it must be positive")
+
+
+class Record(NamedTuple):
+    """One training step as it is shown and logged."""
+
+    step: int
+    progress: float
+    """0 to 1: the share of the steps or of the time budget that is used up."""
+    elapsed_s: float
+    learning_rate: float
+    iteration: int
+    """Which plane the step was about."""
+    bits_per_bit: float
+
+
+class GroupNet(nn.Module):
+    """The network of one bank and one group, in floating point; see `bitnet.Learned` for the drawing.
+
+    Args:
+        bits: K.
+        known: channels of this group and of those before it.
+        own: channels of this group.
+        planes: how many earlier planes it sees.
+        iterations: how many iterations share it.
+        config: its sizes.
+    """
+
+    def __init__(self, bits: int, known: int, own: int, planes: int, iterations: int, config: BitTrainConfig):
+        super().__init__()
+        hidden, middle = config.hidden, config.middle
+        side = 2 * REACH + 1
+        scale = (side**2 * known + 9 * bits * planes) ** -0.5
+        self.near = nn.Parameter(scale * torch.randn(hidden, known, side, side))
+        self.direct = nn.Parameter(torch.zeros(own, known, side, side))
+        self.earlier = nn.Parameter(scale * torch.randn(hidden, bits * planes, 3, 3))
+        self.hidden_bias = nn.Parameter(torch.zeros(iterations, len(PHASES), hidden))
+        self.middle = nn.Parameter(torch.randn(middle, hidden) * (2 / hidden) ** 0.5)
+        self.middle_bias = nn.Parameter(torch.zeros(middle))
+        self.out = nn.Parameter(torch.randn(own, middle) * middle**-0.5)
+        self.out_bias = nn.Parameter(torch.zeros(iterations, own))
+
+    def forward(self, now: Tensor, before: Tensor | None, iteration: int, phase: int, count: tuple[int, int]) -> Tensor:
+        """Logits (B, own, *count) at every second position of planes that begin where the first one's window does."""
+        rows, columns = count
+        filters = _rounded(torch.cat([self.near, self.direct]), WEIGHT_STEPS, TOP)
+        both = F.conv2d(now, filters, stride=2)[:, :, :rows, :columns]
+        sums, direct = both.split([len(self.near), len(self.direct)], dim=1)
+        if before is not None:
+            sums = sums + F.conv2d(before, _rounded(self.earlier, WEIGHT_STEPS, TOP), stride=2)[:, :, :rows, :columns]
+        bias = _rounded(self.hidden_bias[iteration, phase], WEIGHT_STEPS)
+        hidden = _activate(sums.movedim(1, -1) + bias)
+        bias = _rounded(self.middle_bias, WEIGHT_STEPS * ACTIVATION_STEPS)
+        middle = _activate(F.linear(hidden, _rounded(self.middle, WEIGHT_STEPS, TOP), bias))
+        bias = _rounded(self.out_bias[iteration], WEIGHT_STEPS * ACTIVATION_STEPS)
+        logit = F.linear(middle, _rounded(self.out, WEIGHT_STEPS, TOP), bias).movedim(-1, 1)
+        return logit + direct
+
+
+class BitNet(nn.Module):
+    """All banks and groups, in floating point; `integers` turns it into a `bitnet.Learned`."""
+
+    def __init__(self, bits: int, config: BitTrainConfig):
+        super().__init__()
+        self.sizes = [len(part) for part in np.array_split(np.arange(bits), GROUPS)]
+        self.config = config
+        known = np.cumsum(self.sizes).tolist()
+        self.banks = nn.ModuleList(
+            nn.ModuleList(
+                GroupNet(bits, total, own, bank, 1 if bank < BANKS - 1 else MAX_ITERATIONS - BANKS + 1, config)
+                for total, own in zip(known, self.sizes, strict=True)
+            )
+            for bank in range(BANKS)
+        )
+
+    def forward(self, planes: Tensor, iteration: int) -> Tensor:
+        """Bits needed per bit of the last of these planes, given those before it.
+
+        Args:
+            planes: B[i] and the two before it, as far as there are any: (B, 1 to 3, K, h, w) float, -1 and +1.
+            iteration: i, from 1.
+        """
+        h, w = planes.shape[-2:]
+        bank = min(iteration, BANKS) - 1
+        plane, before = planes[:, -1], None
+        if bank:
+            before = F.pad(self._forget(planes[:, -1 - bank : -1].flip(1).flatten(1, 2)), (1,) * 4)
+        known = F.pad(self._forget(plane), (REACH,) * 4)
+        phases = torch.zeros(h + 2 * REACH, w + 2 * REACH, dtype=torch.long)
+        for phase, (row, column) in enumerate(PHASES):
+            phases[REACH + row : REACH + h : 2, REACH + column : REACH + w : 2] = phase
+        needed, start = 0.0, 0
+        for net, own in zip(self.banks[bank], self.sizes, strict=True):
+            end = start + own
+            for phase, (row, column) in enumerate(PHASES):
+                bits = plane[:, start:end, row::2, column::2]
+                if not bits.numel():
+                    continue
+                now = torch.cat([known[:, :start], known[:, start:end] * (phases < phase)], 1)[:, :, row:, column:]
+                seen = None if before is None else before[:, :, row:, column:]
+                logit = net(now, seen, iteration - 1 - bank, phase, bits.shape[2:])
+                needed = needed + F.softplus(-logit * bits).sum()
+            start = end
+        return needed / plane.numel() / math.log(2)
+
+    def _forget(self, known: Tensor) -> Tensor:
+        if not (self.training and self.config.forget):
+            return known
+        return known * (torch.rand_like(known) >= self.config.forget)
+
+
+class BitTrainer:
+    """Everything that changes while training; runs under `training.run` with its checkpoints, always on the CPU.
+
+    Args:
+        codes: crops, (N, K, h, w) int8 each, from `collect`.
+        config: the recipe.
+        steps: how many steps to train, or None.
+        time_budget_s: how many seconds to train, or None.
+    """
+
+    rank = 0
+
+    def __init__(self, codes: Sequence[np.ndarray], config: BitTrainConfig, *, steps=None, time_budget_s=None):
+        if not (steps or time_budget_s):
+            raise TrainingError("say how long to train: a number of steps, a time budget, or both")
+        if not codes:
+            raise TrainingError("there are no bits to train on; give a longer time budget")
+        torch.manual_seed(config.seed)
+        self.codes = [torch.from_numpy(code) for code in codes]
+        self.config, self.steps, self.time_budget_s = config, steps, time_budget_s
+        self.net = BitNet(codes[0].shape[1], config)
+        self.average = {name: value.detach().clone() for name, value in self.net.state_dict().items()}
+        self.optimiser = torch.optim.AdamW(self.net.parameters(), lr=config.learning_rate, weight_decay=config.decay)
+        self.step_count, self.elapsed_s = 0, 0.0
+
+    @property
+    def progress(self) -> float:
+        """0 to 1."""
+        by_steps = self.step_count / self.steps if self.steps else 0
+        by_time = self.elapsed_s / self.time_budget_s if self.time_budget_s else 0
+        return min(1.0, max(by_steps, by_time))
+
+    @property
+    def finished(self) -> bool:
+        return self.progress >= 1
+
+    def step(self) -> Record:
+        """One step of the optimiser: a batch of crops, all at one iteration."""
+        started = time.perf_counter()
+        iteration = self._iteration()
+        planes = self._draw(iteration)
+        learning_rate = self.config.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * self.progress)))
+        self.net.train()
+        loss = self.net(planes, iteration)
+        self.optimiser.zero_grad()
+        loss.backward()
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate * min(1.0, (self.step_count + 1) / 50)
+        self.optimiser.step()
+        self.step_count += 1
+        self._update_average()
+        self.elapsed_s += time.perf_counter() - started
+        return Record(self.step_count, self.progress, self.elapsed_s, learning_rate, iteration, loss.item())
+
+    def averaged_net(self) -> BitNet:
+        """A copy with the averaged weights: the one to keep."""
+        net = BitNet(self.codes[0].shape[1], self.config)
+        net.load_state_dict(self.average)
+        return net.eval()
+
+    def state_dict(self) -> dict:
+        """All that a checkpoint needs, but for the codes."""
+        return {
+            "config": vars(self.config),
+            "net": self.net.state_dict(),
+            "average": self.average,
+            "optimiser": self.optimiser.state_dict(),
+            "step_count": self.step_count,
+            "elapsed_s": self.elapsed_s,
+            "torch_rng": torch.get_rng_state(),
+        }
+
+    def load_state_dict(self, state: dict):
+        """Go on from a checkpoint.
+
+        Raises:
+            TrainingError: it was made with another recipe.
+        """
+        if state["config"] != vars(self.config):
+            raise TrainingError(f"the checkpoint was made with {state['config']}; choose another --output")
+        self.net.load_state_dict(state["net"])
+        self.average = {name: value.clone() for name, value in state["average"].items()}
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step_count, self.elapsed_s = state["step_count"], state["elapsed_s"]
+        torch.set_rng_state(state["torch_rng"])
+
+    def _iteration(self) -> int:
+        """1, 2, then a later one, and again; of the later ones an early one more often than a late one."""
+        deepest = max(len(code) for code in self.codes)
+        turn = self.step_count % BANKS + 1
+        if turn < BANKS or deepest < BANKS:
+            return min(turn, deepest)
+        later = torch.arange(BANKS, deepest + 1)
+        return int(later[torch.multinomial(1 / later, 1)])
+
+    def _draw(self, iteration: int) -> Tensor:
+        deep = [code for code in self.codes if len(code) >= iteration]
+        chosen = torch.randint(len(deep), (self.config.batch,))
+        return torch.stack([deep[k][max(0, iteration - BANKS) : iteration] for k in chosen]).float()
+
+    @torch.no_grad()
+    def _update_average(self):
+        decay = min(self.config.ema, self.step_count / (self.step_count + 10))
+        for name, value in self.net.state_dict().items():
+            self.average[name].lerp_(value, 1 - decay)
+
+
+def collect(
+    model: ResidualCoder, paths: Sequence[Path], *, seconds: float, seed: int = 0, device: str = "cpu"
+) -> Iterator[np.ndarray]:
+    """Bits of random crops, (N, K, 16, 16) int8 with N from `DEPTHS`, for so many seconds; at least one of each depth.
+
+    Pictures that are small or cannot be read are passed over.
+
+    Raises:
+        TrainingError: no picture is left.
+    """
+    model = model.to(device, memory_format=torch.channels_last).eval()
+    draw, count, started = random.Random(seed), 0, time.perf_counter()
+    paths = list(paths)
+    while paths and (count < len(DEPTHS) or time.perf_counter() - started < seconds):
+        path = draw.choice(paths)
+        try:
+            photo = images.load(path)
+        except images.PictureError:
+            photo = np.zeros((0, 0, 3), np.uint8)
+        if min(photo.shape[:2]) < CROP:
+            paths.remove(path)
+            continue
+        top, left = (draw.randrange(side - CROP + 1) for side in photo.shape[:2])
+        yield codes_of(model, photo[top : top + CROP, left : left + CROP], DEPTHS[count % len(DEPTHS)], device)
+        count += 1
+    if not paths:
+        raise TrainingError(f"none of the pictures can be read and has {CROP} px on both sides; give larger ones")
+
+
+def split(folder: str | os.PathLike, names: frozenset[str]) -> tuple[list[Path], list[Path]]:
+    """Paths of the pictures in a folder and its sub-folders to learn from, and of at most eight to validate on.
+
+    Args:
+        folder: where to look.
+        names: file names of those to validate on; where a folder has none of them, a few others are set aside.
+
+    Raises:
+        TrainingError: there is no such folder, or not even two pictures in it.
+    """
+    paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in images.SUFFIXES)
+    if len(paths) < 2:
+        raise TrainingError(f"{folder} holds {len(paths)} pictures; give a folder with at least two")
+    aside = [path for path in paths if path.name in names]
+    aside = aside or paths[:: max(2, len(paths) // VALIDATION_PICTURES)]
+    apart = [path for path in paths if path not in set(aside) and path.name not in names]
+    return apart, aside[:: -(-len(aside) // VALIDATION_PICTURES)]
+
+
+def validation_codes(model: ResidualCoder, path: Path) -> np.ndarray:
+    """All sixteen iterations' bits of the middle of a picture, at most 512 x 512 px."""
+    photo = images.load(path)
+    top, left = (max(0, (side - VALIDATION_SIDE) // 2) for side in photo.shape[:2])
+    return codes_of(model, photo[top : top + VALIDATION_SIDE, left : left + VALIDATION_SIDE], MAX_ITERATIONS)
+
+
+def save_codes(folder: Path, weights: Weights, codes: Sequence[np.ndarray]):
+    """Keep what `collect` gave in `codes.npz`, so that a training can be resumed."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, *codes, fingerprint=np.frombuffer(weights.fingerprint, np.uint8))
+    images.write_atomically(folder / "codes.npz", buffer.getvalue())
+
+
+def load_codes(folder: Path, weights: Weights) -> list[np.ndarray]:
+    """What `save_codes` kept; nothing if there is nothing.
+
+    Raises:
+        TrainingError: the bits are of another codec.
+    """
+    path = folder / "codes.npz"
+    if not path.exists():
+        return []
+    with np.load(path) as kept:
+        if kept["fingerprint"].tobytes() != weights.fingerprint:
+            raise TrainingError(f"{path} holds bits of another codec than {weights.name}; choose another --output")
+        return [kept[f"arr_{k}"] for k in range(len(kept.files) - 1)]
+
+
+def codes_of(model: ResidualCoder, photo: np.ndarray, iterations: int, device: str = "cpu") -> np.ndarray:
+    """B[1] .. B[N] of a photo, (N, K, h, w) int8."""
+    x = (pad_to_grid(images.to_tensor(photo)) - MIDPOINT).to(device, memory_format=torch.channels_last)
+    with torch.inference_mode():
+        return torch.cat([step.bits for step in islice(unroll(model, x), iterations)]).to(torch.int8).cpu().numpy()
+
+
+def record(trainer: BitTrainer, data: str) -> dict:
+    """What is written beside the numbers: enough to say where they come from and to train them again."""
+    return {
+        "data": data,
+        "crops": len(trainer.codes),
+        "steps": trainer.step_count,
+        "seconds": round(trainer.elapsed_s),
+        "hardware": f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
+        "torch": torch.__version__,
+        "date": datetime.date.today().isoformat(),
+        "config": vars(trainer.config),
+    }
+
+
+def integers(net: BitNet) -> dict[str, np.ndarray]:
+    """The numbers of a trained network, as `bitnet.Learned` takes them."""
+    fine = WEIGHT_STEPS * ACTIVATION_STEPS
+    tensors = {"table": probability_table()}
+    for bank, groups in enumerate(net.banks):
+        for group, layers in enumerate(groups):
+            for name, value, unit, most in (
+                ("near", layers.near.permute(2, 3, 1, 0).flatten(0, 2), WEIGHT_STEPS, TOP),
+                ("direct", layers.direct.permute(2, 3, 1, 0).flatten(0, 2), WEIGHT_STEPS, TOP),
+                ("earlier", _by_plane(layers.earlier, bank), WEIGHT_STEPS, TOP),
+                ("hidden_bias", layers.hidden_bias, WEIGHT_STEPS, None),
+                ("middle", layers.middle.T, WEIGHT_STEPS, TOP),
+                ("middle_bias", layers.middle_bias, fine, None),
+                ("out", layers.out.T, WEIGHT_STEPS, TOP),
+                ("out_bias", layers.out_bias, fine, None),
+            ):
+                whole = _whole(value.detach().cpu(), unit, most).numpy()
+                tensors[f"{bank}.{group}.{name}"] = whole.astype(np.int8 if most else np.int32)
+    return tensors
+
+
+def probability_table() -> np.ndarray:
+    """P(+1) in units of 2^-16 for logits from -16 to 16, in the middle of each step; (entries,) int32.
+
+    It is stored with the weights: another machine's exponential function may differ in the last digit.
+    """
+    logit = (np.arange(TABLE) - TABLE // 2 + 0.5) / LOGIT_STEPS
+    return np.clip(np.rint(ONE / (1 + np.exp(-logit))), 1, ONE - 1).astype(np.int32)
+
+
+def bits_per_bit(bit_model: BitModel, codes: Sequence[np.ndarray]) -> list[float]:
+    """What each iteration's bits need, by the probabilities that a file is coded with; [0] is iteration 1."""
+    needed, there = np.zeros(MAX_ITERATIONS), np.zeros(MAX_ITERATIONS)
+    for planes in codes:
+        for index, plane in enumerate(planes):
+            flat = plane.ravel() > 0
+
+            def tell(where, probabilities, flat=flat, index=index):
+                bits = flat[where]
+                needed[index] -= np.log2(np.where(bits, probabilities, ONE - probabilities) / ONE).sum()
+                return bits.astype(np.int32)
+
+            bit_model.walk(planes[:index], plane.shape, tell)
+            there[index] += plane.size
+    return (needed[there > 0] / there[there > 0]).tolist()
+
+
+def _by_plane(weight: Tensor, planes: int) -> Tensor:
+    """(hidden, planes K, 3, 3) to (planes 9 K, hidden)."""
+    if not planes:
+        return weight.new_zeros(0, len(weight))
+    return weight.unflatten(1, (planes, -1)).permute(1, 3, 4, 2, 0).flatten(0, 3)
+
+
+def _whole(value: Tensor, unit: int, most: int | None) -> Tensor:
+    steps = torch.round(value * unit)
+    return steps if most is None else steps.clamp(-most, most)
+
+
+def _rounded(value: Tensor, unit: int, most: int | None = None) -> Tensor:
+    """To whole steps of 1 / unit on the way forward, as if nothing had happened on the way back."""
+    return value + (_whole(value, unit, most) / unit - value).detach()
+
+
+def _activate(sums: Tensor) -> Tensor:
+    ramp = sums.clamp(0, TOP / ACTIVATION_STEPS)
+    return ramp + (torch.floor(ramp * ACTIVATION_STEPS) / ACTIVATION_STEPS - ramp).detach()

@@ -1,0 +1,187 @@
+"""Random, mutated and re-sealed files through the parser and the decoder of the bits: nothing may break.
+
+*Plain* files are random bytes, or a good file with bytes changed, cut, doubled or swapped: each must end in a
+`BitstreamError`, or in exactly the bits that were written. *Sealed* files have damage inside and all checksums made
+right again, so that the models of the bits and the range decoder work on garbage: there is no right answer, but there
+must be one, in bounded time and memory, and again as a `BitstreamError` where it is none.
+"""
+
+import random
+import struct
+import time
+import tracemalloc
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from rgru_lab import bitstream
+from rgru_lab.bitmodel import ONE, BitModel, Counts
+from rgru_lab.codec import Codes
+from rgru_lab.config import InputError
+
+MEMORY_LIMIT_BYTES = 64_000_000
+"""Far above what a file of the test's size needs, far below what a wrong size would take."""
+
+TIME_LIMIT_S = 10.0
+"""For one small file; a hang would be longer."""
+
+HEADER_SIZE_AT = struct.Struct("<HH")
+
+
+class FuzzError(AssertionError):
+    """A file that broke the promise; the message has it in full, so that it can be tried again."""
+
+
+class Outcome(NamedTuple):
+    """What a run found."""
+
+    files: int
+    refused: int
+    accepted: int
+    """Files that gave bits: unchanged ones, cut ones, or, if sealed, some other."""
+    seconds: float
+    slowest_s: float
+    peak_bytes: int
+    """Largest allocation of the sample of files whose memory was traced."""
+
+
+class Seed(NamedTuple):
+    """A good file to start from."""
+
+    data: bytes
+    planes: tuple[np.ndarray, ...]
+    bit_model: BitModel | None
+
+
+def seeds(learned: Sequence[BitModel] = (), seed: int = 0) -> list[Seed]:
+    """Small good files: raw, counted, and with each of the learned models."""
+    draw = np.random.default_rng(seed)
+    made = []
+    for bit_model, bits in ((None, 5), (Counts(), 5), *((each, each.bits) for each in learned)):
+        planes = []
+        for _ in range(3):
+            planes.append(_drawn(bit_model or Counts(), planes, (bits, 4, 5), draw))
+        header = bitstream.Header("fuzz-1", bytes(range(8)), 60, 70, bits)
+        if bit_model:
+            header = header._replace(coding=bit_model.coding, bit_model=bit_model.fingerprint)
+        codes = Codes(60, 70, tuple(planes))
+        made.append(Seed(bitstream.write(header, codes, bit_model), codes.planes, bit_model))
+    return made
+
+
+def run(
+    good: Sequence[Seed], files: int, seed: int, *, sealed: bool, progress: Callable = iter, trace_every: int = 997
+) -> Outcome:
+    """Try so many files; see the module's text for what `sealed` means.
+
+    Raises:
+        FuzzError: a file broke something.
+    """
+    draw = random.Random(seed)
+    refused = accepted = peak = 0
+    slowest = 0.0
+    started = time.perf_counter()
+    for number in progress(range(files)):
+        start = draw.choice(good)
+        data = _sealed(start, draw) if sealed else _plain(start, draw)
+        traced = number % trace_every == 0
+        if traced:
+            tracemalloc.start()
+        begun = time.perf_counter()
+        try:
+            planes = bitstream.decode(bitstream.parse(data), start.bit_model).planes
+        except InputError:
+            planes = None
+        except Exception as error:
+            raise FuzzError(f"{error!r} from {data.hex()}") from error
+        finally:
+            slowest = max(slowest, time.perf_counter() - begun)
+            if traced:
+                peak = max(peak, tracemalloc.get_traced_memory()[1])
+                tracemalloc.stop()
+        if slowest > TIME_LIMIT_S or peak > MEMORY_LIMIT_BYTES:
+            raise FuzzError(f"{slowest:.1f} s, {peak:,} bytes of memory for {data.hex()}")
+        if planes is None:
+            refused += 1
+            continue
+        accepted += 1
+        if not sealed and not _is_start_of(planes, start.planes):
+            raise FuzzError(f"other bits than were written, and no complaint, from {data.hex()}")
+    return Outcome(files, refused, accepted, time.perf_counter() - started, slowest, peak)
+
+
+def _drawn(bit_model: BitModel, earlier: list[np.ndarray], shape, draw: np.random.Generator) -> np.ndarray:
+    """A plane as the model expects it, so that coding pays."""
+    return bit_model.walk(earlier, shape, lambda _, chances: (draw.random(len(chances)) * ONE < chances).astype(int))
+
+
+def _is_start_of(planes: Sequence[np.ndarray], whole: Sequence[np.ndarray]) -> bool:
+    return len(planes) <= len(whole) and all(np.array_equal(a, b) for a, b in zip(planes, whole, strict=False))
+
+
+def _plain(start: Seed, draw: random.Random) -> bytes:
+    data = bytearray(start.data)
+    kind = draw.randrange(8)
+    if kind == 0:
+        return draw.randbytes(draw.randrange(200))
+    if kind == 1:
+        return bitstream.MAGIC + bytes([draw.randrange(4)]) + draw.randbytes(draw.randrange(200))
+    if kind == 2:
+        return bytes(data[: draw.randrange(len(data))])
+    if kind == 3:
+        return bytes(data) + draw.randbytes(draw.randrange(1, 40))
+    if kind == 4:
+        a, b, c = sorted(draw.randrange(len(data) + 1) for _ in range(3))
+        return bytes(data[:a] + data[b:c] + data[a:b] + data[c:])
+    for _ in range(draw.choice((1, 1, 2, 8))):
+        data[draw.randrange(len(data))] = draw.choice((0, 1, 0x7F, 0x80, 0xFF, draw.randrange(256)))
+    return bytes(data)
+
+
+def _sealed(start: Seed, draw: random.Random) -> bytes:
+    _, end = bitstream.read_header(start.data)
+    body = bytearray(start.data[: end - 4])
+    kind = draw.randrange(6)
+    if kind == 0:  # another size; not so large that it only takes time
+        body[9:13] = HEADER_SIZE_AT.pack(draw.choice((0, 1, 16, 17, 33, 200)), draw.choice((0, 1, 16, 31, 64, 300)))
+    elif kind == 1:
+        body[draw.randrange(5, len(body))] = draw.randrange(256)
+        if draw.random() < 0.9:
+            body[9:13] = start.data[9:13]
+    header = bytes(body) + struct.pack("<I", zlib.crc32(body))
+    parts = [(segment.kind, segment.payload) for segment in bitstream.parse(start.data).segments]
+    for k, (code, payload) in enumerate(parts):
+        if draw.random() < 0.6:
+            parts[k] = (draw.choice((code, code, code, 1, 2, 3, 0x85, draw.randrange(256))), _damage(payload, draw))
+    if draw.random() < 0.2:
+        draw.shuffle(parts)
+    if draw.random() < 0.1:
+        parts *= draw.randrange(2, 8)
+    return header + b"".join(bitstream.seal(header, k, *part) for k, part in enumerate(parts, start=1))
+
+
+def _damage(payload: bytes, draw: random.Random) -> bytes:
+    data = bytearray(payload)
+    kind = draw.randrange(6)
+    if kind == 0 or not data:
+        return draw.randbytes(4 * draw.randrange(8))
+    if kind == 1:
+        return draw.randbytes(len(data))
+    if kind == 2:
+        return bytes(data[: 4 * draw.randrange(1 + len(data) // 4)])
+    if kind == 3:
+        return draw.choice((b"\x00", b"\xff")) * len(data)
+    data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
+    return bytes(data)
+
+
+def report(outcomes: dict[str, Outcome]) -> Iterator[str]:
+    """A line for each."""
+    for name, outcome in outcomes.items():
+        yield (
+            f"{name}: {outcome.files:,} files in {outcome.seconds:,.0f} s, {outcome.refused:,} refused, "
+            f"{outcome.accepted:,} gave bits; slowest {1000 * outcome.slowest_s:.0f} ms, "
+            f"peak {outcome.peak_bytes / 1e6:.1f} MB"
+        )
