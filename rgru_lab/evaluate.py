@@ -209,9 +209,8 @@ def _bars_table(bars: list[dict]) -> list[str]:
             else "– | – | –"
         )
         short = f"short by {row['change_percent'] - row['bar_percent']:.1f} points" if reached else "not reached"
-        lines.append(
-            f"| {row['bits']} | {row['ms_ssim']:.2f} | {ours} | {row['bar_percent']} % | {'met' if row['met'] else short} |"
-        )
+        verdict = "met" if row["met"] else short
+        lines.append(f"| {row['bits']} | {row['ms_ssim']:.2f} | {ours} | {row['bar_percent']} % | {verdict} |")
     return [*lines, ""]
 
 

@@ -78,7 +78,7 @@ def test_a_file_of_each_mode_says_so_and_decodes_to_the_photo_that_encoding_show
     planes, shown = zip(*codec.encode(weights.model, photo, 3), strict=True)
     file = bitstream.parse(bitstream.write(Header.of(weights, 37, 50), Codes(37, 50, planes)))
     assert file.header.reconstruction == mode
-    assert _equal(list(codec.decode(weights.model, file.codes)), shown)
+    assert _equal(list(codec.decode(weights.model, bitstream.decode(file))), shown)
 
 
 @pytest.mark.parametrize("seed", range(40))
