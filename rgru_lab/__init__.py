@@ -16,7 +16,8 @@ The rooms, each with one purpose; a room imports only from rooms above it:
     opponents    the JPEG of the same bytes, or of the same quality
     photos       sample pictures; Kodak through a checksummed download
     training     patches, loss, schedule, checkpoint and resume
-    bittraining  the bits of a codec, and a network that learns them
+    bitdata      bits that a codec makes of photographs
+    bittraining  a network learns to predict them
     fuzz         damaged files by the thousand: nothing may break
     evaluate     a set of pictures through codec and JPEG, into data/results/
     gain         what coding the bits saves, into data/results/
