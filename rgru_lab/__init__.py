@@ -19,7 +19,8 @@ The rooms, each with one purpose; a room imports only from rooms above it:
     losses       what training makes smaller
     checkpoints  a training's state on disk
     training     the schedule and the loop; one process or several
-    bittraining  the bits of a codec, and a network that learns them
+    bitdata      bits that a codec makes of photographs
+    bittraining  a network learns to predict them
     trials       small trainings that decide the recipe
     bench        seconds, memory, share of peak
     fuzz         damaged files by the thousand: nothing may break

@@ -245,7 +245,7 @@ def trials(options):
 
 
 def train_bits(options):
-    from rgru_lab import bitmodel, bitnet, bittraining, checkpoints, model, photos
+    from rgru_lab import bitdata, bitmodel, bitnet, bittraining, checkpoints, model, photos
 
     weights = model.load(options.model)
     target = bitnet.path_beside(weights, options.model)
@@ -253,17 +253,17 @@ def train_bits(options):
     if checkpoints.exists(folder) and not options.resume:
         raise UsageError(f"{folder} holds a checkpoint already; add --resume to go on, or choose another --output")
     _make_folder(folder)
-    for_training, for_validation = bittraining.split(options.images, photos.validation_names())
+    for_training, for_validation = bitdata.split(options.images, photos.validation_names())
     print(
         f"{weights.name}: {len(for_training)} pictures to learn from, {len(for_validation)} to validate on", flush=True
     )
 
     seconds = options.time_budget
-    codes = bittraining.load_codes(folder, weights) if options.resume else []
+    codes = bitdata.load_codes(folder, weights) if options.resume else []
     if not codes:
-        making = bittraining.collect(weights.model, for_training, seconds=bittraining.COLLECTING * seconds)
+        making = bitdata.collect(weights.model, for_training, seconds=bittraining.COLLECTING * seconds)
         codes = list(_bar(making, None, "crop"))
-        bittraining.save_codes(folder, weights, codes)
+        bitdata.save_codes(folder, weights, codes)
     recipe = bittraining.BitTrainConfig(seed=options.seed)
     trainer = bittraining.BitTrainer(codes, recipe, time_budget_s=bittraining.LEARNING * seconds)
     if options.resume and checkpoints.exists(folder):
@@ -277,7 +277,7 @@ def train_bits(options):
             bitnet.save(learned, target)
             print(f"\n{target}: {trainer.step_count:,} steps in {trainer.elapsed_s:,.0f} s", flush=True)
     paths = _bar(for_validation, len(for_validation), "picture")
-    codes = [bittraining.validation_codes(weights.model, path) for path in paths]
+    codes = [bitdata.validation_codes(weights.model, path) for path in paths]
     print("bits per bit on validation photographs\n  i  counts  learned")
     both = (bittraining.bits_per_bit(each, codes) for each in (bitmodel.Counts(), learned))
     for i, (counts, best) in enumerate(zip(*both, strict=True), start=1):

@@ -6,6 +6,7 @@ proved from the weights when they are loaded; float32 holds every whole number u
 the same on any processor, with any library, in any order of summation.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -16,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import safetensors
 import safetensors.numpy
+import torch
 
 from rgru_lab.bitmodel import ONE, BitModel, Counts, Tell
 from rgru_lab.config import MAX_ITERATIONS, InputError
@@ -114,6 +116,10 @@ class Learned:
         Raises:
             BitNetError: the plane has another K than the model.
         """
+        with _one_thread():
+            return self._walk(earlier, shape, tell)
+
+    def _walk(self, earlier, shape, tell):
         bits, h, w = shape
         if bits != self.bits:
             raise BitNetError(f"the model of the bits is for {self.bits} per position, and the plane has {bits}")
@@ -130,12 +136,13 @@ class Learned:
                 if not here.size:
                     continue
                 known = _windows(now[..., :end], row, column, here.shape, REACH)
-                hidden = known @ layers.near
+                hidden = _product(known, layers.near) + layers.hidden_bias[iteration, phase]
                 if before:
-                    hidden += np.hstack([_windows(p, row, column, here.shape, 1) for p in before]) @ layers.earlier
-                hidden = _activate(hidden + layers.hidden_bias[iteration, phase], WEIGHT_STEPS)
-                middle = _activate(hidden @ layers.middle + layers.middle_bias, WEIGHT_STEPS * ACTIVATION_STEPS)
-                logit = middle @ layers.out + layers.out_bias[iteration] + ACTIVATION_STEPS * (known @ layers.direct)
+                    seen = np.hstack([_windows(plane, row, column, here.shape, 1) for plane in before])
+                    hidden += _product(seen, layers.earlier)
+                middle = _product(_activate(hidden, WEIGHT_STEPS), layers.middle) + layers.middle_bias
+                logit = _product(_activate(middle, WEIGHT_STEPS * ACTIVATION_STEPS), layers.out)
+                logit += layers.out_bias[iteration] + ACTIVATION_STEPS * _product(known, layers.direct)
                 entry = np.floor(logit * (LOGIT_STEPS / WEIGHT_STEPS / ACTIVATION_STEPS)) + TABLE // 2
                 probabilities = self._table[np.clip(entry, 0, TABLE - 1).astype(np.int64)]
                 where = here.reshape(-1, 1) + np.arange(start, end) * (h * w)
@@ -198,6 +205,21 @@ def find(weights: Weights, source: str | os.PathLike | None = None) -> BitModel:
         if model.codec == weights.fingerprint:
             return model
     return Counts()
+
+
+@contextlib.contextmanager
+def _one_thread():
+    """The products are small: a second thread gains nothing, and on a busy machine all would wait for it."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _product(inputs: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    return (torch.from_numpy(inputs.astype(weights.dtype, copy=False)) @ torch.from_numpy(weights)).numpy()
 
 
 def _framed(plane: np.ndarray) -> np.ndarray:

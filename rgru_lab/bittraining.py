@@ -3,22 +3,14 @@
 Training runs in floating point, but already in the steps of the integers to come: weights and activations are rounded
 on the way forward, and the gradient passes straight through. `integers` then only writes the numbers down, so that
 what a file takes is what was measured here.
-
-A codec's first two iterations have by far most to gain, and cost least to make: of every six crops four go through
-two iterations, one through four and one through all sixteen.
 """
 
 import datetime
-import io
 import math
-import os
 import platform
-import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +18,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rgru_lab import images
 from rgru_lab.bitmodel import ONE, BitModel
 from rgru_lab.bitnet import (
     ACTIVATION_STEPS,
@@ -39,23 +30,11 @@ from rgru_lab.bitnet import (
     TOP,
     WEIGHT_STEPS,
 )
-from rgru_lab.codec import unroll
-from rgru_lab.config import MAX_ITERATIONS, MIDPOINT, InputError
-from rgru_lab.images import pad_to_grid
-from rgru_lab.model import ResidualCoder, Weights
+from rgru_lab.config import MAX_ITERATIONS, InputError
 from rgru_lab.training import TrainingError
-
-DEPTHS = (2, 2, 4, 2, 2, 16)
-"""Iterations of one crop after the other."""
-
-CROP = 256
-"""Side of the crops in pixels: 16 x 16 positions."""
 
 COLLECTING, LEARNING = 0.4, 0.5
 """Shares of a time budget that go into making bits and into learning them; the rest is for measuring."""
-
-VALIDATION_PICTURES, VALIDATION_SIDE = 8, 512
-"""How many pictures are validated on, and how much of each: the middle."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +183,7 @@ class BitTrainer:
     """Everything that changes while training; runs under `training.run` with its checkpoints, always on the CPU.
 
     Args:
-        codes: crops, (N, K, h, w) int8 each, from `collect`.
+        codes: crops, (N, K, h, w) int8 each, from `bitdata.collect`.
         config: the recipe.
         steps: how many steps to train, or None.
         time_budget_s: how many seconds to train, or None.
@@ -305,90 +284,6 @@ class BitTrainer:
         decay = min(self.config.ema, self.step_count / (self.step_count + 10))
         for name, value in self.net.state_dict().items():
             self.average[name].lerp_(value, 1 - decay)
-
-
-def collect(
-    model: ResidualCoder, paths: Sequence[Path], *, seconds: float, seed: int = 0, device: str = "cpu"
-) -> Iterator[np.ndarray]:
-    """Bits of random crops, (N, K, 16, 16) int8 with N from `DEPTHS`, for so many seconds; at least one of each depth.
-
-    Pictures that are small or cannot be read are passed over.
-
-    Raises:
-        TrainingError: no picture is left.
-    """
-    model = model.to(device, memory_format=torch.channels_last).eval()
-    draw, count, started = random.Random(seed), 0, time.perf_counter()
-    paths = list(paths)
-    while paths and (count < len(DEPTHS) or time.perf_counter() - started < seconds):
-        path = draw.choice(paths)
-        try:
-            photo = images.load(path)
-        except images.PictureError:
-            photo = np.zeros((0, 0, 3), np.uint8)
-        if min(photo.shape[:2]) < CROP:
-            paths.remove(path)
-            continue
-        top, left = (draw.randrange(side - CROP + 1) for side in photo.shape[:2])
-        yield codes_of(model, photo[top : top + CROP, left : left + CROP], DEPTHS[count % len(DEPTHS)], device)
-        count += 1
-    if not paths:
-        raise TrainingError(f"none of the pictures can be read and has {CROP} px on both sides; give larger ones")
-
-
-def split(folder: str | os.PathLike, names: frozenset[str]) -> tuple[list[Path], list[Path]]:
-    """Paths of the pictures in a folder and its sub-folders to learn from, and of at most eight to validate on.
-
-    Args:
-        folder: where to look.
-        names: file names of those to validate on; where a folder has none of them, a few others are set aside.
-
-    Raises:
-        TrainingError: there is no such folder, or not even two pictures in it.
-    """
-    paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in images.SUFFIXES)
-    if len(paths) < 2:
-        raise TrainingError(f"{folder} holds {len(paths)} pictures; give a folder with at least two")
-    aside = [path for path in paths if path.name in names]
-    aside = aside or paths[:: max(2, len(paths) // VALIDATION_PICTURES)]
-    apart = [path for path in paths if path not in set(aside) and path.name not in names]
-    return apart, aside[:: -(-len(aside) // VALIDATION_PICTURES)]
-
-
-def validation_codes(model: ResidualCoder, path: Path) -> np.ndarray:
-    """All sixteen iterations' bits of the middle of a picture, at most 512 x 512 px."""
-    photo = images.load(path)
-    top, left = (max(0, (side - VALIDATION_SIDE) // 2) for side in photo.shape[:2])
-    return codes_of(model, photo[top : top + VALIDATION_SIDE, left : left + VALIDATION_SIDE], MAX_ITERATIONS)
-
-
-def save_codes(folder: Path, weights: Weights, codes: Sequence[np.ndarray]):
-    """Keep what `collect` gave in `codes.npz`, so that a training can be resumed."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, *codes, fingerprint=np.frombuffer(weights.fingerprint, np.uint8))
-    images.write_atomically(folder / "codes.npz", buffer.getvalue())
-
-
-def load_codes(folder: Path, weights: Weights) -> list[np.ndarray]:
-    """What `save_codes` kept; nothing if there is nothing.
-
-    Raises:
-        TrainingError: the bits are of another codec.
-    """
-    path = folder / "codes.npz"
-    if not path.exists():
-        return []
-    with np.load(path) as kept:
-        if kept["fingerprint"].tobytes() != weights.fingerprint:
-            raise TrainingError(f"{path} holds bits of another codec than {weights.name}; choose another --output")
-        return [kept[f"arr_{k}"] for k in range(len(kept.files) - 1)]
-
-
-def codes_of(model: ResidualCoder, photo: np.ndarray, iterations: int, device: str = "cpu") -> np.ndarray:
-    """B[1] .. B[N] of a photo, (N, K, h, w) int8."""
-    x = (pad_to_grid(images.to_tensor(photo)) - MIDPOINT).to(device, memory_format=torch.channels_last)
-    with torch.inference_mode():
-        return torch.cat([step.bits for step in islice(unroll(model, x), iterations)]).to(torch.int8).cpu().numpy()
 
 
 def record(trainer: BitTrainer, data: str) -> dict:

@@ -127,9 +127,8 @@ def report(summary: dict) -> str:
 
 
 def _mean_s(rows: list[dict], coding: str) -> float:
-    return round(
-        float(np.mean([row["decoding_s"] for row in rows if row["coding"] == coding and "decoding_s" in row])), 4
-    )
+    seconds = [row["decoding_s"] for row in rows if row["coding"] == coding and "decoding_s" in row]
+    return round(float(np.mean(seconds)), 4)
 
 
 def _curve(rows: list[dict]) -> list[dict]:

@@ -192,6 +192,16 @@ def test_the_same_probabilities_with_inputs_in_another_order(learned):
         assert np.array_equal(a, b)
 
 
+def test_the_threads_of_the_caller_are_left_as_they_were(learned):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        walk(learned, smooth(1, (32, 2, 2)))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_sums_are_exact_in_float64_and_integers_alike(learned, monkeypatch):
     planes = smooth(3, (32, 9, 10))
     before, _ = walk(learned, planes)
@@ -216,13 +226,13 @@ for m in (bitnet.load(sys.argv[1]), bitmodel.Counts()):
 
 
 def test_the_same_probabilities_with_other_thread_counts_and_processor_features(learned, tmp_path):
-    """In processes of their own: threads, and the kernels for older processors that OpenBLAS has."""
+    """In processes of their own: threads, and the kernels for older processors that torch's libraries have."""
     bitnet.save(learned, tmp_path / "m.bits")
     np.save(tmp_path / "planes.npy", smooth(3, (32, 24, 30)))
     outcomes = set()
-    for threads, core in (("1", None), ("2", None), ("3", "Prescott"), ("1", "Haswell")):
-        environment = os.environ | {"OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
-        environment |= {"OPENBLAS_CORETYPE": core} if core else {}
+    older = {"ATEN_CPU_CAPABILITY": "default", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2", "ONEDNN_MAX_CPU_ISA": "SSE41"}
+    for threads, settings in (("1", {}), ("2", {}), ("3", older)):
+        environment = os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads} | settings
         command = [sys.executable, "-c", CODE, str(tmp_path / "m.bits"), str(tmp_path / "planes.npy")]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
         outcomes.add(done.stdout)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rgru_lab import bitmodel, bitnet, bitstream, bittraining, codec, model, photos
+from rgru_lab import bitdata, bitmodel, bitnet, bitstream, bittraining, codec, model, photos
 from rgru_lab.bitmodel import Counts
 from rgru_lab.config import preset
 
@@ -24,7 +24,7 @@ def main():
     coder = model.ResidualCoder(preset("micro")).eval()
     photo = photos.sample("chelsea")[60 : 60 + HEIGHT, 100 : 100 + WIDTH]
     planes = tuple(plane for plane, _ in codec.encode(coder, photo, ITERATIONS))
-    codes = [bittraining.codes_of(coder, photos.sample("chelsea")[:256, :256], ITERATIONS)]
+    codes = [bitdata.codes_of(coder, photos.sample("chelsea")[:256, :256], ITERATIONS)]
     trainer = bittraining.BitTrainer(codes, bittraining.BitTrainConfig(hidden=8, middle=8, batch=1), steps=60)
     while not trainer.finished:
         trainer.step()

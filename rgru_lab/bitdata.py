@@ -1,0 +1,116 @@
+"""Bits that a codec makes of photographs, for a model of the bits to learn from and to be validated on.
+
+A codec's first two iterations have by far most to gain, and cost least to make: of every six crops four go through
+two iterations, one through four and one through all sixteen.
+"""
+
+import io
+import os
+import random
+import time
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from rgru_lab import images
+from rgru_lab.codec import unroll
+from rgru_lab.config import MAX_ITERATIONS, MIDPOINT
+from rgru_lab.images import pad_to_grid
+from rgru_lab.model import ResidualCoder, Weights
+from rgru_lab.training import TrainingError
+
+DEPTHS = (2, 2, 4, 2, 2, 16)
+"""Iterations of one crop after the other."""
+
+CROP = 256
+"""Side of the crops in pixels: 16 x 16 positions."""
+
+VALIDATION_PICTURES, VALIDATION_SIDE = 8, 512
+"""How many pictures are validated on, and how much of each: the middle."""
+
+
+def collect(
+    model: ResidualCoder, paths: Sequence[Path], *, seconds: float, seed: int = 0, device: str = "cpu"
+) -> Iterator[np.ndarray]:
+    """Bits of random crops, (N, K, 16, 16) int8 with N from `DEPTHS`, for so many seconds; at least one of each depth.
+
+    Pictures that are small or cannot be read are passed over.
+
+    Raises:
+        TrainingError: no picture is left.
+    """
+    model = model.to(device, memory_format=torch.channels_last).eval()
+    draw, count, started = random.Random(seed), 0, time.perf_counter()
+    paths = list(paths)
+    while paths and (count < len(DEPTHS) or time.perf_counter() - started < seconds):
+        path = draw.choice(paths)
+        try:
+            photo = images.load(path)
+        except images.PictureError:
+            photo = np.zeros((0, 0, 3), np.uint8)
+        if min(photo.shape[:2]) < CROP:
+            paths.remove(path)
+            continue
+        top, left = (draw.randrange(side - CROP + 1) for side in photo.shape[:2])
+        yield codes_of(model, photo[top : top + CROP, left : left + CROP], DEPTHS[count % len(DEPTHS)], device)
+        count += 1
+    if not paths:
+        raise TrainingError(f"none of the pictures can be read and has {CROP} px on both sides; give larger ones")
+
+
+def split(folder: str | os.PathLike, names: frozenset[str]) -> tuple[list[Path], list[Path]]:
+    """Paths of the pictures in a folder and its sub-folders to learn from, and of at most eight to validate on.
+
+    Args:
+        folder: where to look.
+        names: file names of those to validate on; where a folder has none of them, a few others are set aside.
+
+    Raises:
+        TrainingError: there is no such folder, or not even two pictures in it.
+    """
+    paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in images.SUFFIXES)
+    if len(paths) < 2:
+        raise TrainingError(f"{folder} holds {len(paths)} pictures; give a folder with at least two")
+    aside = [path for path in paths if path.name in names]
+    aside = aside or paths[:: max(2, len(paths) // VALIDATION_PICTURES)]
+    apart = [path for path in paths if path not in set(aside) and path.name not in names]
+    return apart, aside[:: -(-len(aside) // VALIDATION_PICTURES)]
+
+
+def validation_codes(model: ResidualCoder, path: Path) -> np.ndarray:
+    """All sixteen iterations' bits of the middle of a picture, at most 512 x 512 px."""
+    photo = images.load(path)
+    top, left = (max(0, (side - VALIDATION_SIDE) // 2) for side in photo.shape[:2])
+    return codes_of(model, photo[top : top + VALIDATION_SIDE, left : left + VALIDATION_SIDE], MAX_ITERATIONS)
+
+
+def save_codes(folder: Path, weights: Weights, codes: Sequence[np.ndarray]):
+    """Keep what `collect` gave in `codes.npz`, so that a training can be resumed."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, *codes, fingerprint=np.frombuffer(weights.fingerprint, np.uint8))
+    images.write_atomically(folder / "codes.npz", buffer.getvalue())
+
+
+def load_codes(folder: Path, weights: Weights) -> list[np.ndarray]:
+    """What `save_codes` kept; nothing if there is nothing.
+
+    Raises:
+        TrainingError: the bits are of another codec.
+    """
+    path = folder / "codes.npz"
+    if not path.exists():
+        return []
+    with np.load(path) as kept:
+        if kept["fingerprint"].tobytes() != weights.fingerprint:
+            raise TrainingError(f"{path} holds bits of another codec than {weights.name}; choose another --output")
+        return [kept[f"arr_{k}"] for k in range(len(kept.files) - 1)]
+
+
+def codes_of(model: ResidualCoder, photo: np.ndarray, iterations: int, device: str = "cpu") -> np.ndarray:
+    """B[1] .. B[N] of a photo, (N, K, h, w) int8."""
+    x = (pad_to_grid(images.to_tensor(photo)) - MIDPOINT).to(device, memory_format=torch.channels_last)
+    with torch.inference_mode():
+        return torch.cat([step.bits for step in islice(unroll(model, x), iterations)]).to(torch.int8).cpu().numpy()
