@@ -184,8 +184,8 @@ def train(options):
         recipe = state["train_config"] | recipe  # what is said anew must agree
     elif options.start_from or options.resume:
         start = _start(options, folder)
-        # Trained weights know the first iterations already.
-        recipe.setdefault("curriculum", ((1.0, *TrainConfig.curriculum[-1][1:]),))
+        # Trained weights know the first iterations already, and MS-SSIM has something to hold on to.
+        recipe = {"loss": "ms-ssim", "late": 0.5, "curriculum": ((1.0, *TrainConfig.curriculum[-1][1:]),)} | recipe
     config = TrainConfig(**recipe)
     if options.batch:
         config = replace(config, curriculum=[stage._replace(batch=options.batch) for stage in config.curriculum])
@@ -241,6 +241,7 @@ def trials(options):
         rows.append(row)
         levels = " ".join(f"{level:.1f}" for level in row["mean_abs_residual"])
         _say(f"{row['question']}: {row['setting']}, seed {row['seed']}, {row['steps']} steps: |R[i]| {levels}")
+    images.write_atomically(results.parent / "training.md", trials.document(rows).encode())
     print("\n" + trials.table(rows))
 
 
@@ -508,7 +509,9 @@ def _parser() -> argparse.ArgumentParser:
         "patches of how many pixels and how many of them (for example 0.25:4:64x8,1:10:128x4)",
     )
     new.add_argument("--batch", type=_count, metavar="N", help="patches per step and process, in every stage")
-    new.add_argument("--loss", choices=LOSSES, help="what is made smaller; l1 is the paper's")
+    new.add_argument(
+        "--loss", choices=LOSSES, help="what is made smaller (default: l1, the paper's; ms-ssim from weights)"
+    )
     new.add_argument("--learning-rate", type=float, metavar="RATE")
     new.add_argument(
         "--late", type=float, metavar="P", help="weigh iteration i in the loss by i to the power of P; 0: all alike"

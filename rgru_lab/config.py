@@ -126,7 +126,8 @@ class TrainConfig:
 
     Args:
         curriculum: the stages (`Stage`, or four numbers) in order; the last one ends at 1.
-        loss: of one iteration, see `losses.Loss`: "l1" (the paper's), "ssim-l1" or "ms-ssim".
+        loss: of one iteration, see `losses.Loss`: "l1" (the paper's), "ssim-l1" or "ms-ssim" (best from weights that
+            have learned from L1: from random ones it learns slowly).
         share: weight of 1 - MS-SSIM beside mean |R| in the loss "ms-ssim", 0 to 1.
         late: weight of iteration i in the loss is proportional to i ** late. 0 in the paper; more of it lets the last
             iterations learn sooner, at some cost to the first.
@@ -148,9 +149,9 @@ class TrainConfig:
     """
 
     curriculum: tuple[Stage, ...] = (Stage(0.08, 2, 64, 8), Stage(0.25, 4, 64, 8), Stage(1.0, 10, 128, 4))
-    loss: str = "ms-ssim"
+    loss: str = "l1"
     share: float = 0.84
-    late: float = 0.5
+    late: float = 0.0
     skip: int = 0
     hard: float = 1.0
     learning_rate: float = 1e-3

@@ -13,6 +13,7 @@ from PIL import Image
 from rgru_lab import __main__ as cli
 from rgru_lab import bitnet, bitstream, codec, images, metrics, model, photos
 from rgru_lab.bitmodel import Counts
+from rgru_lab.config import TrainConfig, preset
 from rgru_lab.opponents import JpegLadder
 from rgru_lab.progression import Progression
 
@@ -284,16 +285,179 @@ def test_compare_takes_a_picture_too_small_for_ms_ssim(capsys, tmp_path, weights
     assert "MS-SSIM needs sides over 160 px" in capsys.readouterr().out
 
 
-def test_train_makes_weights_that_compress_and_can_be_resumed(capsys, tmp_path, photo_path):
-    out = tmp_path / "run"
-    words = ("train", "--preset", "micro", "--images", tmp_path, "--patch", 32, "--output", out)
-    assert run(*words, "--steps", 3) == 0
-    weights = out / "micro-local.safetensors"
+STAGE = ("--curriculum", "1:2:32x2")
+
+
+@pytest.fixture
+def train_words(tmp_path, photo_path):
+    """The command `train` on a folder with one photo, output in tmp_path / "run"; micro, unless a word follows."""
+    return ("train", "--preset", "micro", "--images", tmp_path, "--output", tmp_path / "run")
+
+
+def test_train_makes_weights_that_compress_and_can_be_resumed(capsys, tmp_path, photo_path, train_words):
+    weights = tmp_path / "run" / "micro-local.safetensors"
+    assert run(*train_words, *STAGE, "--steps", 3) == 0
+    assert "micro from random weights on 1 pictures" in capsys.readouterr().out
     assert model.load(weights).record["steps"] == 3
     assert run("compress", photo_path, tmp_path / "t.rgru", "--model", weights, "--iterations", 1) == 0
-    assert "--resume" in refused(capsys, *words, "--steps", 5)
-    assert run(*words, "--steps", 5, "--resume") == 0
+    assert "--resume" in refused(capsys, *train_words, *STAGE, "--steps", 5)
+    assert run(*train_words, "--steps", 5, "--resume") == 0
+    assert "micro from the checkpoint" in capsys.readouterr().out
     assert model.load(weights).record["steps"] == 5
+
+
+def test_a_resumed_training_keeps_its_recipe_and_refuses_another(capsys, tmp_path, train_words):
+    recipe = ("--seed", 7, "--loss", "l1", "--late", 0.25, "--skip", 1, "--hard", 0.5, "--learning-rate", 2e-4)
+    assert run(*train_words, "--curriculum", "0.5:1:16x3,1:2:32x2", "--batch", 1, *recipe, "--steps", 2) == 0
+    trained = model.load(tmp_path / "run" / "micro-local.safetensors").record["config"]
+    assert trained["curriculum"] == [[0.5, 1, 16, 1], [1.0, 2, 32, 1]]
+    assert [trained[k] for k in ("seed", "loss", "late", "skip", "hard", "learning_rate")] == [*recipe[1::2]]
+    said = refused(capsys, *train_words, "--resume", "--steps", 3, "--learning-rate", 1e-3)
+    assert "made with {'learning_rate': 0.0002}" in said
+    assert "made with {'seed': 7}" in refused(capsys, *train_words, "--resume", "--steps", 3, "--seed", 0)
+    assert run(*train_words, "--resume", "--steps", 3, "--late", 0.25) == 0
+    record = model.load(tmp_path / "run" / "micro-local.safetensors").record
+    assert record["config"] == trained
+    assert record["steps"] == 3
+
+
+def test_train_writes_its_checkpoint_in_parts(tmp_path, train_words):
+    words = (*train_words, *STAGE, "--part-size", "0.1")
+    assert run(*words, "--steps", 1) == 0
+    sizes = [path.stat().st_size for path in (tmp_path / "run").glob("checkpoint-00000001-*.pt")]
+    assert len(sizes) > 2
+    assert max(sizes) == 100_000
+    assert run(*words, "--resume", "--steps", 2) == 0
+    assert len(list((tmp_path / "run").glob("checkpoint-00000002-*.pt"))) == len(sizes)
+
+
+def test_resume_without_a_checkpoint_starts_from_the_shipped_weights_and_says_so(capsys, tmp_path, train_words):
+    """And the same words, once more, go on from there."""
+    stage = ("--preset", "small", "--resume", "--curriculum", "1:1:32x1")
+    weights = tmp_path / "run" / "small-local.safetensors"
+    assert run(*train_words, *stage, "--steps", 1, "--learning-rate", 1e-9) == 0
+    assert "small from small-1 on" in capsys.readouterr().out
+    trained, shipped = model.load(weights), model.load("small-1")
+    assert trained.record["started_from"] == "small-1"
+    for ours, theirs in zip(trained.model.parameters(), shipped.model.parameters(), strict=True):
+        assert float((ours - theirs).detach().abs().max()) < 1e-3
+    assert run(*train_words, *stage, "--steps", 2) == 0
+    assert "small from the checkpoint on" in capsys.readouterr().out
+    record = model.load(weights).record
+    assert (record["started_from"], record["steps"]) == ("small-1", 2)
+
+
+def test_trained_weights_are_trained_on_with_the_last_stage_only_and_resume_with_it(capsys, tmp_path, train_words):
+    images.save_png(np.zeros((128, 128, 3), np.uint8), tmp_path / "flat.png")
+    start = ("--start-from", tmp_path / "run" / "micro-local.safetensors")
+    assert run(*train_words, *STAGE, "--steps", 1) == 0
+    words = (*train_words[:-1], tmp_path / "on", *start, "--resume", "--batch", 1, "--no-bf16")
+    for steps in (1, 2):
+        assert run(*words, "--steps", steps) == 0
+        record = model.load(tmp_path / "on" / "micro-local.safetensors").record
+        assert record["config"]["curriculum"] == [[1.0, *TrainConfig.curriculum[-1][1:3], 1]]
+        assert (record["started_from"], record["steps"]) == ("micro-local", steps)
+
+
+def test_resume_without_a_checkpoint_or_shipped_weights_is_refused(capsys, tmp_path, train_words):
+    said = refused(capsys, *train_words, "--resume", "--steps", 1)
+    assert "holds no checkpoint, and no weights of 'micro' ship; leave out --resume" in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_start_from_grows_the_shipped_small_into_base(capsys, tmp_path, train_words):
+    words = (*train_words, "--preset", "base", "--start-from", "small", "--curriculum", "1:1:32x1")
+    assert run(*words, "--steps", 1, "--learning-rate", 1e-9) == 0
+    assert "base from small-1 on" in capsys.readouterr().out
+    grown, small = model.load(tmp_path / "run" / "base-local.safetensors"), model.load("small-1")
+    assert grown.model.config == preset("base")
+    photo = photos.sample("chelsea")[100:132, 100:132].copy()
+    frames = [next(codec.encode(weights.model, photo, 1))[1].astype(int) for weights in (grown, small)]
+    assert np.abs(frames[0] - frames[1]).max() <= 2
+
+
+def test_start_from_weights_that_cannot_grow_is_refused(capsys, tmp_path, train_words):
+    assert "cannot grow into" in refused(capsys, *train_words, *STAGE, "--steps", 1, "--start-from", "small")
+    assert "there is no file" in refused(capsys, *train_words, "--steps", 1, "--start-from", "gone.safetensors")
+    assert not list((tmp_path / "run").glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--curriculum", "0.5:2:64x8"), "must rise to 1.0"),
+        (("--curriculum", "1:17:64x8"), "17 iterations"),
+        (("--curriculum", "1:2:40x8"), "patch is 40"),
+        (("--curriculum", "1:2:64x0"), "batch is 0"),
+        (("--curriculum", "1:2:512x1"), "none of the 1 pictures has 512 px"),
+        (("--late", "-1"), "late is -1.0"),
+        (("--skip", "16"), "after up to 16"),
+        (("--hard", "0"), "hard is 0.0"),
+        (("--learning-rate", "nan"), "learning_rate is nan"),
+        (("--seed", "-1"), "seed is -1"),
+        (("--images", "nowhere"), "no folder nowhere"),
+    ],
+    ids=str,
+)
+def test_train_refuses_what_it_cannot_follow_with_the_value(capsys, tmp_path, train_words, words, said):
+    assert said in refused(capsys, *train_words, "--steps", 1, *words)
+    assert not list((tmp_path / "run").glob("*"))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--curriculum", "fast"),
+        ("--curriculum", "1:2:64"),
+        ("--curriculum", "1:2:64x8,"),
+        ("--curriculum", "1.0.0:2:64x8"),
+        ("--curriculum", "1:-2:64x8"),
+        ("--part-size", "0"),
+        ("--part-size", "0.05"),
+        ("--part-size", "-1"),
+        ("--part-size", "nan"),
+        ("--loss", "l2"),
+        ("--batch", "0"),
+        ("--steps", "0"),
+        ("--seed", "many"),
+    ],
+    ids=str,
+)
+def test_train_refuses_words_that_say_nothing_and_names_the_option(capsys, tmp_path, train_words, words):
+    with pytest.raises(SystemExit) as stopped:
+        run(*train_words, "--steps", 1, "=".join(words))
+    assert stopped.value.code == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert words[0] in last
+    assert words[1] in last
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_stage_is_written_as_share_iterations_patch_and_batch():
+    assert cli._curriculum("0.25:4:64x8,1:10:128x4") == ((0.25, 4, 64, 8), (1.0, 10, 128, 4))
+
+
+def test_a_size_is_in_megabytes():
+    assert [cli._size(text) for text in ("0.1", "2", "1.5")] == [100_000, 2_000_000, 1_500_000]
+
+
+def test_a_damaged_checkpoint_is_named_before_anything_is_loaded(capsys, tmp_path, train_words):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "checkpoint-00000009-1of1.pt").write_bytes(b"half")
+    said = refused(capsys, *train_words, "--steps", 10, "--resume")
+    assert "checkpoint-00000009-1of1.pt is damaged" in said
+
+
+def test_two_processes_that_torchrun_starts_train_one_codec(tmp_path, train_words):
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    words = [*torchrun, "-m", "rgru_lab", *map(str, train_words), *STAGE, "--steps", "2", "--no-bf16"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("micro from random weights") == 1
+    assert done.stdout.count("try it:") == 1
+    record = model.load(tmp_path / "run" / "micro-local.safetensors").record
+    assert record["steps"] == 2
+    assert record["hardware"].startswith("2 x ")
 
 
 def test_evaluate_writes_every_picture_and_the_mean_curve(tmp_path, photo_path, weights_path):
@@ -432,11 +596,9 @@ def test_evaluate_refuses_small_and_broken_pictures_before_it_starts(capsys, tmp
     assert list((tmp_path / "results").iterdir()) == []
 
 
-def test_a_training_that_diverges_leaves_no_weights(capsys, tmp_path, photo_path):
-    out = tmp_path / "run"
-    words = ("train", "--preset", "micro", "--images", tmp_path, "--patch", 32, "--output", out, "--steps", 50)
-    assert "diverged" in refused(capsys, *words, "--learning-rate", "1e30")
-    assert not list(out.glob("*.safetensors"))
+def test_a_training_that_diverges_leaves_no_weights(capsys, tmp_path, train_words):
+    assert "diverged" in refused(capsys, *train_words, *STAGE, "--steps", 50, "--learning-rate", "1e30")
+    assert not list((tmp_path / "run").glob("*.safetensors"))
 
 
 def test_a_terminal_without_unicode_and_a_reader_that_stops_are_no_errors(tmp_path, rgru_path):
