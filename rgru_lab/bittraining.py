@@ -36,6 +36,9 @@ from rgru_lab.training import TrainingError
 COLLECTING, LEARNING = 0.4, 0.5
 """Shares of a time budget that go into making bits and into learning them; the rest is for measuring."""
 
+ALIKE = (0.4, 0.15, 0.05)
+"""How much a neighbour's bit adds to the logit before training, by bank."""
+
 
 @dataclass(frozen=True)
 class BitTrainConfig:
@@ -56,7 +59,7 @@ class BitTrainConfig:
     hidden: int = 48
     middle: int = 32
     batch: int = 8
-    learning_rate: float = 3e-3
+    learning_rate: float = 6e-3
     forget: float = 0.2
     decay: float = 0.0
     ema: float = 0.995
@@ -103,11 +106,14 @@ class GroupNet(nn.Module):
         scale = (side**2 * known + 9 * bits * planes) ** -0.5
         self.near = nn.Parameter(scale * torch.randn(hidden, known, side, side))
         self.direct = nn.Parameter(torch.zeros(own, known, side, side))
+        with torch.no_grad():  # begin with what holds for every codec: neighbours in the same channel are alike
+            for channel in range(own):
+                self.direct[channel, known - own + channel, 1:-1, 1:-1] = ALIKE[min(planes, len(ALIKE) - 1)]
         self.earlier = nn.Parameter(scale * torch.randn(hidden, bits * planes, 3, 3))
         self.hidden_bias = nn.Parameter(torch.zeros(iterations, len(PHASES), hidden))
         self.middle = nn.Parameter(torch.randn(middle, hidden) * (2 / hidden) ** 0.5)
         self.middle_bias = nn.Parameter(torch.zeros(middle))
-        self.out = nn.Parameter(torch.randn(own, middle) * middle**-0.5)
+        self.out = nn.Parameter(torch.zeros(own, middle))
         self.out_bias = nn.Parameter(torch.zeros(iterations, own))
 
     def forward(self, now: Tensor, before: Tensor | None, iteration: int, phase: int, count: tuple[int, int]) -> Tensor:
