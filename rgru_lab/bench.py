@@ -31,6 +31,9 @@ KODAK = (512, 768)
 LARGE = (3000, 4000)
 """12 megapixels."""
 
+MATRIX = 2048
+"""Side of the square matrices whose product shows what the machine can do."""
+
 ITERATIONS = 16
 RUNS = 3
 
@@ -90,9 +93,9 @@ def straightforward(model: ResidualCoder) -> ResidualCoder:
 
 def peak_flops(dtype: torch.dtype) -> float:
     """Operations per second of a large matrix product: what the machine can do at best."""
-    a, b = (torch.rand(2048, 2048).to(dtype) for _ in range(2))
+    a, b = (torch.rand(MATRIX, MATRIX).to(dtype) for _ in range(2))
     seconds = _median_s(lambda: a @ b, runs=5)
-    return 2 * 2048**3 / seconds
+    return 2 * MATRIX**3 / seconds
 
 
 def iteration_flops(model: ResidualCoder, height: int, width: int) -> int:
@@ -155,13 +158,14 @@ def _peak_memory_bytes(name: str, size: tuple[int, int]) -> int:
     model = load(name).model
     photo = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     list(codec.encode(model, photo[:64, :64], 2))
-    process, done, seen = psutil.Process(), threading.Event(), []
+    process, done = psutil.Process(), threading.Event()
+    before = process.memory_info().rss
+    seen = [before]
 
     def watch():
         while not done.wait(0.002):
             seen.append(process.memory_info().rss)
 
-    before = process.memory_info().rss
     watcher = threading.Thread(target=watch)
     watcher.start()
     list(codec.encode(model, photo, 2))
@@ -171,49 +175,68 @@ def _peak_memory_bytes(name: str, size: tuple[int, int]) -> int:
 
 
 def report(name: str, *, large: bool = True) -> Iterator[tuple[str, object]]:
-    """Measure one model after the other quantity; yields (what, value) as it goes, names with their units."""
+    """Measure one quantity after the other; yields (what, value) as it goes, names with their units.
+
+    Args:
+        name: weights by name or path.
+        large: measure at 12 megapixels, too.
+
+    Raises:
+        InputError: the model has other cells than the straightforward loop, or 12 megapixels do not fit into memory.
+    """
     weights = load(name)
     model, plain = weights.model, straightforward(weights.model)
+    needed, free = codec.memory_bytes(model.config, *LARGE), codec.free_bytes()
+    if large and needed > free:  # said before minutes are spent
+        raise InputError(
+            f"a picture of {LARGE[1]} x {LARGE[0]} px needs about {needed / 1e6:,.0f} MB of memory with these weights "
+            f"and {free / 1e6:,.0f} MB are free; leave it out with --small"
+        )
     yield "model", weights.name
     yield "parameters", sum(p.numel() for p in model.parameters())
     yield "machine", f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     floats, halves = peak_flops(torch.float32), peak_flops(torch.bfloat16)
-    yield "matrix product, float32, GFLOP/s", round(floats / 1e9, 1)
-    yield "matrix product, bfloat16, GFLOP/s", round(halves / 1e9, 1)
+    yield "matrix product, float32, GFLOP/s", _short(floats / 1e9)
+    yield "matrix product, bfloat16, GFLOP/s", _short(halves / 1e9)
     flops = iteration_flops(model, *KODAK)
-    yield "GFLOP per iteration at 768 x 512", round(flops / 1e9, 2)
+    yield "GFLOP per iteration at 768 x 512", _short(flops / 1e9)
     slow = iteration_s(plain, KODAK, bf16=False, channels_last=False, count=2)
-    yield "straightforward loop, s per iteration at 768 x 512", round(slow, 4)
+    yield "straightforward loop, s per iteration at 768 x 512", _short(slow)
     fast = iteration_s(model, KODAK, bf16=False, channels_last=True, count=2)
-    yield "float32, s per iteration at 768 x 512", round(fast, 4)
-    yield "float32, times as fast as the straightforward loop", round(slow / fast, 2)
-    yield "float32, % of the matrix product's peak", round(100 * flops / fast / floats, 1)
+    yield "float32, s per iteration at 768 x 512", _short(fast)
+    yield "float32, times as fast as the straightforward loop", _short(slow / fast)
+    yield "float32, % of the matrix product's peak", _short(100 * flops / fast / floats)
     half = iteration_s(model, KODAK, bf16=True, channels_last=True, count=2)
-    yield "bfloat16, s per iteration at 768 x 512", round(half, 4)
-    yield "bfloat16, times as fast as the straightforward loop", round(slow / half, 2)
-    yield "bfloat16, % of the matrix product's peak", round(100 * flops / half / halves, 1)
+    yield "bfloat16, s per iteration at 768 x 512", _short(half)
+    yield "bfloat16, times as fast as the straightforward loop", _short(slow / half)
+    yield "bfloat16, % of the matrix product's peak", _short(100 * flops / half / halves)
     photo = np.zeros((*KODAK, 3), np.uint8)
     yield (
         "encoding, 16 iterations at 768 x 512, s",
-        round(_median_s(lambda: list(codec.encode(model, photo, ITERATIONS))), 2),
+        _short(_median_s(lambda: list(codec.encode(model, photo, ITERATIONS)))),
     )
-    yield "decoding, s per iteration at 768 x 512", round(decode_s(model, KODAK, 4), 4)
+    yield "decoding, s per iteration at 768 x 512", _short(decode_s(model, KODAK, 4))
     ours = training_patches_per_s(model, channels_last=True)
     theirs = training_patches_per_s(plain, channels_last=False)
     stage = TrainConfig.curriculum[-1]
     trained = f"patches of {stage.patch} px per s, {stage.iterations} iterations"
-    yield f"training, {trained}", round(ours, 2)
-    yield f"training, straightforward loop, {trained}", round(theirs, 2)
+    yield f"training, {trained}", _short(ours)
+    yield f"training, straightforward loop, {trained}", _short(theirs)
     memory = peak_memory_bytes(name, KODAK)
-    yield "peak memory at 768 x 512, MB", round(memory / 1e6)
-    yield "predicted, MB", round(codec.memory_bytes(model.config, *KODAK) / 1e6)
+    yield "peak memory at 768 x 512, MB", _short(memory / 1e6)
+    yield "predicted, MB", _short(codec.memory_bytes(model.config, *KODAK) / 1e6)
     if large:
         yield (
             "float32, s per iteration at 12 megapixels",
-            round(iteration_s(model, LARGE, bf16=False, channels_last=True, count=1), 2),
+            _short(iteration_s(model, LARGE, bf16=False, channels_last=True, count=1)),
         )
-        yield "peak memory at 12 megapixels, MB", round(peak_memory_bytes(name, LARGE) / 1e6)
-        yield "predicted at 12 megapixels, MB", round(codec.memory_bytes(model.config, *LARGE) / 1e6)
+        yield "peak memory at 12 megapixels, MB", _short(peak_memory_bytes(name, LARGE) / 1e6)
+        yield "predicted at 12 megapixels, MB", _short(codec.memory_bytes(model.config, *LARGE) / 1e6)
+
+
+def _short(value: float) -> float:
+    """Three significant digits, and whole numbers from 100 on: no timing is steadier."""
+    return round(value) if value >= 100 else float(f"{value:.3g}")
 
 
 def _median_s(work: Callable, runs: int = RUNS) -> float:

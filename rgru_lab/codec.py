@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from rgru_lab.config import MAX_ITERATIONS, MIDPOINT, InputError, ModelConfig
-from rgru_lab.images import check_size, crop, grid_size, pad_to_grid, to_photo, to_tensor
+from rgru_lab.images import check_photo, check_size, crop, grid_size, pad_to_grid, to_photo, to_tensor
 from rgru_lab.model import ResidualCoder
 
 BF16_VARIABLE = "RGRU_LAB_BF16"
@@ -39,6 +39,13 @@ MAPS = {"residual-gru": 19, "gru": 19, "lstm": 20, "associative-lstm": 66}
 
 PICTURE_BYTES = 150
 """Per pixel, for the picture, its residual and all smaller cells: measured."""
+
+CONTAINER_LIMITS = (
+    (Path("/sys/fs/cgroup"), "memory.max", "memory.current", "inactive_file"),
+    (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
+"""Where Linux says, in its newer and its older way, what a container may take, takes, and would give back of that: the
+machine's own figures do not show it."""
 
 
 class Step(NamedTuple):
@@ -96,21 +103,21 @@ def encode(model: ResidualCoder, photo: np.ndarray, iterations: int) -> Iterator
         (B[i], P[i]): a plane (K, h, w) int8 and the photo (H, W, 3) uint8 that the bits so far decode to.
 
     Raises:
-        InputError: iterations out of range, or not a photo (`images.PictureError`).
+        InputError: iterations out of range, not a photo (`images.PictureError`), or more memory needed than is free.
     """
     check_iterations(iterations)
-    x = to_tensor(photo)
-    height, width = photo.shape[:2]
+    height, width = check_photo(photo).shape[:2]
     check_memory(model.config, height, width)
-    return _encode(model, x, height, width, iterations)
+    return _encode(model, photo, iterations, uses_bf16(model))
 
 
-def _encode(model, x, height, width, iterations):
+def _encode(model, photo, iterations, bf16):
     model.eval()
+    height, width = photo.shape[:2]
     with torch.inference_mode():
-        steps = unroll(model, _place(model, pad_to_grid(x)) - MIDPOINT)
+        steps = unroll(model, _place(model, pad_to_grid(to_tensor(photo))) - MIDPOINT)
     for _ in range(iterations):
-        with torch.inference_mode(), _precision(model):  # not around the yield: it would leak into the caller
+        with torch.inference_mode(), _precision(model, bf16):  # not around the yield: it would leak into the caller
             step = next(steps)
             plane = step.bits[0].to(torch.int8).cpu().numpy()
             frame = _photo(step.picture, height, width)
@@ -125,7 +132,8 @@ def decode(model: ResidualCoder, codes: Codes) -> Iterator[np.ndarray]:
         P[1], P[2], ...: photos (H, W, 3) uint8, exactly those that `encode` showed on the same machine.
 
     Raises:
-        InputError: a plane has not the shape that the picture's size and the model ask for.
+        InputError: a plane has not the shape that the picture's size and the model ask for, or more memory is needed
+            than is free.
     """
     check_size(codes.height, codes.width, "the compressed picture")
     check_memory(model.config, codes.height, codes.width)
@@ -133,14 +141,14 @@ def decode(model: ResidualCoder, codes: Codes) -> Iterator[np.ndarray]:
     for i, plane in enumerate(codes.planes, start=1):
         if plane.shape != expected:
             raise InputError(f"B[{i}] has shape {plane.shape}; this picture and model need {expected}")
-    return _decode(model, codes)
+    return _decode(model, codes, uses_bf16(model))
 
 
-def _decode(model, codes):
+def _decode(model, codes, bf16):
     model.eval()
     state = picture = None
     for plane in codes.planes:
-        with torch.inference_mode(), _precision(model):
+        with torch.inference_mode(), _precision(model, bf16):
             gain = model.gain(picture)
             bits = _place(model, torch.from_numpy(plane)[None].float())
             output, state = model.decode(bits, state)
@@ -163,10 +171,11 @@ def memory_bytes(config: ModelConfig, height: int, width: int) -> int:
 def free_bytes() -> int:
     """Memory that this process may still take: of the machine, or of the container it runs in."""
     free = psutil.virtual_memory().available
-    with contextlib.suppress(OSError, ValueError):
-        group = Path("/sys/fs/cgroup")  # a container's own limit, which the machine's figures do not show
-        limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
-        free = min(free, max(0, limit - used))
+    for folder, limit_name, used_name, cache_name in CONTAINER_LIMITS:
+        with contextlib.suppress(OSError, ValueError):  # no such file, or "max": no limit
+            limit, used = (int((folder / name).read_text()) for name in (limit_name, used_name))
+            stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            free = min(free, max(0, limit - used + int(stat.get(cache_name, 0))))
     return free
 
 
@@ -176,9 +185,9 @@ def check_memory(config: ModelConfig, height: int, width: int):
     if needed > free:
         scale = (free / needed) ** 0.5
         raise InputError(
-            f"a picture of {width} x {height} px needs about {needed / 1e9:.1f} GB of memory with these weights and "
-            f"{free / 1e9:.1f} GB are free; close other programs, or scale it down to {int(width * scale)} x "
-            f"{int(height * scale)} px"
+            f"a picture of {width} x {height} px needs about {needed / 1e6:,.0f} MB of memory with these weights and "
+            f"{free / 1e6:,.0f} MB are free; close other programs, or scale it down to {max(1, int(width * scale))} x "
+            f"{max(1, int(height * scale))} px"
         )
 
 
@@ -187,14 +196,15 @@ def bf16_speedup(device: torch.device) -> float:
     """How many times as fast a few convolutions are in bfloat16: twice on some machines, half on others."""
 
     def seconds(enabled):
-        for i in range(6):
-            if i == 2:  # after a warm-up
-                started = time.perf_counter()
+        found = []
+        for _ in range(3):
+            started = time.perf_counter()
             with torch.autocast(device.type, torch.bfloat16, enabled=enabled):
                 conv(x).sum().backward()
             if device.type == "cuda":
                 torch.cuda.synchronize()
-        return time.perf_counter() - started
+            found.append(time.perf_counter() - started)
+        return min(found[1:])  # after a warm-up; other work on the machine can only make it longer
 
     with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng():
         conv = nn.Conv2d(64, 192, 3, padding=1).to(device, memory_format=torch.channels_last)
@@ -202,12 +212,24 @@ def bf16_speedup(device: torch.device) -> float:
         return seconds(False) / seconds(True)
 
 
-def _precision(model: ResidualCoder):
-    """bfloat16 where it is clearly faster; only for one-shot, whose P[i] was measured to stay within 0.05 dB."""
-    device = next(model.parameters()).device
-    wanted = os.environ.get(BF16_VARIABLE)
-    enabled = bf16_speedup(device) >= BF16_MARGIN if wanted is None else wanted == "1"
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled and model.config.reconstruction == "one-shot")
+def uses_bf16(model: ResidualCoder) -> bool:
+    """Whether inference with this model runs in bfloat16: where that is clearly faster, or as RGRU_LAB_BF16 says.
+
+    Never where pictures add up from iteration to iteration, and with them their errors.
+
+    Raises:
+        InputError: RGRU_LAB_BF16 is neither 0 nor 1.
+    """
+    wanted = os.environ.get(BF16_VARIABLE, "")
+    if wanted not in ("", "0", "1"):
+        raise InputError(f"{BF16_VARIABLE} is {wanted!r}; set it to 0 or 1, or not at all: then what is faster is used")
+    if model.config.reconstruction != "one-shot":
+        return False
+    return bf16_speedup(next(model.parameters()).device) >= BF16_MARGIN if wanted == "" else wanted == "1"
+
+
+def _precision(model: ResidualCoder, bf16: bool):
+    return torch.autocast(next(model.parameters()).device.type, torch.bfloat16, enabled=bf16)
 
 
 def _place(model: ResidualCoder, x: Tensor) -> Tensor:

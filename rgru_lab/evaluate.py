@@ -9,6 +9,8 @@ import datetime
 import io
 import json
 import multiprocessing
+import os
+import pickle
 import platform
 from collections.abc import Iterator
 from functools import partial
@@ -19,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from rgru_lab import images, metrics
+from rgru_lab.codec import BF16_VARIABLE, uses_bf16
 from rgru_lab.opponents import JPEG_SETTINGS, JpegLadder
 from rgru_lab.progression import Decoded, Progression
 
@@ -74,18 +77,21 @@ def measure_all(
     if jobs == 1:
         yield from (list(measure(weights, path, iterations, bit_model)) for path in paths)
         return
-    with multiprocessing.get_context("spawn").Pool(jobs, _one_thread) as pool:
-        yield from pool.imap(partial(_measured, weights, iterations, bit_model), paths)
+    pickled = pickle.dumps(weights)  # or multiprocessing would put them into shared memory, of which some have little
+    with multiprocessing.get_context("spawn").Pool(jobs, _begin, [uses_bf16(weights.model)]) as pool:
+        yield from pool.imap(partial(_measured, pickled, iterations, bit_model), paths)
 
 
-def _one_thread():
+def _begin(bf16: bool):
+    """One thread in each process, and one decision on bfloat16 for all of them."""
     import torch
 
     torch.set_num_threads(1)
+    os.environ[BF16_VARIABLE] = str(int(bf16))
 
 
-def _measured(weights, iterations: int, bit_model, path: Path) -> list[dict]:
-    return list(measure(weights, path, iterations, bit_model))
+def _measured(pickled: bytes, iterations: int, bit_model, path: Path) -> list[dict]:
+    return list(measure(pickle.loads(pickled), path, iterations, bit_model))
 
 
 def summarise(weights, set_name: str, rows: list[dict]) -> dict:

@@ -124,7 +124,9 @@ def test_ssim_of_six_pixels_is_refused_and_names_the_way_out(noise):
 
 
 @pytest.mark.parametrize(
-    "metric", [metrics.psnr_db, metrics.ssim, metrics.ms_ssim, metrics.mean_abs_residual], ids=lambda m: m.__name__
+    "metric",
+    [metrics.psnr_db, metrics.ssim, metrics.ms_ssim, metrics.mean_abs_residual, metrics.colour_shift],
+    ids=lambda m: m.__name__,
 )
 def test_photos_of_different_sizes_are_refused(noise, metric):
     with pytest.raises(MetricError, match=r"180 x 170 px and 170 x 180 px"):
@@ -147,3 +149,21 @@ def test_the_mean_residual_is_in_levels_and_has_no_sign():
     b[0] = 100
     assert metrics.mean_abs_residual(a, b) == 150.0
     assert metrics.mean_abs_residual(b, a) == 150.0
+
+
+def test_the_colour_shift_is_the_mean_of_the_residual_of_each_channel_with_its_sign():
+    """Green is right on average though no pixel is; blue goes all the way, which unsigned arithmetic would not."""
+    original, decoded = _flat(100, (2, 2, 3)), _flat(100, (2, 2, 3))
+    decoded[:, :, 0] = 103
+    decoded[0, :, 1], decoded[1, :, 1] = 90, 110
+    original[:, :, 2], decoded[:, :, 2] = 0, 255
+    assert metrics.colour_shift(original, decoded) == (-3.0, 0.0, -255.0)
+    assert metrics.colour_shift(decoded, original) == (3.0, 0.0, 255.0)
+
+
+def test_ms_ssim_hardly_sees_a_colour_shift(sample):
+    """Four levels of red on every pixel cost less than a JPEG of quality 90 does."""
+    photo = sample("astronaut", 176, 176).clip(0, 251)
+    redder = photo + np.array([4, 0, 0], np.uint8)
+    assert metrics.ms_ssim(photo, redder) > max(0.999, metrics.ms_ssim(photo, _jpeg(photo, 90)))
+    assert metrics.colour_shift(photo, redder) == (-4.0, 0.0, 0.0)

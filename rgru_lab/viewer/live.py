@@ -5,8 +5,10 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+import torch
 
 from rgru_lab import codec, plots
+from rgru_lab.config import InputError
 from rgru_lab.training import Record, Trainer, run
 
 SHOWN = (1, 2, 4, 8)
@@ -34,7 +36,10 @@ def watch(
         draw: gets each figure; None: it replaces the last one below the cell.
 
     Returns:
-        The last step's record.
+        The last step's record; None if the training was at its end already.
+
+    Raises:
+        InputError: there is no notebook to draw in, and no `draw` either.
     """
     draw = draw or _replace_output()
     log, drawn = [], time.monotonic()
@@ -49,12 +54,16 @@ def watch(
         print(f"Stopped after step {trainer.step_count:,}; everything is saved in {folder}.")
     if log:
         draw(_figure(trainer, log, photo))
+    else:
+        print(f"Nothing is left to do: this training ended after step {trainer.step_count:,}; start another one.")
     return record
 
 
 def _figure(trainer: Trainer, log: list[dict], photo: np.ndarray):
     iterations = min(max(SHOWN), max(stage.iterations for stage in trainer.config.curriculum))
-    pictures = [frame for _, frame in codec.encode(trainer.averaged_model(), photo, iterations)]
+    with torch.random.fork_rng(devices=[]):  # to watch must not change the random bits of the training
+        model = trainer.averaged_model()
+    pictures = [frame for _, frame in codec.encode(model, photo, iterations)]
     frames = [("I", photo)] + [
         (f"P[{i}], step {trainer.step_count:,}", pictures[i - 1]) for i in SHOWN if i <= iterations
     ]
@@ -70,6 +79,8 @@ def _replace_output() -> Callable:
     from IPython.display import Image, display
 
     handle = display(display_id=True)
+    if handle is None:
+        raise InputError("there is no notebook to draw in; run this in one, or give `draw` a function")
 
     def draw(figure):
         alt = "Curves of the training: mean |R[i]|, learning rate, patches per second; below them a photograph so far."

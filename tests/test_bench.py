@@ -1,0 +1,177 @@
+"""The benchmark: its rival computes the same, its counts are right, it writes what it found. No time is asserted."""
+
+import json
+from dataclasses import replace
+from itertools import islice
+
+import pytest
+import torch
+
+from rgru_lab import __main__ as cli
+from rgru_lab import bench, codec, model
+from rgru_lab.cells import ResidualGRUCell
+from rgru_lab.config import InputError, Stage, preset
+
+# The straightforward loop
+
+
+@pytest.mark.parametrize(("stride", "hidden_kernel"), [(1, 1), (2, 1), (1, 3)])
+def test_the_plain_cell_computes_the_fused_one(stride, hidden_kernel):
+    cell = ResidualGRUCell(3, 5, stride=stride, hidden_kernel=hidden_kernel, alpha_h=0.7, alpha_x=0.4).double()
+    plain = bench.PlainResidualGRUCell(cell).double()
+    state = plain_state = None
+    with torch.no_grad():
+        for _ in range(4):
+            x = torch.randn(2, 3, 8, 6, dtype=torch.float64)
+            output, state = cell(x, state)
+            plain_output, plain_state = plain(x, plain_state)
+            torch.testing.assert_close(plain_output, output, rtol=0, atol=1e-12)
+            torch.testing.assert_close(plain_state, state, rtol=0, atol=1e-12)
+
+
+@pytest.fixture(params=["shipped", "random", "residual-scaled"])
+def coder(request, make_coder):
+    if request.param == "shipped":
+        return model.load().model
+    mode = "one-shot" if request.param == "random" else request.param
+    return make_coder(replace(preset("micro"), alpha_h=0.6, reconstruction=mode))
+
+
+def _both(coder, dtype):
+    """Five iterations of the fused and of the straightforward loop on the same picture."""
+    coder = coder.to(dtype)
+    x = (torch.rand(1, 3, 48, 64) - 0.5).to(dtype)
+    with torch.inference_mode():
+        loops = (codec.unroll(m, x) for m in (coder, bench.straightforward(coder)))
+        yield from islice(zip(*loops, strict=True), 5)
+
+
+def test_the_straightforward_loop_gives_the_same_bits_and_pictures(coder, monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)  # the last convolution, too
+    for fused, plain in _both(coder, torch.float64):
+        assert fused.picture.dtype == torch.float64
+        assert torch.equal(plain.bits, fused.bits)
+        torch.testing.assert_close(plain.picture, fused.picture, rtol=0, atol=1e-9)
+
+
+def test_in_float32_the_two_differ_by_rounding_alone(coder):
+    for fused, plain in _both(coder, torch.float32):
+        assert torch.equal(plain.bits, fused.bits)
+        torch.testing.assert_close(plain.picture, fused.picture, rtol=0, atol=2e-6)
+
+
+def test_the_straightforward_loop_is_made_of_plain_cells_alone_and_leaves_the_model_as_it_is(make_coder):
+    coder = make_coder()
+    before = [value.clone() for value in coder.state_dict().values()]
+    plain = bench.straightforward(coder)
+    assert sum(isinstance(m, bench.PlainResidualGRUCell) for m in plain.modules()) == 7
+    assert not any(isinstance(m, ResidualGRUCell) for m in plain.modules())
+    assert all(p.is_contiguous() for p in plain.parameters())
+    assert sum(p.numel() for p in plain.parameters()) == sum(p.numel() for p in coder.parameters())
+    assert sum(isinstance(m, ResidualGRUCell) for m in coder.modules()) == 7
+    assert all(torch.equal(a, b) for a, b in zip(before, coder.state_dict().values(), strict=True))
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm", "associative-lstm"])
+def test_other_cells_have_no_straightforward_loop_and_that_is_said(make_coder, cell):
+    with pytest.raises(InputError, match=rf"cells of the kind {cell}; the straightforward loop knows residual-gru"):
+        bench.straightforward(make_coder(replace(preset("micro"), cell=cell)))
+
+
+# Counts
+
+
+def _flops_by_hand(config, height, width):
+    """Two operations per weight and position of every convolution, from the second iteration on."""
+    total = 0
+
+    def conv(inputs, outputs, side, scale):
+        nonlocal total
+        total += 2 * inputs * outputs * side**2 * (height // scale) * (width // scale)
+
+    def cell(inputs, channels, hidden, scale):
+        conv(inputs, 3 * channels, 3, scale)  # W_z, W_r, W
+        conv(channels, 3 * channels, hidden, scale)  # U_z, U_r, U
+        conv(channels, channels, 1, scale)  # W_h
+        conv(inputs, channels, 1, scale)  # W_ox
+
+    e, d = config.encoder, config.decoder
+    conv(3, e[0], 3, 2)
+    for k, scale in ((1, 4), (2, 8), (3, 16)):
+        cell(e[k - 1], e[k], 1, scale)
+    conv(e[3], config.bits, 1, 16)
+    conv(config.bits, d[0], 1, 16)
+    for k, inputs, hidden, scale in (
+        (1, d[0], 1, 16),
+        (2, d[1] // 4, 1, 8),
+        (3, d[2] // 4, 3, 4),
+        (4, d[3] // 4, 3, 2),
+    ):
+        cell(inputs, d[k], hidden, scale)
+    conv(d[4] // 4, 3, 1, 1)
+    return total
+
+
+@pytest.mark.parametrize("name", ["micro", "small"])
+@pytest.mark.parametrize("size", [(64, 64), (512, 768)], ids=str)
+def test_the_operations_of_an_iteration_are_those_counted_by_hand(make_coder, name, size):
+    coder = make_coder(preset(name))
+    assert bench.iteration_flops(coder, *size) == _flops_by_hand(coder.config, *size)
+    assert bench.iteration_flops(bench.straightforward(coder), *size) == _flops_by_hand(coder.config, *size)
+
+
+def test_compressing_takes_memory_but_less_than_twice_of_what_is_predicted(weights_path, weights, monkeypatch):
+    monkeypatch.setenv(codec.BF16_VARIABLE, "0")
+    size = (384, 512)
+    taken = bench.peak_memory_bytes(str(weights_path), size)
+    assert 384 * 512 * 3 * 4 < taken < 2 * codec.memory_bytes(weights.model.config, *size)
+
+
+# The report
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """All of the report at sizes that take no time; the processes that measure memory are tested above."""
+    monkeypatch.setenv(codec.BF16_VARIABLE, "0")
+    monkeypatch.setattr(bench, "KODAK", (32, 48))
+    monkeypatch.setattr(bench, "LARGE", (48, 64))
+    monkeypatch.setattr(bench, "MATRIX", 32)
+    monkeypatch.setattr(bench, "ITERATIONS", 2)
+    monkeypatch.setattr(bench.TrainConfig, "curriculum", (Stage(1.0, 2, 32, 1),))
+    monkeypatch.setattr(bench, "peak_memory_bytes", lambda name, size: 1000 * size[0] * size[1])
+
+
+@pytest.mark.usefixtures("tiny")
+def test_every_quantity_of_the_report_is_positive_and_named_once(weights_path):
+    rows = list(bench.report(str(weights_path)))
+    named = dict(rows)
+    assert len(named) == len(rows)
+    assert named["model"] == "micro-1"
+    numbers = [value for value in named.values() if not isinstance(value, str)]
+    assert len(numbers) == len(rows) - 2
+    assert min(numbers) > 0
+    assert json.loads(json.dumps(named)) == named
+    assert named["peak memory at 12 megapixels, MB"] == 3.07
+
+
+@pytest.mark.usefixtures("tiny")
+def test_the_command_writes_what_it_prints(capsys, tmp_path, weights_path):
+    assert cli.main(["bench", "--small", "--model", str(weights_path), "--output", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    rows = json.loads((tmp_path / "out" / "bench-micro-1.json").read_text())
+    assert not any("megapixels" in what for what in rows)
+    for what, value in rows.items():
+        assert f"{value:,}" in said if isinstance(value, (int, float)) else value in said, what
+
+
+def test_what_will_not_fit_is_said_before_anything_is_measured(monkeypatch, weights_path):
+    monkeypatch.setattr(codec, "free_bytes", lambda: 5_000_000_000)
+    with pytest.raises(InputError, match=r"4000 x 3000 px needs about 5,448 MB .* 5,000 MB are free; .* --small$"):
+        next(bench.report(str(weights_path)))
+    assert next(bench.report(str(weights_path), large=False)) == ("model", "micro-1")
+
+
+@pytest.mark.parametrize(("value", "short"), [(0.0123456, 0.0123), (1.236, 1.24), (98.76, 98.8), (12345.6, 12346)])
+def test_numbers_keep_three_digits(value, short):
+    assert bench._short(value) == short
