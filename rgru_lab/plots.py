@@ -1,6 +1,7 @@
 """Matplotlib figures. Each function returns a `Figure`; `png` turns one into bytes, `show` shows it with alt text."""
 
 import io
+from itertools import cycle
 
 import numpy as np
 from matplotlib import colormaps
@@ -11,6 +12,9 @@ from rgru_lab.opponents import JpegLadder
 from rgru_lab.progression import Progression
 
 OURS, JPEG = "#0072b2", "#d55e00"  # two colours that everybody can tell apart (Okabe and Ito)
+CURVES = ((OURS, "o"), ("#009e73", "s"), ("black", "^"), ("#56b4e9", "D"))
+"""Colours of the same set, and markers, for several models in one figure."""
+
 RESIDUAL_SCALE = 64
 """8-bit levels at which the colours of a residual are at their fullest: one scale for every picture and iteration."""
 
@@ -116,14 +120,17 @@ def rate_distortion(curves: dict[str, list[dict]], title: str) -> Figure:
     """MS-SSIM over bits per pixel.
 
     Args:
-        curves: name to points, each with "bpp" and "ms_ssim"; the name "JPEG" gets JPEG's colour.
+        curves: name to points, each with "bpp" and "ms_ssim"; the name "JPEG" gets JPEG's colour, each other one a
+            colour and a marker of its own.
         title: what was measured.
     """
+    styles = cycle(CURVES)
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     for name, curve in curves.items():
         points = [(p["bpp"], p["ms_ssim"]) for p in curve if p["ms_ssim"] is not None]
-        axes.plot(*zip(*points, strict=True), "o-", label=name, color=JPEG if name == "JPEG" else OURS, ms=4)
+        colour, marker = (JPEG, "o") if name == "JPEG" else next(styles)
+        axes.plot(*zip(*points, strict=True), f"{marker}-", label=name, color=colour, ms=4)
     axes.set(xlabel="bits per pixel", ylabel="MS-SSIM (RGB)", title=title)
     axes.grid(alpha=0.3)
     axes.legend()

@@ -407,6 +407,15 @@ def test_a_preset_means_its_newest_weights_and_a_full_name_those(name, found):
     assert model.load(name).name == found
 
 
+@pytest.mark.usefixtures("shelf")
+def test_the_newest_version_is_the_largest_number_not_the_last_in_the_alphabet():
+    assert model.available() == ["micro-1", "micro-10", "micro-2"]
+    assert model.newest("micro") == "micro-10"
+    assert model.newest("micro-2") == "micro-2"
+    with pytest.raises(model.WeightsError, match=r"no weights 'micro-3' \(micro-1, micro-10, micro-2\)"):
+        model.newest("micro-3")
+
+
 def test_a_path_that_is_not_there_is_named():
     with pytest.raises(model.WeightsError, match=r"nowhere/micro-1\.safetensors"):
         model.load("nowhere/micro-1.safetensors")

@@ -6,12 +6,14 @@ import json
 import re
 import subprocess
 import tomllib
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 
-from rgru_lab import __version__, config, evaluate, model, photos, release
+from rgru_lab import __version__, config, evaluate, model, photos, plots, release
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -78,6 +80,63 @@ def test_a_rate_at_equal_quality_is_interpolated_by_hand():
     assert evaluate.bpp_at(curve, 0.91) == pytest.approx(0.5)
     assert evaluate.bpp_at(curve, 0.7) is None
     assert evaluate.bpp_at(curve, 0.93) is None
+
+
+def test_the_newest_weights_of_each_preset_are_released_the_default_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(model, "MODELS", tmp_path)
+    for name in ("base-1", "base-2", "small-9", "small-10", "micro-1", "mine-1", "lstm"):
+        (tmp_path / f"{name}.safetensors").touch()
+    assert config.DEFAULT_MODEL == "small"
+    assert release.shipped() == ["small-10", "base-2", "micro-1"]
+    (tmp_path / "small-9.safetensors").unlink()
+    (tmp_path / "small-10.safetensors").unlink()
+    assert release.shipped() == ["base-2", "micro-1"]
+
+
+def _curve(ms_ssim):
+    return [{"bpp": 0.1 * k, "ms_ssim": ms_ssim + 0.01 * k} for k in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("names", [["small-1"], ["small-1", "base-1"], ["small-1", "base-1", "micro-1", "paper-1"]])
+def test_all_curves_can_be_told_apart_by_colour_and_by_marker_and_jpeg_keeps_its_colour(names):
+    curves = {name: _curve(0.8 + 0.02 * k) for k, name in enumerate(names)} | {"JPEG": _curve(0.7)}
+    axes = plots.rate_distortion(curves, "a set").axes[0]
+    *ours, jpeg = axes.lines
+    assert [line.get_label() for line in axes.lines] == [*names, "JPEG"]
+    assert jpeg.get_color() == plots.JPEG
+    assert ours[0].get_color() == plots.OURS
+    assert len({line.get_color() for line in axes.lines}) == len(axes.lines)
+    assert len({line.get_marker() for line in ours}) == len(ours)
+    for line, curve in zip(axes.lines, curves.values(), strict=True):
+        assert [list(pair) for pair in line.get_xydata()] == [[p["bpp"], p["ms_ssim"]] for p in curve]
+
+
+@pytest.mark.parametrize("weak", [None, "red and green", "blue"], ids=str)
+def test_the_colours_of_curves_differ_for_the_colour_blind_too(weak):
+    """At least 40 levels apart where red and green, or blue, say no more than how light it is: roughly what is seen."""
+    colours = np.array([to_rgb(c) for c in (plots.JPEG, *(colour for colour, _ in plots.CURVES))]) * 255
+    if weak == "red and green":
+        colours[:, 0] = colours[:, 1] = 0.3 * colours[:, 0] + 0.7 * colours[:, 1]
+    elif weak == "blue":
+        colours[:, 2] = 0.3 * colours[:, 0] + 0.7 * colours[:, 1]
+    for a, b in combinations(colours, 2):
+        assert np.abs(a - b).max() > 40
+
+
+def test_the_figure_of_several_models_is_written_with_jpeg_of_the_first(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(release, "FIGURES", tmp_path / "figures")
+    draw = plots.rate_distortion
+    monkeypatch.setattr(plots, "rate_distortion", lambda *given: drawn.append(given) or draw(*given))
+    summaries = [
+        {"model": name, "curve": _curve(level), "jpeg_curve": _curve(jpeg), "pictures": 24}
+        for name, level, jpeg in (("small-2", 0.8, 0.7), ("base-1", 0.85, 0.6))
+    ]
+    release.curves(summaries)
+    ((curves, title),) = drawn
+    assert curves == {"small-2": _curve(0.8), "base-1": _curve(0.85), "JPEG": _curve(0.7)}
+    assert title == "mean over the 24 Kodak photographs"
+    assert (tmp_path / "figures" / "kodak.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_every_link_and_picture_of_the_readme_leads_somewhere():
