@@ -55,6 +55,7 @@ def make_net():
             for name, value in net.named_parameters():  # some begin at zero; here they shall matter
                 value.data += 0.2 * torch.randn_like(value) * name.endswith("bias")
                 value.data += 0.05 * torch.randn_like(value) * name.endswith("direct")
+                value.data += 0.3 * torch.randn_like(value) * name.endswith("out")
             return net.eval()
 
     return make
