@@ -10,17 +10,17 @@ from rgru_lab import codec, evaluate, images, metrics
 WEIGHTS = SimpleNamespace(name="small-9", sha256="00" * 32)
 
 
-def _row(codec, point, bpp, ms_ssim, picture="a.png", shift=(0.0, 0.0, 0.0)):
-    readings = (picture, codec, point, 1000, bpp, 30.0, ms_ssim, 4.0, *shift)
+def _row(codec, point, bpp, ms_ssim, picture="a.png", shift=(0.0, 0.0, 0.0), raw_bytes=1000):
+    readings = (picture, codec, point, 1000, bpp, 30.0, ms_ssim, 4.0, *shift, None if codec == "jpeg" else raw_bytes)
     return dict(zip(evaluate.COLUMNS, readings, strict=True))
 
 
 JPEG_ROWS = [_row("jpeg", 5, 0.1, 0.8), _row("jpeg", 95, 2.0, 0.99)]
 
 
-def _summary(points, set_name="kodak", weights=WEIGHTS):
-    """Of one picture with these (bpp, MS-SSIM)."""
-    rows = [_row(weights.name, i, *point) for i, point in enumerate(points, start=1)]
+def _summary(points, set_name="kodak", weights=WEIGHTS, raw_bytes=1000):
+    """Of one picture with these (bpp, MS-SSIM); every file has 1000 bytes, and would have `raw_bytes` with raw bits."""
+    rows = [_row(weights.name, i, *point, raw_bytes=raw_bytes) for i, point in enumerate(points, start=1)]
     return evaluate.summarise(weights, set_name, rows + JPEG_ROWS)
 
 
@@ -110,17 +110,19 @@ def test_the_curve_has_the_largest_channels_mean_shift_with_its_sign():
         "bpp": pytest.approx(0.3),
         "psnr_db": 30.0,
         "ms_ssim": pytest.approx(0.85),
+        "raw_bpp": pytest.approx(0.3),
         "colour_shift": -3.0,
     }
     assert summary["pictures"] == 2
-    assert "| 1 | 0.3000 | 30.00 | 0.8500 |  | -3.00 |" in evaluate.report(summary)
+    assert "| 1 | 0.3000 | 0.3000 | 30.00 | 0.8500 |  | -3.00 |" in evaluate.report(summary)
 
 
 def test_bars_by_hand_met_missed_and_out_of_reach():
     """At 0.90: 0.2 of 0.2864 bpp is 30.2 % less, asked are 22. At 0.95: 0.45 of 0.507 is 11.2 % less, asked are 20."""
     summary = _summary([(0.1, 0.85), (0.2, 0.90), (0.45, 0.95), (0.6, 0.97)])
-    low, middle, high = summary["bars"]
+    low, middle, high = summary["bars"][:3]
     assert low == {
+        "bits": "raw",
         "ms_ssim": 0.90,
         "bpp": 0.2,
         "yardstick_bpp": 0.2864,
@@ -131,9 +133,17 @@ def test_bars_by_hand_met_missed_and_out_of_reach():
     assert (middle["bpp"], middle["change_percent"], middle["bar_percent"], middle["met"]) == (0.45, -11.2, -20, False)
     assert (high["bpp"], high["change_percent"], high["bar_percent"], high["met"]) == (None, None, -10, False)
     lines = evaluate.report(summary).splitlines()
-    assert "| 0.90 | 0.200 | 0.286 | -30.2 % | -22 % | met |" in lines
-    assert "| 0.95 | 0.450 | 0.507 | -11.2 % | -20 % | short by 8.8 points |" in lines
-    assert "| 0.98 | – | – | – | -10 % | not reached |" in lines
+    assert "| raw | 0.90 | 0.200 | 0.286 | -30.2 % | -22 % | met |" in lines
+    assert "| raw | 0.95 | 0.450 | 0.507 | -11.2 % | -20 % | short by 8.8 points |" in lines
+    assert "| raw | 0.98 | – | – | – | -10 % | not reached |" in lines
+
+
+def test_bits_as_they_are_and_coded_ones_have_bars_of_their_own():
+    """Files that would be a quarter larger with raw bits: 0.17 bpp are 40.6 % less than 0.2864, 0.2125 are 25.8 %."""
+    bars = _summary([(0.1, 0.85), (0.17, 0.90)], raw_bytes=1250)["bars"]
+    raw, coded = bars[0], bars[3]
+    assert (raw["bits"], raw["bpp"], raw["change_percent"], raw["bar_percent"]) == ("raw", 0.2125, -25.8, -22)
+    assert (coded["bits"], coded["bpp"], coded["change_percent"], coded["bar_percent"]) == ("coded", 0.17, -40.6, -38)
 
 
 @pytest.mark.parametrize(("bpp", "met"), [(0.2234, True), (0.2240, False)])
@@ -145,8 +155,8 @@ def test_a_bar_is_met_at_its_own_value(bpp, met):
 @pytest.mark.parametrize(
     ("set_name", "name", "asked"),
     [
-        ("kodak", "small-9", [-22, -20, -10]),
-        ("kodak", "base-1", [-30, -28, -20]),
+        ("kodak", "small-9", [-22, -20, -10, -38, -27, -12]),
+        ("kodak", "base-1", [-30, -28, -20, -45, -36, -24]),
         ("kodak", "micro-1", []),
         ("holiday", "small-9", []),
     ],
