@@ -336,15 +336,15 @@ def test_resume_without_a_checkpoint_starts_from_the_shipped_weights_and_says_so
     stage = ("--preset", "small", "--resume", "--curriculum", "1:1:32x1")
     weights = tmp_path / "run" / "small-local.safetensors"
     assert run(*train_words, *stage, "--steps", 1, "--learning-rate", 1e-9) == 0
-    assert "small from small-1 on" in capsys.readouterr().out
-    trained, shipped = model.load(weights), model.load("small-1")
-    assert trained.record["started_from"] == "small-1"
+    trained, shipped = model.load(weights), model.load("small")
+    assert f"small from {shipped.name} on" in capsys.readouterr().out
+    assert trained.record["started_from"] == shipped.name
     for ours, theirs in zip(trained.model.parameters(), shipped.model.parameters(), strict=True):
         assert float((ours - theirs).detach().abs().max()) < 1e-3
     assert run(*train_words, *stage, "--steps", 2) == 0
     assert "small from the checkpoint on" in capsys.readouterr().out
     record = model.load(weights).record
-    assert (record["started_from"], record["steps"]) == ("small-1", 2)
+    assert (record["started_from"], record["steps"]) == (shipped.name, 2)
 
 
 def test_trained_weights_are_trained_on_with_the_last_stage_only_and_resume_with_it(capsys, tmp_path, train_words):
@@ -356,6 +356,7 @@ def test_trained_weights_are_trained_on_with_the_last_stage_only_and_resume_with
         assert run(*words, "--steps", steps) == 0
         record = model.load(tmp_path / "on" / "micro-local.safetensors").record
         assert record["config"]["curriculum"] == [[1.0, *TrainConfig.curriculum[-1][1:3], 1]]
+        assert record["config"]["loss"] == "ms-ssim"
         assert (record["started_from"], record["steps"]) == ("micro-local", steps)
 
 
@@ -368,8 +369,8 @@ def test_resume_without_a_checkpoint_or_shipped_weights_is_refused(capsys, tmp_p
 def test_start_from_grows_the_shipped_small_into_base(capsys, tmp_path, train_words):
     words = (*train_words, "--preset", "base", "--start-from", "small", "--curriculum", "1:1:32x1")
     assert run(*words, "--steps", 1, "--learning-rate", 1e-9) == 0
-    assert "base from small-1 on" in capsys.readouterr().out
-    grown, small = model.load(tmp_path / "run" / "base-local.safetensors"), model.load("small-1")
+    grown, small = model.load(tmp_path / "run" / "base-local.safetensors"), model.load("small")
+    assert f"base from {small.name} on" in capsys.readouterr().out
     assert grown.model.config == preset("base")
     photo = photos.sample("chelsea")[100:132, 100:132].copy()
     frames = [next(codec.encode(weights.model, photo, 1))[1].astype(int) for weights in (grown, small)]

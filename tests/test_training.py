@@ -550,7 +550,14 @@ def _one_of_two(rank, folder):
     limit = datetime.timedelta(seconds=60)
     distributed.init_process_group("gloo", init_method=meet, rank=rank, world_size=2, timeout=limit)
     pictures = list(np.load(folder / "pictures.npy"))
-    found = {}
+    found = {"writes": 0}
+    write = checkpoints.write
+
+    def counted(*words, **options):
+        found["writes"] += 1
+        write(*words, **options)
+
+    checkpoints.write = counted
 
     def make(steps=6, model=TINY, **changes):
         return Trainer(model, TrainConfig(**{**TOGETHER, **changes}), pictures, steps=steps)
@@ -656,7 +663,9 @@ def test_two_processes_resume_bit_for_bit(two):
 
 
 def test_the_first_process_alone_writes(two):
-    folder, _ = two
+    folder, found = two
+    assert found[0]["writes"] > 0
+    assert found[1]["writes"] == 0
     assert sorted(p.name for p in (folder / "whole").iterdir()) == ["checkpoint-00000006-1of1.pt", "log.jsonl"]
     assert len((folder / "whole" / "log.jsonl").read_text().splitlines()) == 1
 
