@@ -341,23 +341,33 @@ def fuzz(options):
     import json
     import platform
 
-    from rgru_lab import bitnet, fuzz, images, model
+    from rgru_lab import bitnet, fuzz, images, model, photos
 
-    learned = [found for name in model.available() if (found := bitnet.find(model.load(name))).coding == "learned"]
-    good = fuzz.seeds(learned)
+    weights = model.load(options.model)
+    found = bitnet.find(weights, options.model)
+    good = fuzz.seeds([found] if found.coding == "learned" else [])
     outcomes = {}
     for name, files, sealed in (("plain", options.files, False), ("sealed", options.files // 10, True)):
         outcomes[name] = fuzz.run(
             good, files, options.seed, sealed=sealed, progress=lambda r, n=files: _bar(r, n, "file")
         )
     print("\n".join(fuzz.report(outcomes)))
+    cut = 0
+    if options.kodak:
+        for path in _bar(photos.kodak(), 24, "picture"):
+            cut += fuzz.cuts(fuzz.coded(weights, found, images.load(path)))
+        print(f"cuts: {cut:,} of the Kodak photographs' files, all right")
     if options.output:
-        said = {name: outcome._asdict() for name, outcome in outcomes.items()} | {
-            "seed": options.seed,
-            "codings": [start.bit_model.coding if start.bit_model else "raw" for start in good],
-            "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-            "date": datetime.date.today().isoformat(),
-        }
+        said = (
+            {"cuts": cut}
+            | {name: outcome._asdict() for name, outcome in outcomes.items()}
+            | {
+                "seed": options.seed,
+                "codings": [start.bit_model.coding if start.bit_model else "raw" for start in good],
+                "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+                "date": datetime.date.today().isoformat(),
+            }
+        )
         images.write_atomically(options.output, (json.dumps(said, indent=1) + "\n").encode())
         print(options.output)
 
@@ -563,7 +573,9 @@ def _parser() -> argparse.ArgumentParser:
     add_iterations(new, MAX_ITERATIONS, "how far to go (default 16)")
 
     new = command(fuzz, "damaged files by the thousand: nothing may break", FUZZ)
+    add_model(new)
     new.add_argument("--files", type=_count, default=10_000, metavar="N", help="default 10000")
+    new.add_argument("--kodak", action="store_true", help="also cut the files of the Kodak photographs at every byte")
     new.add_argument("--seed", type=int, default=0)
     new.add_argument("--output", metavar="JSON", help="also write the outcome into this file")
 

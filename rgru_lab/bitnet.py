@@ -97,6 +97,8 @@ class Learned:
         self.codec, self.record = codec, record
         self.fingerprint = _digest(self.tensors, codec)
         try:
+            if not all(value.dtype.kind == "i" for value in self.tensors.values()):
+                raise ValueError("not all of it are whole numbers")
             self.bits = sum(tensors[f"0.{group}.out"].shape[1] for group in range(GROUPS))
             self._table = tensors["table"].astype(np.int64)
             self._banks = [

@@ -16,10 +16,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rgru_lab import bitstream
+from rgru_lab import bitstream, codec
 from rgru_lab.bitmodel import ONE, BitModel, Counts
 from rgru_lab.codec import Codes
 from rgru_lab.config import InputError
+from rgru_lab.model import Weights
 
 MEMORY_LIMIT_BYTES = 64_000_000
 """Far above what a file of the test's size needs, far below what a wrong size would take."""
@@ -71,6 +72,13 @@ def seeds(learned: Sequence[BitModel] = (), seed: int = 0) -> list[Seed]:
     return made
 
 
+def coded(weights: Weights, bit_model: BitModel | None, photo: np.ndarray, iterations: int = 4) -> Seed:
+    """The file of a photo, to start from."""
+    planes = tuple(plane for plane, _ in codec.encode(weights.model, photo, iterations))
+    header = bitstream.Header.of(weights, *photo.shape[:2], bit_model)
+    return Seed(bitstream.write(header, Codes(*photo.shape[:2], planes), bit_model), planes, bit_model)
+
+
 def run(
     good: Sequence[Seed], files: int, seed: int, *, sealed: bool, progress: Callable = iter, trace_every: int = 997
 ) -> Outcome:
@@ -110,6 +118,37 @@ def run(
         if not sealed and not _is_start_of(planes, start.planes):
             raise FuzzError(f"other bits than were written, and no complaint, from {data.hex()}")
     return Outcome(files, refused, accepted, time.perf_counter() - started, slowest, peak)
+
+
+def cuts(start: Seed, seed: int = 0, places: int = 200) -> int:
+    """Cut a good file at every byte and parse it, and decode it around the segments' ends and at random places.
+
+    Returns:
+        How many cuts were tried.
+
+    Raises:
+        FuzzError: a cut gave other iterations than the whole ones before it.
+    """
+    ends = bitstream.parse(start.data).ends_bytes
+    draw = random.Random(seed)
+    decoded = {end + off for end in ends for off in (-1, 0, 1)} | {
+        draw.randrange(len(start.data)) for _ in range(places)
+    }
+    for cut in range(len(start.data) + 1):
+        whole = sum(end <= cut for end in ends)
+        try:
+            file = bitstream.parse(start.data[:cut])
+        except bitstream.BitstreamError:
+            if whole:
+                raise FuzzError(f"cut after {cut} bytes, {whole} whole iterations are refused") from None
+            continue
+        right = file.iterations == whole
+        if right and cut in decoded:
+            planes = bitstream.decode(file, start.bit_model).planes
+            right = len(planes) == whole and _is_start_of(planes, start.planes)
+        if not right:
+            raise FuzzError(f"cut after {cut} bytes, there are not the {whole} whole iterations before it")
+    return len(start.data) + 1
 
 
 def _drawn(bit_model: BitModel, earlier: list[np.ndarray], shape, draw: np.random.Generator) -> np.ndarray:

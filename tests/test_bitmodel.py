@@ -311,6 +311,7 @@ def test_what_is_no_model_is_refused(tmp_path, content):
         ("table", lambda t: t[:9], "table"),
         ("1.3.out_bias", lambda t: t + (1 << 24), "only those below 16777216 are exact"),
         ("1.2.middle", None, "1.2.middle"),
+        ("0.0.out", lambda t: t + np.float32(0.5), "whole numbers"),
     ],
 )
 def test_tensors_that_do_not_fit_together_are_refused(learned, name, change, said):

@@ -50,6 +50,27 @@ def test_sealed_files_reach_the_range_decoder_and_the_learned_model(good, monkey
     assert reached["learned"] > 20
 
 
+@pytest.mark.parametrize("coding", ["raw", "counts", "learned"])
+def test_a_file_of_micro_cut_at_every_byte(weights, sample, make_learned, coding):
+    bit_model = {"raw": None, "counts": fuzz.Counts(), "learned": make_learned(weights.fingerprint)}[coding]
+    start = fuzz.coded(weights, bit_model, sample("coffee", 48, 64), 16)
+    assert fuzz.cuts(start, places=20) == len(start.data) + 1
+
+
+def test_a_cut_that_gives_too_much_or_too_little_is_found(good, monkeypatch):
+    parse = bitstream.parse
+    for wrong in (
+        lambda data: parse(good[0].data),
+        lambda data: parse(data, 1 if len(data) < len(good[0].data) else None),
+    ):
+        monkeypatch.setattr(bitstream, "parse", lambda data, wrong=wrong: wrong(data))
+        with pytest.raises(fuzz.FuzzError, match="cut after"):
+            fuzz.cuts(good[0]._replace(data=good[0].data))
+        monkeypatch.setattr(bitstream, "parse", parse)
+    with pytest.raises(fuzz.FuzzError, match="cut after"):
+        fuzz.cuts(good[1]._replace(planes=good[1].planes[::-1]))
+
+
 @pytest.mark.parametrize("error", [IndexError("x"), struct.error("x"), MemoryError(), AssertionError()])
 def test_a_crash_is_found(good, monkeypatch, error):
     def crash(*arguments):
