@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from rgru_lab import codec, model, trials
+from rgru_lab import __main__ as cli
+from rgru_lab import codec, images, model, trials
+from rgru_lab import photos as names
 from rgru_lab.config import NAME_LIMIT, InputError, TrainConfig, preset
 
 RECIPE, step_s = trials.RECIPE, trials._step_s
@@ -239,6 +241,7 @@ def test_the_weights_of_the_comparison_of_cells_are_kept_and_load(photos, valida
     cell = next(trial for trial in trials.TRIALS if trial.model.get("cell") == "lstm")
     other = next(trial for trial in trials.TRIALS if trial.question == "gain")
     seconds = replace(cell, budget="seconds")
+    monkeypatch.setattr(trials, "_step_s", lambda trial, *_: 0.25 if trial is trials.COMMON else 0.5)
     folder = tmp_path / "kept"
     list(trials.run(photos, validation, tmp_path / "t.json", folder, (trials.COMMON, cell, other, seconds)))
     assert sorted(path.name for path in folder.iterdir()) == ["lstm-s1.safetensors", "resgru-s1.safetensors"]
@@ -280,3 +283,54 @@ def test_the_table_has_one_line_per_setting_with_all_seeds():
         "| cell | lstm | 200 | 30.0 · 25.0 | 0.7000 | 0.100 |",
         "| cell | lstm | 90 / 80 | 32.0 / 33.0 · 27.0 / 28.0 | 0.6000 / 0.5000 | 0.100 |",
     ]
+
+
+def test_every_question_has_a_decision_and_both_are_in_the_document():
+    assert set(trials.DECISIONS) == {trial.question for trial in trials.TRIALS}
+    rows = [_row("gain", "1", 0, [20.0, 15.0], 0.85)]
+    text = trials.document(rows)
+    assert trials.table(rows) in text
+    assert all(f"- **{question}**: {decision}" in text for question, decision in trials.DECISIONS.items())
+
+
+# The command
+
+
+@pytest.fixture
+def folder(tmp_path, photos, validation):
+    """Photographs to train on, and one that is kept for validation."""
+    kept = sorted(names.validation_names())[0]
+    for name, photo in (("a.png", photos[0]), ("b.png", photos[1]), (kept, validation[0])):
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        (tmp_path / "photos" / name).write_bytes(images.encode_png(photo))
+    return tmp_path / "photos"
+
+
+def test_the_command_measures_on_validation_photographs_alone_and_writes_rows_and_document(
+    capsys, monkeypatch, folder, photos, validation, tmp_path
+):
+    given, run = [], trials.run
+
+    def few(*arguments):
+        given.append(arguments)
+        return run(*arguments, trials=(trials.COMMON,))
+
+    monkeypatch.setattr(trials, "run", few)
+    out = tmp_path / "out"
+    assert cli.main(["trials", "--images", str(folder), "--output", str(out)]) == 0
+    ((trained_on, measured_on, results, weights),) = given
+    assert [photo.shape for photo in trained_on] == [photo.shape for photo in photos]
+    assert np.array_equal(measured_on[0], validation[0])
+    assert len(measured_on) == 1
+    assert weights is None
+    rows = json.loads(results.read_text())
+    assert [row["seed"] for row in rows] == list(trials.SEEDS)
+    assert (out / "training.md").read_text(encoding="utf-8") == trials.document(rows)
+    assert trials.table(rows) in capsys.readouterr().out
+
+
+def test_without_validation_photographs_the_command_refuses(capsys, folder, tmp_path):
+    for path in folder.iterdir():
+        path.rename(path.with_name(f"x{path.name}"))
+    assert cli.main(["trials", "--images", str(folder), "--output", str(tmp_path)]) == 2
+    assert "none of the photographs named in data/validation.txt" in capsys.readouterr().err
