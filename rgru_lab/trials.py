@@ -141,12 +141,12 @@ DECISIONS = {
     "bits in training": "The sign, not drawn.",
     "curriculum": "A tie at equal steps; fewer iterations first, since such steps take less time.",
     "averaged weights": "A tie here, where the rate falls to nearly nothing; kept for trainings that are stopped.",
-    "resuming": "What a checkpoint is worth beside the weights alone.",
+    "resuming": "Optimiser and schedule lost half-way: within the seeds of the common setting.",
     "padding": "A tie: zeros stay.",
     "patches": "A tie: all places.",
-    "loss": "L1 from random weights, since MS-SSIM learns slowly there; then MS-SSIM from trained ones (recipe.md). "
+    "loss": "L1 from random weights, where MS-SSIM leaves brightness and colour behind; MS-SSIM from trained ones. "
     "Weighing later iterations costs the first.",
-    "cell and reconstruction": "Residual GRU, one-shot, as the paper's best at low rates.",
+    "cell and reconstruction": "Residual GRU, one-shot; with its path past the memory at full strength (α_x 1) it learns soonest.",
 }
 """What was made of each question, in the order of the table."""
 
