@@ -131,7 +131,7 @@ TRIALS = (
 
 DECISIONS = {
     "common setting": "What each other line changes one thing of.",
-    "initialisation": "Orthogonal helps a short training; the weights that ship still began with torch's own.",
+    "initialisation": "Orthogonal weights bring |R| down sooner, but MS-SSIM less: torch's own stay.",
     "gate bias": "Open gates (1) help, shut ones (-1) hurt; torch's bias stays until a long training agrees.",
     "α_x": "1 in the presets that ship.",
     "α_h": "0.1, the paper's, stays: 1 is no better.",
@@ -146,7 +146,7 @@ DECISIONS = {
     "patches": "A tie: all places.",
     "loss": "L1 from random weights, where MS-SSIM leaves brightness and colour behind; MS-SSIM from trained ones. "
     "Weighing later iterations costs the first.",
-    "cell and reconstruction": "Residual GRU, one-shot; with its path past the memory at full strength (α_x 1) it learns soonest.",
+    "cell and reconstruction": "Residual GRU, one-shot: with the path past its memory (α_x 1) it learns soonest.",
 }
 """What was made of each question, in the order of the table."""
 

@@ -215,6 +215,7 @@ def test_a_gate_bias_moves_the_biases_of_all_update_gates_and_no_others(coder, m
 
 
 def test_orthogonal_weights_read_the_memory_without_stretching_it(coder):
+    torch.manual_seed(0)
     with torch.no_grad():
         trials.orthogonal(coder)
     memories = 0
@@ -228,7 +229,8 @@ def test_orthogonal_weights_read_the_memory_without_stretching_it(coder):
         else:
             area = conv.kernel_size[0] ** 2
             bound = (6 / ((conv.in_channels + outputs) * area)) ** 0.5
-            assert 0.8 * bound < matrix.abs().max() <= bound, name
+            assert matrix.abs().max() <= bound, name
+            assert matrix.numel() < 100 or matrix.abs().max() > 0.9 * bound, name
         assert conv.bias is None or (conv.bias == 0).all()
     assert memories == 14
 
