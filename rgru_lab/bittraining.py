@@ -62,7 +62,6 @@ class BitTrainConfig:
     batch: int = 8
     learning_rate: float = 6e-3
     forget: float = 0.2
-    decay: float = 0.0
     ema: float = 0.995
     seed: int = 0
 
@@ -206,7 +205,7 @@ class BitTrainer:
         self.config, self.steps, self.time_budget_s = config, steps, time_budget_s
         self.net = BitNet(codes[0].shape[1], config)
         self.average = {name: value.detach().clone() for name, value in self.net.state_dict().items()}
-        self.optimiser = torch.optim.AdamW(self.net.parameters(), lr=config.learning_rate, weight_decay=config.decay)
+        self.optimiser = torch.optim.Adam(self.net.parameters(), lr=config.learning_rate)
         self.step_count, self.elapsed_s = 0, 0.0
 
     @property
