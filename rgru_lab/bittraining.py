@@ -48,7 +48,8 @@ class BitTrainConfig:
         hidden, middle: units of the two hidden layers.
         batch: crops per step; all of a step are at the same iteration.
         learning_rate: Adam's; it falls along a cosine to 1 % of that.
-        forget: share of the known bits that are taken for unknown in a step, so that none is trusted alone.
+        forget: share of the known bits that are taken for unknown in the first half of the training, so that none is
+            trusted alone; the second half learns how far to trust them all.
         ema: decay per step of the averaged weights, which are the ones that are kept.
         seed: of the initial weights, the crops and what is forgotten.
 
@@ -61,7 +62,6 @@ class BitTrainConfig:
     batch: int = 8
     learning_rate: float = 6e-3
     forget: float = 0.2
-    decay: float = 0.0
     ema: float = 0.995
     seed: int = 0
 
@@ -139,7 +139,7 @@ class BitNet(nn.Module):
     def __init__(self, bits: int, config: BitTrainConfig):
         super().__init__()
         self.sizes = [len(part) for part in np.array_split(np.arange(bits), GROUPS)]
-        self.config = config
+        self.forget = config.forget
         known = np.cumsum(self.sizes).tolist()
         self.banks = nn.ModuleList(
             nn.ModuleList(
@@ -180,9 +180,7 @@ class BitNet(nn.Module):
         return needed / plane.numel() / math.log(2)
 
     def _forget(self, known: Tensor) -> Tensor:
-        if not (self.training and self.config.forget):
-            return known
-        return known * (torch.rand_like(known) >= self.config.forget)
+        return known * (torch.rand_like(known) >= self.forget) if self.training and self.forget else known
 
 
 class BitTrainer:
@@ -207,7 +205,7 @@ class BitTrainer:
         self.config, self.steps, self.time_budget_s = config, steps, time_budget_s
         self.net = BitNet(codes[0].shape[1], config)
         self.average = {name: value.detach().clone() for name, value in self.net.state_dict().items()}
-        self.optimiser = torch.optim.AdamW(self.net.parameters(), lr=config.learning_rate, weight_decay=config.decay)
+        self.optimiser = torch.optim.Adam(self.net.parameters(), lr=config.learning_rate)
         self.step_count, self.elapsed_s = 0, 0.0
 
     @property
@@ -228,6 +226,7 @@ class BitTrainer:
         planes = self._draw(iteration)
         learning_rate = self.config.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * self.progress)))
         self.net.train()
+        self.net.forget = self.config.forget if self.progress < 0.5 else 0.0
         loss = self.net(planes, iteration)
         self.optimiser.zero_grad()
         loss.backward()
