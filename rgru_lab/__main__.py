@@ -273,7 +273,7 @@ def train_bits(options):
         _watch(trainer, folder, lambda record: f"B[{record.iteration}] {record.bits_per_bit:.3f} bits per bit")
     finally:
         if sys.exc_info()[0] in (None, KeyboardInterrupt):
-            record = bittraining.record(trainer, options.images)
+            record = bittraining.record(trainer, Path(options.images).resolve().name)
             learned = bitnet.Learned(bittraining.integers(trainer.averaged_net()), weights.fingerprint, record)
             bitnet.save(learned, target)
             print(f"\n{target}: {trainer.step_count:,} steps in {trainer.elapsed_s:,.0f} s", flush=True)
