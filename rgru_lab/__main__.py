@@ -172,7 +172,7 @@ def train(options):
 
     if not (options.steps or options.time_budget):
         raise UsageError("say how long to train: --time-budget 2h or --steps 10000")
-    names = ("loss", "late", "skip", "hard", "learning_rate", "curriculum", "bf16", "seed")
+    names = ("loss", "colour", "late", "skip", "hard", "learning_rate", "curriculum", "bf16", "seed")
     recipe = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     folder = Path(options.output or f"runs/{options.preset}")
     resumed = options.resume and checkpoints.exists(folder)
@@ -523,6 +523,12 @@ def _parser() -> argparse.ArgumentParser:
         "--loss", choices=LOSSES, help="what is made smaller (default: l1, the paper's; ms-ssim from weights)"
     )
     new.add_argument("--learning-rate", type=float, metavar="RATE")
+    new.add_argument(
+        "--colour",
+        type=float,
+        metavar="WEIGHT",
+        help="weight of each patch's mean error of brightness and colour; 0: off",
+    )
     new.add_argument(
         "--late", type=float, metavar="P", help="weigh iteration i in the loss by i to the power of P; 0: all alike"
     )

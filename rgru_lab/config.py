@@ -129,6 +129,8 @@ class TrainConfig:
         loss: of one iteration, see `losses.Loss`: "l1" (the paper's), "ssim-l1" or "ms-ssim" (best from weights that
             have learned from L1: from random ones it learns slowly).
         share: weight of 1 - MS-SSIM beside mean |R| in the loss "ms-ssim", 0 to 1.
+        colour: weight of |mean R| of each patch and channel, which is added to any loss: MS-SSIM hardly sees a shift of
+            the whole picture's brightness or colour, mean |R| alone leaves some of it. 0: off.
         late: weight of iteration i in the loss is proportional to i ** late. 0 in the paper; more of it lets the last
             iterations learn sooner, at some cost to the first.
         skip: so many iterations at most run before those that are learned from, without a gradient: none in half of the
@@ -151,6 +153,7 @@ class TrainConfig:
     curriculum: tuple[Stage, ...] = (Stage(0.08, 2, 64, 8), Stage(0.25, 4, 64, 8), Stage(1.0, 10, 128, 4))
     loss: str = "l1"
     share: float = 0.84
+    colour: float = 0.0
     late: float = 0.0
     skip: int = 0
     hard: float = 1.0
@@ -167,6 +170,7 @@ class TrainConfig:
         object.__setattr__(self, "curriculum", stages)
         _check(self.loss in LOSSES, f"loss is {self.loss!r}; choose one of {', '.join(LOSSES)}")
         _check(0 <= self.share <= 1, f"share is {self.share}; choose 0 to 1")
+        _check(self.colour >= 0, f"colour is {self.colour}; choose 0 (off) or more")
         _check(0 < self.hard <= 1, f"hard is {self.hard}; choose more than 0, at most 1 (all places)")
         _check(self.clip > 0, f"clip is {self.clip}; it must be positive")
         _check(self.warmup_steps >= 0, f"warmup_steps is {self.warmup_steps}; choose 0 or more")

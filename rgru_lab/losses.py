@@ -93,16 +93,22 @@ class Loss:
         name: "l1", the paper's mean |R|; "ssim-l1", |R| weighted by 1 - SSIM around the pixel over its mean (Johnston
             et al. 2018); "ms-ssim", (1 - share) mean |R| + share (1 - MS-SSIM).
         share: weight of 1 - MS-SSIM.
+        colour: weight of |mean R| of each patch and channel, added to the loss.
         x: the originals, (B, 3, H, W) in [-0.5, 0.5].
     """
 
-    def __init__(self, name: str, share: float, x: Tensor):
+    def __init__(self, name: str, share: float, colour: float, x: Tensor):
         self.name = name
         self.share = share
+        self.colour = colour
         self.similarity = None if name == "l1" else Similarity(x)
 
     def __call__(self, picture: Tensor, residual: Tensor) -> Tensor:
         """A number for P[i] and R[i], both (B, 3, H, W)."""
+        loss = self._unlikeness(picture, residual)
+        return loss + self.colour * residual.mean((2, 3)).abs().mean() if self.colour else loss
+
+    def _unlikeness(self, picture: Tensor, residual: Tensor) -> Tensor:
         l1 = residual.abs()
         if self.name == "l1":
             return l1.mean()

@@ -71,7 +71,7 @@ class Unrolled(nn.Module):
         self.config = config
 
     def forward(self, x: Tensor, iterations: int, skipped: int = 0) -> tuple[Tensor, Tensor]:
-        loss_of = Loss(self.config.loss, self.config.share, x)
+        loss_of = Loss(self.config.loss, self.config.share, self.config.colour, x)
         losses, residuals = [], []
         steps = unroll(self.model, x)
         with torch.no_grad():

@@ -158,6 +158,15 @@ def test_every_quantity_of_the_report_is_positive_and_named_once(weights_path):
 
 
 @pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize(("speedup", "rows"), [(0.2, 1), (2.1, 5)])
+def test_bfloat16_is_measured_only_where_it_is_the_faster(monkeypatch, weights_path, speedup, rows):
+    monkeypatch.setattr(codec, "bf16_speedup", lambda device: speedup)
+    found = dict(bench.report(str(weights_path), large=False))
+    assert found["bfloat16, times as fast as float32 at a convolution"] == speedup
+    assert sum("bfloat16" in what for what in found) == rows
+
+
+@pytest.mark.usefixtures("tiny")
 def test_the_command_writes_what_it_prints(capsys, tmp_path, weights_path):
     assert cli.main(["bench", "--small", "--model", str(weights_path), "--output", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().out

@@ -131,14 +131,14 @@ def test_what_was_measured_in_inference_can_be_trained_on(pair):
 
 def test_l1_is_the_mean_of_the_residuals_sizes():
     residual = torch.tensor([0.5, -0.25, 0.0, 0.25]).view(1, 1, 2, 2)
-    assert float(Loss("l1", 0.84, residual)(residual, residual)) == 0.25
+    assert float(Loss("l1", 0.84, 0.0, residual)(residual, residual)) == 0.25
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_ms_ssim_mixes_by_its_share(pair, share):
     x, y = pair(64)
     y.requires_grad_()
-    loss = Loss("ms-ssim", share, x)(y, x - y)
+    loss = Loss("ms-ssim", share, 0.0, x)(y, x - y)
     unlike = 1 - Similarity(x).ms_ssim(y)
     expected = (1 - share) * (x - y).abs().mean() + share * unlike
     assert float(loss.detach()) == pytest.approx(float(expected.detach()), abs=1e-6)
@@ -151,7 +151,7 @@ def test_ssim_l1_weighs_a_residual_by_the_unlikeness_around_it_over_its_mean(pai
     x, y = pair(32)
     unlike = 1 - Similarity(x).ssim_map(y)
     assert float(unlike.max() / unlike.min()) > 2
-    loss = Loss("ssim-l1", 0.84, x)
+    loss = Loss("ssim-l1", 0.84, 0.0, x)
     for place in ((0, 0, 3, 4), (1, 2, 20, 31), (0, 1, 16, 16)):
         residual = torch.zeros_like(x)
         residual[place] = -0.75
@@ -163,7 +163,7 @@ def test_ssim_l1_weighs_a_residual_by_the_unlikeness_around_it_over_its_mean(pai
 def test_ssim_l1_has_no_gradient_through_its_weights(pair):
     x, y = pair(32)
     y.requires_grad_()
-    loss = Loss("ssim-l1", 0.84, x)
+    loss = Loss("ssim-l1", 0.84, 0.0, x)
     assert not loss(y, torch.ones_like(x)).requires_grad
     (gradient,) = torch.autograd.grad(loss(y, x - y), y)
     unlike = 1 - Similarity(x).ssim_map(y.detach())
@@ -174,7 +174,7 @@ def test_a_perfect_picture_costs_nothing_and_breaks_nothing(pair):
     x, _ = pair(32)
     for name in ("l1", "ssim-l1", "ms-ssim"):
         picture = x.clone().requires_grad_()
-        loss = Loss(name, 0.84, x)(picture, x - picture)
+        loss = Loss(name, 0.84, 0.0, x)(picture, x - picture)
         loss.backward()
         assert abs(float(loss.detach())) < 1e-5
         assert picture.grad.isfinite().all()
@@ -183,3 +183,14 @@ def test_a_perfect_picture_costs_nothing_and_breaks_nothing(pair):
 def test_the_weights_of_the_scales_are_those_of_the_paper_and_sum_to_one():
     assert math.isclose(sum(SCALE_WEIGHTS), 1, abs_tol=2e-4)
     assert SCALE_WEIGHTS == (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+
+
+@pytest.mark.parametrize("name", ["l1", "ssim-l1", "ms-ssim"])
+def test_colour_adds_the_mean_error_of_each_patch_and_channel(name):
+    x = torch.rand(2, 3, 128, 128) - 0.5
+    picture = x + 0.01 * torch.randn(2, 3, 128, 128)
+    picture[0, 0] += 0.2
+    picture[1, 0] -= 0.1  # the two do not cancel
+    plain = Loss(name, 0.84, 0.0, x)(picture, x - picture)
+    weighed = Loss(name, 0.84, 2.0, x)(picture, x - picture)
+    assert float(weighed - plain) == pytest.approx(2 * 0.3 / 6, abs=5e-4)

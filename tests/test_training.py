@@ -91,7 +91,7 @@ def test_the_loss_is_the_mean_of_the_residuals_weighted_by_their_iteration(train
 def test_every_iteration_has_the_recipes_loss_weighted_by_its_number_to_the_power_late(trainer, loss):
     teacher = trainer(loss=loss, share=0.3, late=0.5, curriculum=((1.0, 3, 32, 2),))
     batch = teacher.patches.draw(32, 2)
-    loss_of = losses.Loss(loss, 0.3, batch)
+    loss_of = losses.Loss(loss, 0.3, 0.0, batch)
     with torch.no_grad():
         values = [float(loss_of(s.picture, s.residual)) for s in islice(unroll(teacher.model, batch), 3)]
     expected = sum(value * math.sqrt(i) for i, value in enumerate(values, 1)) / sum(map(math.sqrt, (1, 2, 3)))
