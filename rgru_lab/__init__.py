@@ -28,6 +28,7 @@ The rooms, each with one purpose; a room imports only from rooms above it:
     gain         what coding the bits saves, into data/results/
     plots        matplotlib figures
     viewer       the slider of the notebooks
+    lessons      what notebooks need around a lesson: set-up, guesses, checked exercises with a way out
     release      rebuilds all that depends on the weights
     __main__     the command line
 

@@ -375,6 +375,10 @@ def fuzz(options):
 def release(options):
     from rgru_lab import model, photos, release
 
+    if options.notebooks is not None:
+        for path in release.notebooks(options.notebooks):
+            print(path)
+        return
     paths = photos.kodak()
     summaries = []
     for name in release.shipped():
@@ -389,6 +393,21 @@ def release(options):
     release.readme(summaries)
     release.four_rates(model.load())
     for path in release.notebooks():
+        print(path)
+
+
+def fork(options):
+    from rgru_lab.lessons import repository
+
+    for path in repository.move(options.repository, options.tag):
+        print(path)
+
+
+def student(options):
+    from rgru_lab.lessons import student
+
+    _make_folder(Path(options.folder))
+    for path in student.write(Path(options.folder)):
         print(path)
 
 
@@ -596,6 +615,18 @@ def _parser() -> argparse.ArgumentParser:
         release, "rebuild all that depends on the weights", "Results, figures, README tables and notebook outputs."
     )
     add_jobs(new)
+    new.add_argument(
+        "--notebooks", nargs="*", metavar="NAME", help="only run notebooks: all, or those named, 02 for one"
+    )
+
+    new = command(
+        fork, "name the repository in badges and set-up cells", "Rewrites notebooks, README and CITATION.cff."
+    )
+    new.add_argument("repository", metavar="OWNER/NAME")
+    new.add_argument("--tag", default="main", help="branch or tag that Colab and Binder open (default %(default)s)")
+
+    new = command(student, "notebooks without solutions and outputs", "Copies of all notebooks, for a class.")
+    new.add_argument("folder", metavar="DIR")
     return parser
 
 

@@ -73,6 +73,50 @@ def strip(progression: Progression, iterations: list[int]) -> Figure:
     return figure
 
 
+def pictures(shown: list[np.ndarray], titles: list[str], columns: int = 4, *, limit: float | None = None) -> Figure:
+    """Pictures side by side, each under its title.
+
+    Args:
+        shown: photos (H, W, 3) uint8, or maps (H, W) of numbers: these on one scale of colours, white at 0.
+        titles: one for each.
+        columns: pictures in a row.
+        limit: the number at which a map's colours are at their fullest; None: the largest there is.
+    """
+    if not shown or len(shown) != len(titles):
+        raise InputError(f"there are {len(shown)} pictures and {len(titles)} titles; give one title for each picture")
+    columns = min(columns, len(shown))
+    rows = -(-len(shown) // columns)
+    figure = Figure(figsize=(2.6 * columns, rows * (2.6 * _ratio(shown[0]) + 0.4)), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
+    maps = [np.abs(pixels).max() for pixels in shown if pixels.ndim == 2]
+    limit = limit or max([*maps, 1e-9])
+    for panel in axes.flat:
+        panel.axis("off")
+    for panel, pixels, title in zip(axes.flat, shown, titles, strict=False):
+        options = {"cmap": RESIDUAL_COLOURS, "vmin": -limit, "vmax": limit} if pixels.ndim == 2 else {}
+        _picture(panel, pixels, title, "black", **options)
+    return figure
+
+
+def lines(curves: dict[str, tuple], x: str, y: str, title: str = "") -> Figure:
+    """Curves in one pair of axes.
+
+    Args:
+        curves: name to (x values, y values); at most four, each with a colour and a marker of its own.
+        x, y: what the axes show, with units.
+        title: above them.
+    """
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for (name, (xs, ys)), (colour, marker) in zip(curves.items(), cycle(CURVES), strict=False):
+        axes.plot(xs, ys, f"{marker}-", label=name, color=colour, ms=4)
+    axes.set(xlabel=x, ylabel=y, title=title)
+    axes.grid(alpha=0.3)
+    if len(curves) > 1:
+        axes.legend()
+    return figure
+
+
 def training(log: list[dict], frames: list[tuple[str, np.ndarray]] = ()) -> Figure:
     """How a training goes: |R[i]| of each iteration, learning rate and speed over the steps, and pictures below.
 

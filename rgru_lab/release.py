@@ -72,15 +72,28 @@ def with_results(text: str, summaries: list[dict]) -> str:
     return new
 
 
-def notebooks() -> Iterator[Path]:
-    """Run every notebook from a fresh kernel and keep its outputs, without widget state."""
+def notebooks(names: list[str] = ()) -> Iterator[Path]:
+    """Run notebooks from a fresh kernel and keep their outputs, without widget state; yields each path when done.
+
+    Args:
+        names: those whose file names begin with one of these, "02" for one; none: all.
+
+    Raises:
+        InputError: a name fits no notebook.
+    """
     import nbformat
     from nbclient import NotebookClient
 
-    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+    paths = sorted(NOTEBOOKS.glob("*.ipynb"))
+    for name in names:
+        if not any(path.name.startswith(name) for path in paths):
+            raise InputError(f"no notebook's name begins with {name!r}; there are {', '.join(p.stem for p in paths)}")
+    for path in paths:
+        if names and not path.name.startswith(tuple(names)):
+            continue
         notebook = nbformat.read(path, 4)
         options = {"store_widget_state": False, "record_timing": False, "coalesce_streams": True}
-        NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(NOTEBOOKS)}}, **options).execute()
+        NotebookClient(notebook, timeout=900, resources={"metadata": {"path": str(NOTEBOOKS)}}, **options).execute()
         write_atomically(path, (nbformat.writes(tidy(notebook)) + "\n").encode())
         yield path
 

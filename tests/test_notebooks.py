@@ -1,6 +1,7 @@
 """Every notebook runs from a fresh kernel, and what is committed is light, came from one clean run, and can be read."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from rgru_lab import photos
+from rgru_lab import lessons, photos
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -34,28 +35,30 @@ else:
 def executed(request):
     """A notebook after a run from a fresh kernel, and the kernel's peak memory in bytes."""
     command = [sys.executable, "-c", RUN, str(request.param), str(request.param.parent)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=os.environ | {"SMOKE": "1"})
     assert done.returncode == 0, done.stderr[-3000:]
     notebook, memory = done.stdout.split("\n@@@")
     unit = 1 if sys.platform == "darwin" else 1024
-    return nbformat.reads(notebook, 4), int(memory) * unit
+    return nbformat.reads(notebook, 4), int(memory) * unit, request.param
 
 
-def test_it_runs_and_every_code_cell_says_something(executed):
-    notebook, _ = executed
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            assert cell.outputs, cell.source
-            assert not any(o.output_type == "error" for o in cell.outputs)
+def test_it_runs_and_says_something(executed):
+    notebook = executed[0]
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert not any(o.output_type == "error" for cell in cells for o in cell.outputs)
+    assert sum(bool(cell.outputs) for cell in cells) >= len(cells) / 3
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not report a child's peak memory")
-def test_its_kernel_stays_under_a_gigabyte(executed):
-    assert 1e8 < executed[1] < 1e9
+def test_its_kernel_stays_small(executed):
+    limit = 1e9 if executed[2].name.startswith("00") else 1.5e9  # Binder gives 1 GB for sure, and 2 at most
+    assert 1e8 < executed[1] < limit
 
 
-def test_it_shows_the_widget_and_proves_the_file(executed):
-    notebook, _ = executed
+def test_the_first_one_shows_the_widget_and_proves_the_file(executed):
+    notebook, path = executed[0], executed[2]
+    if not path.name.startswith("00"):
+        pytest.skip("only of notebook 00")
     text = json.dumps(notebook)
     assert text.count("application/vnd.jupyter.widget-view+json") == 2
     assert "two iterations give P[2]: True" in text
@@ -97,7 +100,8 @@ def test_every_picture_has_alt_text_and_every_local_link_leads_somewhere(path):
         if cell.cell_type == "markdown":
             for bang, alt, target in re.findall(r"(!?)\[([^\]]*)\]\(([^)]+)\)", cell.source):
                 assert alt or not bang
-                assert target.startswith("https://") or (path.parent / target).exists(), target
+                local = target.partition("#")[0]
+                assert target.startswith("https://") or not local or (path.parent / local).exists(), target
 
 
 def test_at_least_four_samples_are_offered_and_credited():
@@ -106,3 +110,72 @@ def test_at_least_four_samples_are_offered_and_credited():
     for name in photos.SAMPLES:
         assert photos.sample(name).ndim == 3
         assert f"*{name}*" in credits
+
+
+# Prose
+
+DEFINITIONS = {
+    "0.125 bits per pixel": "32 bits for 16 x 16 pixels",
+    "0.125 bpp": "32 bits for 16 x 16 pixels",
+    "2 bpp": "16 iterations of 0.125",
+    "256 levels": "a byte",
+    "255 levels": "a byte",
+    "9 MB": "viewer.UPLOAD_BYTES",
+}
+"""Numbers with a unit that prose may state because they are so by definition, and why."""
+
+WITH_UNIT = re.compile(r"(?<![\w.])-?\d[\d,.]*\s?(?:%|dB|bpp|kB|MB|GB|bytes?|bits? per pixel|levels?)(?!\w)")
+SOURCE = re.compile(r"<!-- ([\w.-]+\.json) ([\w./ -]+) -->")
+
+
+def _numbers_without_a_source(prose):
+    """Numbers with a unit that are neither definitions nor, rounded, what the paragraph's comments point at."""
+    wrong = []
+    for paragraph in prose.split("\n\n"):
+        values = []
+        for name, path in SOURCE.findall(paragraph):
+            value = lessons.results(name)
+            for key in path.split("/"):
+                value = value[int(key)] if isinstance(value, list) else value[key]
+            values.append(float(value))
+        for found in WITH_UNIT.findall(" ".join(paragraph.split())):
+            if found in DEFINITIONS:
+                continue
+            digits = re.match(r"-?[\d,]*\.?\d*", found)[0].rstrip(".,").replace(",", "")
+            places = len(digits.partition(".")[2])
+            if not any(f"{abs(value):.{places}f}" == digits.lstrip("-") for value in values):
+                wrong.append(found)
+    return wrong
+
+
+@each_notebook
+def test_every_measured_number_in_prose_comes_from_a_results_file(path):
+    prose = "\n\n".join(cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "markdown")
+    assert _numbers_without_a_source(re.sub(r"```.*?```", "", prose, flags=re.DOTALL)) == []
+
+
+def test_a_number_without_a_source_or_with_another_value_would_be_noticed(monkeypatch):
+    monkeypatch.setattr(lessons, "results", lambda name: {"curve": [{"bpp": 0.1716}], "saved": -36.93})
+    assert _numbers_without_a_source("It takes 0.125 bpp.") == []
+    assert _numbers_without_a_source("It takes 0.3 bpp.") == ["0.3 bpp"]
+    assert (
+        _numbers_without_a_source("It is 37 % smaller <!-- x.json saved -->, 0.172 bpp <!-- x.json curve/0/bpp -->")
+        == []
+    )
+    assert _numbers_without_a_source("It is 38 % smaller <!-- x.json saved -->.") == ["38 %"]
+
+
+def test_prose_is_spelt_right(tmp_path):
+    for path in NOTEBOOKS:
+        cells = nbformat.read(path, 4).cells
+        (tmp_path / f"{path.stem}.md").write_text("\n\n".join(c.source for c in cells), encoding="utf-8")
+    pages = [
+        *tmp_path.glob("*.md"),
+        *(ROOT / "notebooks").glob("*.md"),
+        ROOT / "README.md",
+        *(ROOT / "data").glob("*.md"),
+    ]
+    command = [sys.executable, "-m", "codespell_lib", "--ignore-words-list=fpr,te,nd", *map(str, pages)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout == ""
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,44 @@
+"""Notebooks for a class: without solutions, without outputs."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from rgru_lab.config import InputError
+from rgru_lab.images import write_atomically
+from rgru_lab.lessons import ROOT
+
+SOLUTION = re.compile(r"<details>\s*<summary>Solution.*?</details>\n?", re.DOTALL)
+
+
+def write(folder: Path, source: Path = ROOT / "notebooks") -> Iterator[Path]:
+    """Copy every notebook into a folder without its folded solutions and outputs; yields each path.
+
+    Raises:
+        InputError: the folder is the one that the notebooks are in.
+    """
+    if folder.resolve() == source.resolve():
+        raise InputError(f"{folder} holds the notebooks themselves; choose another folder")
+    for path in sorted(source.glob("*.ipynb")):
+        target = folder / path.name
+        write_atomically(target, strip(path.read_text(encoding="utf-8")).encode())
+        yield target
+
+
+def strip(notebook: str) -> str:
+    """The JSON of a notebook without solutions and outputs; a cell that held nothing but a solution goes, too."""
+    parsed = json.loads(notebook)
+    kept = []
+    for cell in parsed["cells"]:
+        text = "".join(cell["source"])
+        if cell["cell_type"] == "code":
+            cell |= {"outputs": [], "execution_count": None}
+        else:
+            text = SOLUTION.sub("", text)
+            if not text.strip():
+                continue
+            cell["source"] = text.splitlines(keepends=True)
+        kept.append(cell)
+    parsed["cells"] = kept
+    return json.dumps(parsed, indent=1, ensure_ascii=False) + "\n"
