@@ -1,0 +1,147 @@
+"""Exercises of lesson 08, bits are not all equal."""
+
+import numpy as np
+
+from rgru_lab.lessons import Wrong, exercise
+
+
+def _entropy():
+    def entropy(p):
+        p = np.clip(p, 1e-9, 1 - 1e-9)
+        return -p * np.log2(p) - (1 - p) * np.log2(1 - p)
+
+    return entropy
+
+
+@exercise("08.1", "entropy", _entropy)
+def entropy(answer):
+    p = np.array([0.1, 0.5, 0.9, 0.999, 0.3])
+    one = answer(0.9)
+    if one is None or one is ...:
+        raise NotImplementedError
+    try:
+        got = np.asarray(answer(p.copy()), dtype=float)
+    except TypeError:
+        raise Wrong(
+            "it takes single numbers only; ours come in arrays: np.log2 takes both, math.log2 does not"
+        ) from None
+    expected = _entropy()(p)
+    if got.shape != p.shape:
+        raise Wrong(f"for {p.size} probabilities it returns the shape {got.shape}; give one entropy for each")
+    if np.allclose(got, p):
+        raise Wrong("it returns p unchanged")
+    if np.allclose(got, -expected, atol=1e-4):
+        raise Wrong("the sign is turned round: logarithms of probabilities are negative, an entropy is not")
+    if np.allclose(got, expected * np.log(2), atol=1e-4):
+        raise Wrong("these are natural logarithms; bits need the logarithm to the base 2: a fair coin is worth 1")
+    if np.allclose(got, -np.log2(p), atol=1e-4):
+        raise Wrong("this is what one +1 is worth; weigh it by its probability p and add the other outcome")
+    if np.allclose(got, -p * np.log2(p), atol=1e-4) or np.allclose(got, -(1 - p) * np.log2(1 - p), atol=1e-4):
+        raise Wrong("one of two outcomes is missing: +1 comes with p, and -1 with 1 - p")
+    if not np.allclose(got, expected, atol=1e-4):
+        raise Wrong(f"H(0.9) comes out as {got[2]:.3f} where {expected[2]:.3f} belongs; compare with the equation")
+    with np.errstate(all="ignore"):
+        sure = np.asarray(answer(np.array([0.0, 1.0])), dtype=float)
+    if not np.allclose(sure, 0, atol=1e-3):
+        raise Wrong(
+            f"for p = 0 and p = 1 it gives {sure[0]:.3g} and {sure[1]:.3g}; certainty is worth 0: keep the clip"
+        )
+
+
+def _context():
+    def context(known, k, y, x):
+        return known[k, y, x - 1], known[k, y - 1, x]
+
+    return context
+
+
+def _planes():
+    """(4, 24, 32): four noisy pictures of the same few large shapes, thresholded; neighbours mostly agree."""
+    random = np.random.default_rng(8)
+    y, x = np.mgrid[:24, :32] / 8
+    planes = []
+    for _ in range(4):
+        shape = sum(np.sin(x * a + y * b + c) for a, b, c in random.uniform(-2, 3, (4, 3)))
+        planes.append(np.where(shape + random.normal(0, 0.5, shape.shape) > 0, 1, -1))
+    return np.array(planes, np.int8)
+
+
+def _cost(plane, context):
+    """Bits per bit, and how many contexts there were."""
+    bits, h, w = plane.shape
+    known = np.zeros((bits, h + 2, w + 2), np.int8)
+    counts, cost = {}, 0.0
+    for k, y, x in np.ndindex(plane.shape):
+        seen = counts.setdefault(context(known, k, y + 1, x + 1), [0.5, 0.5])
+        bit = int(plane[k, y, x] > 0)
+        cost -= np.log2(seen[bit] / sum(seen))
+        seen[bit] += 1
+        known[k, y + 1, x + 1] = plane[k, y, x]
+    return cost / plane.size, len(counts)
+
+
+@exercise("08.2", "design a context", _context)
+def context(answer):
+    plane = _planes()
+    known = np.pad(plane, ((0, 0), (1, 1), (1, 1)))
+    before = known.copy()
+    first = answer(known, 2, 5, 7)
+    if first is None or first is ... or (isinstance(first, tuple) and any(part is ... for part in first)):
+        raise NotImplementedError
+    try:
+        hash(first)
+    except TypeError:
+        raise Wrong(f"it returns a {type(first).__name__}, which no dictionary can look up; return a tuple") from None
+    if not np.array_equal(known, before):
+        raise Wrong("it changes `known`, which belongs to the coder; only read it")
+    cost, contexts = _cost(plane, answer)
+    goal = _cost(plane, _context())[0]
+    if cost <= 1.02 * goal:
+        return
+    said = f"our test plane takes {cost:.3f} bits per bit, with left and above {goal:.3f}"
+    if contexts == 1:
+        raise Wrong(f"every bit gets the same context, and so the same probability: {said}; look at neighbours")
+    if contexts > plane.size / 8:
+        raise Wrong(f"{contexts:,} contexts for {plane.size:,} bits: too few of each to learn from; {said}")
+    if cost > 0.98 * _cost(plane, lambda known, k, y, x: k)[0]:
+        raise Wrong(f"it tells channels apart, or looks where nothing is known yet: {said}; look left and above")
+    raise Wrong(f"it helps, but not enough: {said}; do you look at both?")
+
+
+def _iterations_for():
+    def iterations_for(ends_bytes, budget_bytes):
+        return sum(end <= budget_bytes for end in ends_bytes)
+
+    return iterations_for
+
+
+@exercise("08.3", "a budget of bytes", _iterations_for)
+def iterations_for(answer):
+    ends = (300, 800, 1500, 2400)
+    got = answer(ends, 1600)
+    if got is None or got is ...:
+        raise NotImplementedError
+    if isinstance(got, (tuple, list, str)) or np.ndim(got):
+        raise Wrong(f"it returns a {type(got).__name__}; return one whole number")
+    if got in ends:
+        raise Wrong(f"it returns a size, {got} bytes; asked is the number of iterations")
+    if got == 2:
+        raise Wrong(
+            "of iterations that end at 300, 800, 1,500 and 2,400 bytes three fit into 1,600 bytes, and it says 2; "
+            "these are sums already, and counting begins at 1"
+        )
+    if got != 3:
+        raise Wrong(f"for sizes 300, 800, 1,500, 2,400 and 1,600 bytes it gives {got!r}; three iterations fit")
+    if answer(ends, 1500) != 3:
+        raise Wrong("a file of exactly 1,500 bytes fits into 1,500 bytes: use <=")
+    none = answer(ends, 299)
+    if none != 0 or isinstance(none, bool):
+        raise Wrong(f"for 299 bytes, less than iteration 1 takes, it gives {none!r}; no iteration fits: 0")
+    if answer(ends, 10**6) != 4:
+        raise Wrong("for a million bytes it does not give 4, all that there are")
+    random = np.random.default_rng(0)
+    for _ in range(50):
+        sizes = np.cumsum(random.integers(1, 50, random.integers(1, 17))).tolist()
+        budget = int(random.integers(0, 500))
+        if answer(sizes, budget) != _iterations_for()(sizes, budget):
+            raise Wrong(f"for the sizes {sizes} and {budget} bytes it gives {answer(sizes, budget)!r}")
