@@ -1,0 +1,137 @@
+"""Exercises of lesson 01, pixels, bits and JPEG."""
+
+import math
+
+import numpy as np
+
+from rgru_lab.lessons import Wrong, exercise
+
+
+def _number(value) -> float:
+    """What a learner's function returned, as a float; 0-d arrays and tensors are numbers too."""
+    if value is None or value is ...:
+        raise NotImplementedError
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise Wrong(f"it returns a {type(value).__name__}; one number is expected") from None
+
+
+def _near(value: float, expected: float) -> bool:
+    return math.isclose(value, expected, rel_tol=1e-3, abs_tol=1e-3)
+
+
+@exercise("01.1", "bits per pixel", lambda: lambda size_bytes, height, width: 8 * size_bytes / (height * width))
+def bits_per_pixel(answer):
+    for size, height, width in ((1000, 20, 50), (12_345, 300, 451), (5, 7, 3)):
+        got, right = _number(answer(size, height, width)), 8 * size / (height * width)
+        if _near(got, right):
+            continue
+        if _near(got, right / 8):
+            raise Wrong(f"{size:,} bytes give {got:.4g}: these are bytes per pixel; a byte has 8 bits")
+        if _near(got, right / 3) or _near(got, right / 24):
+            raise Wrong("it counts each colour as a pixel; a pixel is one place of the picture, with all its colours")
+        if right > 0 and _near(got, 1 / right):
+            raise Wrong("it returns pixels per bit; turn the fraction round")
+        if _near(got, 8 * size):
+            raise Wrong("it returns the bits of the whole file; divide them by the number of pixels")
+        if got == right // 1:
+            raise Wrong("the fraction is cut off: use / instead of //")
+        raise Wrong(f"a file of {size:,} bytes for {height} × {width} pixels gives {got:.4g} instead of {right:.4g}")
+
+
+def dct_matrix() -> np.ndarray:
+    """C of the lesson: (8, 8), row k is the cosine of frequency k."""
+    k, n = np.arange(8)[:, None], np.arange(8)[None, :]
+    C = np.sqrt(2 / 8) * np.cos(np.pi * (2 * n + 1) * k / 16)
+    C[0] = np.sqrt(1 / 8)
+    return C
+
+
+def _there_and_back():
+    C = dct_matrix()
+
+    def there_and_back(block, Q):
+        return C.T @ (np.round(C @ block @ C.T / Q) * Q) @ C
+
+    return there_and_back
+
+
+@exercise("01.2", "there and back", _there_and_back)
+def there_and_back(answer):
+    C, rng = dct_matrix(), np.random.default_rng(0)
+    for _ in range(3):
+        block = rng.uniform(-128, 127, (8, 8))
+        Q = rng.integers(20, 90, (8, 8))
+        got = answer(block.copy(), Q.copy())
+        if got is None or got is ...:
+            raise NotImplementedError
+        try:
+            got = np.asarray(got, float)
+        except (TypeError, ValueError):
+            raise Wrong(f"it returns a {type(got).__name__}; an 8 × 8 array of levels is expected") from None
+        if got.shape != (8, 8):
+            raise Wrong(f"it returns the shape {got.shape}; a block is (8, 8)")
+        Y = C @ block @ C.T
+        stored = np.round(Y / Q)
+        right = C.T @ (stored * Q) @ C
+        if np.abs(got - right).max() <= 1:  # a decoder may round to whole levels
+            continue
+        mistakes = (
+            (block, "it returns the block unchanged: nothing was rounded, so nothing was lost and nothing saved"),
+            (stored, "these are the stored numbers; the decoder multiplies them by Q and turns them back into pixels"),
+            (stored * Q, "these are still coefficients; Cᵀ on the left and C on the right turn them into pixels"),
+            (C.T @ stored @ C, "the stored numbers were turned into pixels without being multiplied by Q"),
+            (C @ (stored * Q) @ C.T, "the way back is the way there again; it needs Cᵀ on the left and C on the right"),
+            (np.round(block / Q) * Q, "it rounds the pixels; what JPEG rounds are the coefficients Y"),
+            (C.T @ np.round(Y) @ C, "it rounds, but does not divide by Q first: with steps of 1 little is saved"),
+            (C.T @ (np.trunc(Y / Q) * Q) @ C, "the fraction is cut off towards 0; round to the nearest instead"),
+            (C.T @ (np.floor(Y / Q) * Q) @ C, "everything is rounded down; round to the nearest instead"),
+        )
+        nearest, words = min((float(np.abs(got - wrong).max()), words) for wrong, words in mistakes)
+        if nearest <= 1:
+            raise Wrong(words)
+        raise Wrong("the shape is right, the levels are not: divide Y by Q, round, multiply by Q, then Cᵀ … C")
+
+
+def _psnr_db():
+    def psnr_db(a, b):
+        mse = np.mean((a.astype(float) - b.astype(float)) ** 2)
+        return 10 * np.log10(255**2 / mse)
+
+    return psnr_db
+
+
+@exercise("01.3", "PSNR", _psnr_db)
+def psnr_db(answer):
+    rng = np.random.default_rng(0)
+    a = rng.integers(0, 256, (12, 16, 3)).astype(np.uint8)
+    for spread in (5, 40):
+        b = (a + rng.normal(0, spread, a.shape)).round().clip(0, 255).astype(np.uint8)
+        got = _number(answer(a.copy(), b.copy()))
+        difference = a.astype(float) - b
+        mse = np.mean(difference**2)
+        right = 10 * np.log10(255**2 / mse)
+        if abs(got - right) < 0.01:
+            continue
+        wrapped = (a - b).astype(float)
+        in_uint8 = [np.mean(wrapped**2), np.mean((a - b) ** 2)]
+        for wrong, words in (
+            (mse, "this is the mean squared error; PSNR is 10 log₁₀ of 255² over it"),
+            (-right, "the fraction is upside down: 255² goes over the error, so that more is better"),
+            (right / 10, "this is in bels; multiply by 10 for decibels"),
+            (2 * right, "20 log₁₀ belongs to a ratio of levels; 255² / MSE is squared already, so it is 10"),
+            (10 * np.log(255**2 / mse), "np.log is the natural logarithm; decibels need np.log10"),
+            (10 * np.log10(255 / mse), "the peak has to be squared as well: 255²"),
+            (10 * np.log10(1 / mse), "the peak is missing: 255² over the error"),
+            (10 * np.log10(255**2 / np.sqrt(mse)), "the root of the error was taken; MSE is the mean of the squares"),
+            (
+                10 * np.log10(255**2 / np.abs(difference).mean()),
+                "the errors are not squared: MSE is the mean of (a - b)²",
+            ),
+        ):
+            if abs(got - wrong) < 0.01:
+                raise Wrong(words)
+        if any(abs(got - 10 * np.log10(255**2 / m)) < 0.01 for m in in_uint8):
+            raise Wrong("it subtracts in uint8, where 3 - 5 is 254; make floats of a and b first")
+        raise Wrong(f"it gives {got:.2f} for two photos whose PSNR is {right:.2f} dB; compare it with the equation")
