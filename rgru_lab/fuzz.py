@@ -43,6 +43,7 @@ class Outcome(NamedTuple):
     accepted: int
     """Files that gave bits: unchanged ones, cut ones, or, if sealed, some other."""
     seconds: float
+    """Of the processor, so that other work on the machine does not count."""
     slowest_s: float
     peak_bytes: int
     """Largest allocation of the sample of files whose memory was traced."""
@@ -90,14 +91,14 @@ def run(
     draw = random.Random(seed)
     refused = accepted = peak = 0
     slowest = 0.0
-    started = time.perf_counter()
+    started = time.process_time()
     for number in progress(range(files)):
         start = draw.choice(good)
         data = _sealed(start, draw) if sealed else _plain(start, draw)
         traced = number % trace_every == 0
         if traced:
             tracemalloc.start()
-        begun = time.perf_counter()
+        begun = time.process_time()
         try:
             planes = bitstream.decode(bitstream.parse(data), start.bit_model).planes
         except InputError:
@@ -105,7 +106,7 @@ def run(
         except Exception as error:
             raise FuzzError(f"{error!r} from {data.hex()}") from error
         finally:
-            slowest = max(slowest, time.perf_counter() - begun)
+            slowest = max(slowest, time.process_time() - begun)
             if traced:
                 peak = max(peak, tracemalloc.get_traced_memory()[1])
                 tracemalloc.stop()
@@ -117,7 +118,7 @@ def run(
         accepted += 1
         if not sealed and not _is_start_of(planes, start.planes):
             raise FuzzError(f"other bits than were written, and no complaint, from {data.hex()}")
-    return Outcome(files, refused, accepted, time.perf_counter() - started, slowest, peak)
+    return Outcome(files, refused, accepted, time.process_time() - started, slowest, peak)
 
 
 def cuts(start: Seed, seed: int = 0, places: int = 200) -> int:

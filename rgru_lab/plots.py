@@ -194,7 +194,13 @@ def residual_colours() -> bytes:
 def png(figure: Figure, *, dpi: int = 110, title: str = "") -> bytes:
     """A figure as the bytes of a PNG file, the same bytes for the same figure."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None, "Title": title or None})
+    figure.savefig(
+        buffer,
+        format="png",
+        dpi=dpi,
+        metadata={"Software": None, "Title": title or None},
+        pil_kwargs={"optimize": True},
+    )
     return buffer.getvalue()
 
 

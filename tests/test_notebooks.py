@@ -14,6 +14,7 @@ from rgru_lab import lessons, photos
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+LESSONS = [path for path in NOTEBOOKS if path.name[0].isdigit()]
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 RUN = """
@@ -78,7 +79,7 @@ def test_what_is_committed_came_from_one_clean_run(path):
     assert not any("widget-view" in key for output in outputs for key in output.get("data", {}))
 
 
-@each_notebook
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 def test_it_is_light_and_its_cells_are_short(path):
     assert path.stat().st_size < 400_000
     notebook = nbformat.read(path, 4)
@@ -179,3 +180,18 @@ def test_prose_is_spelt_right(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.stdout == ""
     assert done.returncode == 0, done.stderr
+
+
+def test_the_readme_and_the_teachers_page_list_every_lesson_with_its_minutes():
+    for page, folder in ((ROOT / "README.md", "notebooks/"), (ROOT / "notebooks" / "for_teachers.md", "")):
+        text = page.read_text(encoding="utf-8")
+        for path in LESSONS:
+            (minutes,) = re.findall(r"set_up\(minutes=(\d+)\)", nbformat.read(path, 4).cells[1].source)
+            (row,) = [line for line in text.splitlines() if line.startswith("|") and f"({folder}{path.name})" in line]
+            assert minutes in re.findall(r"\b\d+\b", row.replace(path.name, "")), row
+
+
+def test_every_local_link_of_the_pages_leads_somewhere():
+    for page in [ROOT / "README.md", *(ROOT / "notebooks").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+            assert target.startswith("https://") or (page.parent / target).exists(), (page.name, target)
