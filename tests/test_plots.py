@@ -1,0 +1,27 @@
+"""Figures in notebooks: the text for those who cannot see them, and their bytes."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rgru_lab import photos, plots
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What `plots.show` hands to the notebook."""
+    found = []
+    monkeypatch.setattr("IPython.display.display", found.append)
+    return found
+
+
+def test_a_palette_halves_the_bytes_and_hardly_changes_the_picture(shown):
+    for palette in (False, True):
+        figure = plots.pictures([photos.sample("chelsea")], ["a cat"])
+        plots.show(figure, "A cat", palette=palette)
+    whole, light = (Image.open(io.BytesIO(image.data)).convert("RGB") for image in shown)
+    assert len(shown[1].data) < 0.6 * len(shown[0].data)
+    assert np.abs(np.asarray(whole, float) - np.asarray(light, float)).max() < 32
+    assert [image.alt for image in shown] == ["A cat", "A cat"]
