@@ -139,14 +139,14 @@ def info(options):
 
 def compare(options):
     from rgru_lab import bitnet, images, model, plots
-    from rgru_lab.opponents import JpegLadder
+    from rgru_lab.opponents import Ladder
     from rgru_lab.progression import Progression
 
     photo = images.load(options.photo)
     output = Path(options.output or f"{Path(options.photo).stem}-compare.png")
     _check_output(output, ".png", options.photo, options.force or options.output is None)
     weights = model.load(options.model)
-    progression, ladder = Progression(weights, photo, bitnet.find(weights, options.model)), JpegLadder(photo)
+    progression, ladder = Progression(weights, photo, bitnet.find(weights, options.model)), Ladder(photo)
     print(f"{options.photo}: {photo.shape[1]} x {photo.shape[0]} px, weights {progression.weights.name}")
     print("JPEG: 4:2:0, optimised Huffman tables. 'same bytes': its largest quality that is not larger than ours;")
     print("'same MS-SSIM': its least quality that reaches ours, and how much smaller (-) our file is.\n")

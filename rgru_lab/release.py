@@ -7,7 +7,7 @@ from pathlib import Path
 from rgru_lab import evaluate, model, photos, plots
 from rgru_lab.config import DEFAULT_MODEL, PRESETS, InputError
 from rgru_lab.images import write_atomically
-from rgru_lab.opponents import JpegLadder
+from rgru_lab.opponents import Ladder
 from rgru_lab.progression import Progression
 
 ROOT = Path(__file__).parent.parent
@@ -50,7 +50,7 @@ def four_rates(weights) -> None:
     progression = Progression(weights, photo)
     for _ in progression.run(max(FOUR_RATES)):
         pass
-    figure = plots.comparison(progression, JpegLadder(photo), list(FOUR_RATES))
+    figure = plots.comparison(progression, Ladder(photo), list(FOUR_RATES))
     FIGURES.mkdir(parents=True, exist_ok=True)
     write_atomically(FIGURES / "four_rates.png", plots.png(figure))
 

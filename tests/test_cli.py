@@ -14,7 +14,7 @@ from rgru_lab import __main__ as cli
 from rgru_lab import bitnet, bitstream, codec, images, metrics, model, photos
 from rgru_lab.bitmodel import Counts
 from rgru_lab.config import TrainConfig, preset
-from rgru_lab.opponents import JpegLadder
+from rgru_lab.opponents import Ladder
 from rgru_lab.progression import Progression
 
 SIZE = (176, 208)  # large enough for MS-SSIM, small enough for a test
@@ -261,7 +261,7 @@ def test_compare_prints_what_can_be_measured_again_and_draws_a_figure(
     assert run("compare", photo_path, "--model", weights_path, "--iterations", 2, "--output", figure) == 0
     out = capsys.readouterr().out
     photo = images.load(photo_path)
-    ladder = JpegLadder(photo)
+    ladder = Ladder(photo)
     sizes = {i: decoded.size_bytes for i, decoded in Progression(weights, photo).run(2)}
     for i, (_, frame) in enumerate(codec.encode(weights.model, photo, 2), start=1):
         row = next(line for line in out.splitlines() if line.split()[:1] == [str(i)])
