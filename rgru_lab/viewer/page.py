@@ -8,6 +8,9 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 
+SCRIPTS = ("tools", "facts", "pictures", "stage", "curve", "question", "board", "scrubber")
+"""The parts of the one JavaScript module, in this order: none imports anything, each uses those before it."""
+
 TEMPLATE = """\
 <!DOCTYPE html>
 <html lang="en">
@@ -48,18 +51,35 @@ const model = {
   get: (name) => state[name], set: (name, value) => { state[name] = value; }, on() {}, off() {}, save_changes() {},
 };
 const code = await import(URL.createObjectURL(new Blob([text("code")], { type: "text/javascript" })));
-code.default.render({ model, el: document.getElementById("scrubber") });
+const el = document.getElementById("scrubber");
+code.default.render({ model, el });
+document.addEventListener("keydown", (event) => { // the keys work before anything was clicked
+  const { key, shiftKey, ctrlKey, altKey, metaKey } = event, twin = { key, shiftKey, ctrlKey, altKey, metaKey };
+  if (event.target !== document.body) return;
+  if (!el.dispatchEvent(new KeyboardEvent("keydown", { ...twin, cancelable: true }))) event.preventDefault();
+});
 </script>
 </body>
 </html>
 """
 
 
-def page(state: dict) -> str:
+def code() -> str:
+    """The JavaScript of the widget and of the page, one module."""
+    return "\n".join((FOLDER / "js" / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
+
+
+def style() -> str:
+    """Its style sheet."""
+    return (FOLDER / "scrubber.css").read_text(encoding="utf-8")
+
+
+def page(state: dict, title: str = "") -> str:
     """The page of a scrubber that is done computing.
 
     Args:
         state: its traits by name.
+        title: what stands above it; the photo's size if left out.
     """
     setup = state["setup"]
     about = (
@@ -68,10 +88,10 @@ def page(state: dict) -> str:
         "This page needs no network and sends nothing anywhere."
     )
     parts = {
-        "title": f"A photograph of {setup['width']} × {setup['height']} px in {setup['iterations']} iterations",
+        "title": html.escape(title or f"A photograph of {setup['width']} × {setup['height']} px"),
         "about": html.escape(about),
-        "css": (FOLDER / "scrubber.css").read_text(encoding="utf-8"),
-        "code": (FOLDER / "scrubber.js").read_text(encoding="utf-8"),
+        "css": style(),
+        "code": code(),
         "state": json.dumps(_plain(state), allow_nan=False).replace("<", "\\u003c"),
     }
     return re.sub("@(title|about|css|code|state)@", lambda match: parts[match[1]], TEMPLATE)

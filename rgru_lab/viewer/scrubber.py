@@ -5,7 +5,6 @@ import math
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import anywidget
@@ -27,7 +26,7 @@ STRIP = (1, 2, 4, 8, 16)
 """Iterations in the picture that stands in for the widget; the last one comes on top."""
 
 DELTA = 128
-"""Added, modulo 256, to P[i] - P[i-1], which is what goes to the browser from the second iteration on: it packs better."""
+"""Added, modulo 256, to P[i] - P[i-1], which goes to the browser from the second iteration on: it packs better."""
 
 
 class Guess(NamedTuple):
@@ -65,8 +64,8 @@ class Scrubber(anywidget.AnyWidget):
         Scrubber(Progression(model.load("small"), images.load("photo.jpg")))
     """
 
-    _esm = Path(__file__).parent / "scrubber.js"
-    _css = Path(__file__).parent / "scrubber.css"
+    _esm = page.code()
+    _css = page.style()
     _ipython_display_ = None  # that of ipywidgets 7 would leave out the picture for places that run no widget
 
     setup = traitlets.Dict({}).tag(sync=True)
@@ -107,7 +106,7 @@ class Scrubber(anywidget.AnyWidget):
         self.start()
 
     def start(self):
-        """Compute what is missing, in the background; nothing happens if that began before. To display it starts too."""
+        """Compute what is missing, in the background, if that has not begun yet; to display does so too."""
         if self._thread is None and self.progression is not None:
             self._thread = threading.Thread(target=self._compute, args=(self._stopped,), daemon=True)
             self._thread.start()
@@ -124,8 +123,12 @@ class Scrubber(anywidget.AnyWidget):
         if self._thread is not None:
             self._thread.join()
 
-    def save_html(self, path: str | os.PathLike):
-        """Write a page that needs neither Python nor a network, for a browser of any kind; waits until all is computed.
+    def save_html(self, path: str | os.PathLike, title: str = ""):
+        """Write a page that needs neither Python nor a network; waits until all is computed.
+
+        Args:
+            path: of the page.
+            title: what stands above it.
 
         Raises:
             InputError: nothing could be computed, or the path cannot be written.
@@ -134,7 +137,7 @@ class Scrubber(anywidget.AnyWidget):
         if self.progress["failed"] or not self.readings:
             raise InputError(f"there is nothing to save: {self.progress['text'] or 'give the scrubber a progression'}")
         state = {name: getattr(self, name) for name in Scrubber.class_own_traits(sync=True)} | {"answer": {}}
-        images.write_atomically(path, page.page(state).encode())
+        images.write_atomically(path, page.page(state, title).encode())
 
     # What a notebook shows
 
