@@ -1,5 +1,6 @@
 """Rebuild everything that depends on the weights: results, figures, the README's table, the notebooks' outputs."""
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -84,6 +85,8 @@ def notebooks(names: list[str] = ()) -> Iterator[Path]:
     import nbformat
     from nbclient import NotebookClient
 
+    from rgru_lab.viewer.scrubber import STATIC_VARIABLE
+
     paths = sorted(NOTEBOOKS.glob("*.ipynb"))
     for name in names:
         if not any(path.name.startswith(name) for path in paths):
@@ -93,7 +96,8 @@ def notebooks(names: list[str] = ()) -> Iterator[Path]:
             continue
         notebook = nbformat.read(path, 4)
         options = {"store_widget_state": False, "record_timing": False, "coalesce_streams": True}
-        NotebookClient(notebook, timeout=900, resources={"metadata": {"path": str(NOTEBOOKS)}}, **options).execute()
+        client = NotebookClient(notebook, timeout=900, resources={"metadata": {"path": str(NOTEBOOKS)}}, **options)
+        client.execute(env=os.environ | {STATIC_VARIABLE: "1"})
         write_atomically(path, (nbformat.writes(tidy(notebook)) + "\n").encode())
         yield path
 
@@ -106,5 +110,7 @@ def tidy(notebook):
     }
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.outputs = [o for o in cell.outputs if WIDGET_VIEW not in o.get("data", {})]
+            cell.outputs = [o for o in cell.outputs if WIDGET_VIEW not in o.get("data", {}) or "image/png" in o["data"]]
+            for output in cell.outputs:
+                output.get("data", {}).pop(WIDGET_VIEW, None)  # the picture that stands in for it stays
     return notebook

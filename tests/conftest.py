@@ -1,5 +1,8 @@
 """What the tests share: random but fixed weights, and pictures that need no network."""
 
+import os
+import shutil
+
 import numpy as np
 import pytest
 import skimage.data
@@ -16,6 +19,24 @@ def _keep_random_state():
     """No test sees the random numbers that another one drew."""
     with torch.random.fork_rng():
         yield
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium, started once; tests that need it are skipped where it is not installed."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        if os.environ.get("RGRU_LAB_BROWSER") == "required":
+            pytest.fail("Chromium is required here and not installed")
+        pytest.skip("Chromium is not installed")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        )
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")
