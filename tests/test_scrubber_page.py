@@ -462,8 +462,7 @@ def test_a_photo_too_small_for_ms_ssim_is_matched_by_psnr_and_that_is_said(visit
     assert "PSNR over size" in text(page, ".rgru-chart:last-child .rgru-curve-title")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1000])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1000), ("dark", 360)])
 def test_no_serious_finding_of_axe_in_any_view(visit, guessing, written, scheme, width):
     from axe_playwright_python.sync_playwright import Axe
 
@@ -505,5 +504,3 @@ def test_fingers_pinch_and_split(visit, written):
     assert not text(page, ".rgru-zoom-label").startswith("Fit")
     scale = rectangle(page, "P")["width"] * page.evaluate("devicePixelRatio") / 208
     assert abs(scale - round(scale)) < 0.02
-
-

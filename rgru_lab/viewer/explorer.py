@@ -83,13 +83,13 @@ class Explorer:
         """Compute no more; what is there stays. Returns when the iteration under way is done."""
         self.scrubber.stop()
 
-    def wait(self):
-        """Return when all is computed, or stopped."""
-        self.scrubber.wait()
+    def wait(self, pictures: bool = False):
+        """Return when all is computed, or stopped; with `pictures` as soon as all P[i] are there."""
+        self.scrubber.wait(pictures)
 
     def figure(self, iterations: tuple[int, ...] = (1, 2, 8)):
         """The same on paper, for places where no slider can run: waits, then draws I, P[i] and R[i]."""
-        self.wait()
+        self.wait(pictures=True)
         return plots.strip(self.progression, [i for i in iterations if i <= len(self.progression)])
 
     def _open(self, photo: np.ndarray):

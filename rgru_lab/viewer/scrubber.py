@@ -19,7 +19,7 @@ from rgru_lab.progression import Progression
 from rgru_lab.viewer import page
 
 STATIC_VARIABLE = "RGRU_LAB_STATIC"
-"""If this environment variable is set, a cell that shows a scrubber waits until all is computed, so that the picture
+"""If this environment variable is set, a cell that shows a scrubber waits until all P[i] are there, so that the picture
 which stands in for the widget on GitHub and in nbconvert's pages is complete."""
 
 STRIP = (1, 2, 4, 8, 16)
@@ -94,7 +94,7 @@ class Scrubber(anywidget.AnyWidget):
         self.against = tuple(against)
         self.progression = None
         self._thread = None
-        self._stopped = threading.Event()
+        self._stopped = self._drawn = threading.Event()
         if progression is not None:
             self._take(progression, iterations, guess)
 
@@ -108,14 +108,16 @@ class Scrubber(anywidget.AnyWidget):
     def start(self):
         """Compute what is missing, in the background, if that has not begun yet; to display does so too."""
         if self._thread is None and self.progression is not None:
-            self._thread = threading.Thread(target=self._compute, args=(self._stopped,), daemon=True)
+            self._thread = threading.Thread(target=self._compute, args=(self._stopped, self._drawn), daemon=True)
             self._thread.start()
 
-    def wait(self):
-        """Return when all is computed, or stopped."""
+    def wait(self, pictures: bool = False):
+        """Return when all is computed, or stopped; with `pictures` as soon as all P[i] are there."""
         self.start()
         if self._thread is not None:
-            self._thread.join()
+            self._drawn.wait()
+            if not pictures:
+                self._thread.join()
 
     def stop(self):
         """Compute no more; what is there stays. Returns when the step under way is done."""
@@ -144,7 +146,7 @@ class Scrubber(anywidget.AnyWidget):
     def _repr_mimebundle_(self, **kwargs):
         self.start()
         if os.environ.get(STATIC_VARIABLE):
-            self.wait()
+            self.wait(pictures=True)
         bundle = super()._repr_mimebundle_(**kwargs) or {}
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
         data, metadata = dict(data), dict(metadata)
@@ -175,7 +177,7 @@ class Scrubber(anywidget.AnyWidget):
         self._level = "ms_ssim" if metrics.has_ms_ssim(progression.original) else "psnr_db"
         self._check_guess(guess, iterations)
         self.stop()
-        self._stopped, self._thread = threading.Event(), None
+        self._stopped, self._drawn, self._thread = threading.Event(), threading.Event(), None
         self.progression, self._iterations = progression, iterations
         self._ladders = {codec: Ladder(progression.original, codec) for codec in self.against}
         self._sent: set[str] = set()
@@ -208,7 +210,7 @@ class Scrubber(anywidget.AnyWidget):
         if not 1 <= guess.iteration <= iterations:
             raise InputError(f"the guess is about iteration {guess.iteration}; choose 1 to {iterations}")
 
-    def _compute(self, stopped: threading.Event):
+    def _compute(self, stopped: threading.Event, drawn: threading.Event):
         total = self._iterations * (2 + 3 * len(self.against))
         try:
             for done, text in enumerate(self._steps(), start=1):
@@ -222,6 +224,8 @@ class Scrubber(anywidget.AnyWidget):
             self._report(1.0, f"This went wrong: {error}", failed=True)
             if not isinstance(error, InputError):
                 raise
+        finally:
+            drawn.set()
 
     def _steps(self) -> Iterator[str]:
         """All the work, in steps between which it may be stopped: pictures first, slow readings and matches last."""
@@ -234,6 +238,7 @@ class Scrubber(anywidget.AnyWidget):
             self._put("ours", i, _sizes(ours) | {"mean_abs_residual": ours.mean_abs_residual})
             yield f"iteration {i} of {self._iterations}"
         self.file = progression.file(len(progression))
+        self._drawn.set()
         iterations = range(1, len(progression) + 1)
         matched: dict[tuple[str, int], Rung] = {}
         for i in iterations:
