@@ -17,8 +17,8 @@ import pytest
 from rgru_lab import images
 
 NOTEBOOK = Path(__file__).parent.parent / "notebooks" / "00_start_here.ipynb"
-READ = """() => /MS-SSIM/.test(document.querySelector('.rgru-pane-P .rgru-text')?.innerText)
-    && /MS-SSIM/.test(document.querySelector('.rgru-pane-X .rgru-text').innerText)
+READ = """() => /MS-SSIM/.test(document.querySelector('.rgru-pane-P .rgru-text')?.textContent)
+    && /MS-SSIM/.test(document.querySelector('.rgru-pane-X .rgru-text').textContent)
     && document.querySelector('.rgru').dataset.iteration === '8'"""  # the last pictures, and their readings
 PATIENCE_MS = 120_000
 
@@ -175,7 +175,7 @@ def test_keys_outside_the_scrubber_are_the_notebooks(page):
 def test_another_sample_takes_the_place_of_the_first(page):
     before = panel(page, "I")
     page.get_by_label("photograph").select_option("coffee")
-    page.wait_for_function("document.querySelector('.rgru-pane-I .rgru-text').innerText == '600 × 400 px'")
+    page.wait_for_function("document.querySelector('.rgru-pane-I .rgru-text').textContent == '600 × 400 px'")
     page.wait_for_function(READ, timeout=PATIENCE_MS)
     shot(page, "coffee")
     assert panel(page, "I") == "600 × 400 px" != before
@@ -185,7 +185,7 @@ def test_an_uploaded_photo_of_odd_size_goes_through(page, tmp_path):
     photo = np.random.default_rng(0).integers(0, 255, (9, 11, 3), np.uint8).repeat(23, 0).repeat(19, 1)
     images.save_png(photo, tmp_path / "mine.png")
     upload(page, tmp_path / "mine.png")
-    page.wait_for_function("document.querySelector('.rgru-pane-I .rgru-text').innerText == '209 × 207 px'")
+    page.wait_for_function("document.querySelector('.rgru-pane-I .rgru-text').textContent == '209 × 207 px'")
     page.wait_for_function(READ, timeout=PATIENCE_MS)
     shot(page, "upload")
     assert (pixels(page, "I")[..., :3] == photo).all()
