@@ -1,5 +1,6 @@
 """What the tests share: random but fixed weights, and pictures that need no network."""
 
+import base64
 import os
 import shutil
 
@@ -37,6 +38,23 @@ def browser():
         )
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def pixels():
+    """pixels(page, selector): what is drawn on a canvas, (H, W, 4) uint8."""
+    script = """(selector) => {
+        const c = document.querySelector(selector);
+        const bytes = c.getContext('2d').getImageData(0, 0, c.width, c.height).data, parts = [];
+        for (let k = 0; k < bytes.length; k += 8192) parts.push(String.fromCharCode(...bytes.subarray(k, k + 8192)));
+        return [c.height, c.width, btoa(parts.join(''))];
+    }"""
+
+    def read(page, selector: str) -> np.ndarray:
+        height, width, data = page.evaluate(script, selector)
+        return np.frombuffer(base64.b64decode(data), np.uint8).reshape(height, width, 4)
+
+    return read
 
 
 @pytest.fixture(scope="session")

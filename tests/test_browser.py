@@ -85,14 +85,8 @@ def panel(page, role):
     return page.locator(f".rgru-pane-{role} .rgru-text").inner_text()
 
 
-def pixels(page, role):
-    """The canvas of a pane as (H, W, 4)."""
-    script = """(role) => {
-        const c = document.querySelector(`.rgru-pane-${role} canvas`);
-        return [c.height, c.width, Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data)];
-    }"""
-    height, width, data = page.evaluate(script, role)
-    return np.array(data, np.uint8).reshape(height, width, 4)
+def pane(role):
+    return f".rgru-pane-{role} canvas"
 
 
 def shot(page, name):
@@ -127,29 +121,29 @@ def cells(page):
     )
 
 
-def test_the_slider_changes_pictures_and_readings_and_the_residual_fades(page):
+def test_the_slider_changes_pictures_and_readings_and_the_residual_fades(page, pixels):
     seen = {}
     for i in (1, 4):
         set_iteration(page, i)
         shot(page, f"iteration-{i}")
         fading = float(panel(page, "R").split()[2])
-        seen[i] = (panel(page, "P"), panel(page, "X"), fading, pixels(page, "P"))
+        seen[i] = (panel(page, "P"), panel(page, "X"), fading, pixels(page, pane("P")))
     assert all("…" not in text for text in (*seen[1][:2], *seen[4][:2]))
     assert seen[1][0] != seen[4][0]
     assert seen[4][2] < seen[1][2]
     assert (seen[1][3] != seen[4][3]).any()
 
 
-def test_the_browsers_residual_is_what_matplotlib_would_draw(page):
+def test_the_browsers_residual_is_what_matplotlib_would_draw(page, pixels):
     import matplotlib
 
     from rgru_lab import plots
 
     set_iteration(page, 2)
-    residual = pixels(page, "I")[..., :3].astype(int) - pixels(page, "P")[..., :3]
+    residual = pixels(page, pane("I"))[..., :3].astype(int) - pixels(page, pane("P"))[..., :3]
     colours = matplotlib.colormaps[plots.RESIDUAL_COLOURS]
     expected = colours((plots.residual_map(residual) + 1) / 2, bytes=True)[..., :3].astype(int)
-    assert np.abs(pixels(page, "R")[..., :3] - expected).max() <= 6  # 255 colours there, 256 here
+    assert np.abs(pixels(page, pane("R"))[..., :3] - expected).max() <= 6  # 255 colours there, 256 here
 
 
 def test_keys_in_the_scrubber_do_nothing_to_the_cells(page):
@@ -165,8 +159,7 @@ def test_keys_in_the_scrubber_do_nothing_to_the_cells(page):
 
 def test_keys_outside_the_scrubber_are_the_notebooks(page):
     set_iteration(page, 2)
-    page.evaluate("window.jupyterapp.shell.currentWidget.content.activeCellIndex = 0")
-    page.evaluate("window.jupyterapp.shell.currentWidget.content.node.focus()")
+    page.locator(".jp-MarkdownCell").first.click()
     page.keyboard.press("ArrowDown")
     page.wait_for_function("window.jupyterapp.shell.currentWidget.content.activeCellIndex === 1")
     assert page.locator(".rgru").get_attribute("data-iteration") == "2"
@@ -181,14 +174,14 @@ def test_another_sample_takes_the_place_of_the_first(page):
     assert panel(page, "I") == "600 × 400 px" != before
 
 
-def test_an_uploaded_photo_of_odd_size_goes_through(page, tmp_path):
+def test_an_uploaded_photo_of_odd_size_goes_through(page, pixels, tmp_path):
     photo = np.random.default_rng(0).integers(0, 255, (9, 11, 3), np.uint8).repeat(23, 0).repeat(19, 1)
     images.save_png(photo, tmp_path / "mine.png")
     upload(page, tmp_path / "mine.png")
     page.wait_for_function("document.querySelector('.rgru-pane-I .rgru-text').textContent == '209 × 207 px'")
     page.wait_for_function(READ, timeout=PATIENCE_MS)
     shot(page, "upload")
-    assert (pixels(page, "I")[..., :3] == photo).all()
+    assert (pixels(page, pane("I"))[..., :3] == photo).all()
     assert "MS-SSIM 0." in panel(page, "P")
 
 
@@ -209,13 +202,13 @@ def test_the_dark_theme_is_noticed(page):
     page.wait_for_selector(".rgru[data-theme=light]")
 
 
-def test_without_a_kernel_the_slider_goes_on(page):
+def test_without_a_kernel_the_slider_goes_on(page, pixels):
     set_iteration(page, 1)
-    before = pixels(page, "P")
+    before = pixels(page, pane("P"))
     page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
     page.wait_for_selector("text=/\\| No Kernel|\\| Unknown|\\| Dead|\\| Terminating/", timeout=PATIENCE_MS)
     set_iteration(page, 3)
-    assert (pixels(page, "P") != before).any()
+    assert (pixels(page, pane("P")) != before).any()
     assert panel(page, "P") != "…"
 
 

@@ -11,10 +11,6 @@ from rgru_lab.viewer import Guess, Scrubber
 
 N = 4
 READY = ".rgru[data-ready=true]"
-PIXELS = """(role) => {
-    const c = document.querySelector(role);
-    return [c.height, c.width, Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data)];
-}"""
 
 
 @pytest.fixture(scope="module")
@@ -67,11 +63,6 @@ def page(visit, written):
     return visit(written)
 
 
-def pixels(page, selector):
-    height, width, data = page.evaluate(PIXELS, selector)
-    return np.array(data, np.uint8).reshape(height, width, 4)
-
-
 def pane(role):
     return f".rgru-pane-{role} canvas"
 
@@ -105,7 +96,7 @@ def test_it_begins_at_the_last_iteration_with_its_title_and_works_from_the_first
     iteration(page, 2)
 
 
-def test_every_iteration_by_keyboard_shows_exactly_its_frame_and_residual(page, progression):
+def test_every_iteration_by_keyboard_shows_exactly_its_frame_and_residual(page, progression, pixels):
     page.locator(".rgru-slider").focus()
     page.keyboard.press("Home")
     for i in range(1, N + 1):
@@ -121,14 +112,14 @@ def test_every_iteration_by_keyboard_shows_exactly_its_frame_and_residual(page, 
     assert np.array_equal(pixels(page, pane("P"))[..., :3], progression[N].photo)
 
 
-def test_the_slider_follows_the_mouse(page, progression):
+def test_the_slider_follows_the_mouse(page, progression, pixels):
     box = page.locator(".rgru-slider").bounding_box()
     page.mouse.click(box["x"] + 11 + (box["width"] - 22) / (N - 1), box["y"] + box["height"] / 2)
     iteration(page, 2)
     assert np.array_equal(pixels(page, pane("P"))[..., :3], progression[2].photo)
 
 
-def test_the_opponent_is_its_own_file_decoded(page, progression, scrubber):
+def test_the_opponent_is_its_own_file_decoded(page, progression, scrubber, pixels):
     for i in (1, N):
         page.keyboard.press("Home" if i == 1 else "End")
         iteration(page, i)
@@ -184,7 +175,7 @@ def test_the_verdict_names_whoever_is_nearer(page, progression, scrubber):
     assert text(page, ".rgru-verdict") == f"For the same MS-SSIM ours takes {words}."
 
 
-def test_gain_and_grey_are_there_on_demand_only(page, progression):
+def test_gain_and_grey_are_there_on_demand_only(page, progression, pixels):
     page.keyboard.press("End")
     assert page.get_by_role("button", name="×1", exact=True).get_attribute("aria-pressed") == "true"
     page.get_by_role("button", name="×4", exact=True).click()
@@ -196,7 +187,7 @@ def test_gain_and_grey_are_there_on_demand_only(page, progression):
     assert np.array_equal(pixels(page, pane("R"))[..., 0], expected)
 
 
-def test_the_split_clips_and_never_moves_the_pictures(page, progression):
+def test_the_split_clips_and_never_moves_the_pictures(page, progression, pixels):
     page.keyboard.press("2")
     handle = page.get_by_role("slider", name="split")
     left, right = (f".rgru-pane-split canvas:nth-child({k})" for k in (1, 2))
@@ -221,7 +212,7 @@ def test_the_split_clips_and_never_moves_the_pictures(page, progression):
     assert np.array_equal(pixels(page, left)[..., :3], progression.original)
 
 
-def test_the_difference_of_any_two(page, progression):
+def test_the_difference_of_any_two(page, progression, pixels):
     page.keyboard.press("d")
     canvas = ".rgru-pane-difference canvas"
     assert np.array_equal(pixels(page, canvas)[..., :3], expected_residual(progression, N))
@@ -315,7 +306,7 @@ def test_the_probe_reads_the_pixel_in_every_picture(page, progression):
     page.wait_for_function("document.querySelector('.rgru-probe').innerText.startsWith('Point')")
 
 
-def test_the_lens_magnifies_the_same_place_in_all_panes(page, progression):
+def test_the_lens_magnifies_the_same_place_in_all_panes(page, progression, pixels):
     page.keyboard.press("l")
     sheet = rectangle(page, "I")
     x, y = 60, 90
