@@ -204,7 +204,9 @@ class Scrubber(anywidget.AnyWidget):
     def _check_guess(self, guess: Guess | None, iterations: int):
         if guess is None:
             return
-        known = [self._level, "psnr_db", "size_bytes", *(f"{codec}_bytes" for codec in self.against)]
+        known = ["psnr_db", "size_bytes", *(f"{codec}_bytes" for codec in self.against)]
+        if self._level not in known:
+            known.insert(0, self._level)
         if guess.what not in known:
             raise InputError(f"a guess at {guess.what!r} is not possible here; ask for one of {', '.join(known)}")
         if not 1 <= guess.iteration <= iterations:

@@ -48,7 +48,8 @@ class Board {
     if (match === "level") {
       if (!theirs.fits) return `${label} cannot get that good at any quality; this is its best.${small}`;
       const saved = 100 * (1 - ours.size_bytes / theirs.size_bytes), percent = `${Math.abs(saved).toFixed(0)} %`;
-      const words = Math.abs(saved) < 0.5 ? "as many bytes as" : `${percent} ${saved > 0 ? "fewer" : "more"} bytes than`;
+      const isEqual = Math.abs(saved) < 0.5, direction = saved > 0 ? "fewer" : "more";
+      const words = isEqual ? "as many bytes as" : `${percent} ${direction} bytes than`;
       return `For the same ${name} ours takes ${words} ${label}.${small}`;
     }
     if (!theirs.fits) {
