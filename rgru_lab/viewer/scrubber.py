@@ -154,7 +154,7 @@ class Scrubber(anywidget.AnyWidget):
         if self.progression:
             shown = [i for i in STRIP if i < len(self.progression)] + [len(self.progression)]
             strip = plots.strip(self.progression, shown[-4:] if len(shown) > 4 else shown)
-            data["image/png"] = base64.b64encode(plots.png(strip, dpi=STRIP_DPI)).decode()
+            data["image/png"] = base64.b64encode(plots.with_palette(plots.png(strip, dpi=64))).decode()
             metadata["image/png"] = {"alt": self._summary()}
         return data, metadata
 
@@ -278,9 +278,6 @@ class Scrubber(anywidget.AnyWidget):
 
     def _report(self, share: float, text: str, failed: bool = False):
         self.progress = {"share": share, "text": text, "failed": failed}
-
-
-STRIP_DPI = 56
 
 
 def _pack(photo: np.ndarray) -> bytes:
