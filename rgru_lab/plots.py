@@ -8,7 +8,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from rgru_lab.config import InputError
-from rgru_lab.opponents import JpegLadder
+from rgru_lab.opponents import Ladder
 from rgru_lab.progression import Progression
 
 OURS, JPEG = "#0072b2", "#d55e00"  # two colours that everybody can tell apart (Okabe and Ito)
@@ -21,7 +21,7 @@ RESIDUAL_SCALE = 64
 RESIDUAL_COLOURS = "PuOr_r"  # purple: P too bright; orange: P too dark; safe for the colour-blind
 
 
-def comparison(progression: Progression, ladder: JpegLadder, iterations: list[int], columns: int = 4) -> Figure:
+def comparison(progression: Progression, ladder: Ladder, iterations: list[int], columns: int = 4) -> Figure:
     """The photo after some iterations, each above the JPEG that is not larger.
 
     Args:
