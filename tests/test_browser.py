@@ -159,9 +159,10 @@ def test_keys_in_the_scrubber_do_nothing_to_the_cells(page):
 
 def test_keys_outside_the_scrubber_are_the_notebooks(page):
     set_iteration(page, 2)
-    page.locator(".jp-MarkdownCell").first.click()
+    page.locator(".jp-MarkdownCell").first.click(position={"x": 120, "y": 20})
+    active = cells(page)[1]
     page.keyboard.press("ArrowDown")
-    page.wait_for_function("window.jupyterapp.shell.currentWidget.content.activeCellIndex === 1")
+    page.wait_for_function(f"window.jupyterapp.shell.currentWidget.content.activeCellIndex === {active + 1}")
     assert page.locator(".rgru").get_attribute("data-iteration") == "2"
 
 
