@@ -321,16 +321,23 @@ def evaluate(options):
 
 def bench(options):
     import json
+    import tempfile
 
-    from rgru_lab import bench, images
+    from rgru_lab import bench, images, model
+    from rgru_lab.viewer import latency
 
     output = Path(options.output)
     _make_folder(output)
-    rows = {}
-    for what, value in bench.report(options.model, large=not options.small):
+    rows, weights = {}, model.load(options.model).name
+    folder = tempfile.TemporaryDirectory()
+    if options.viewer:
+        report = latency.report(weights, Path(folder.name))
+    else:
+        report = bench.report(options.model, large=not options.small)
+    for what, value in report:
         rows[what] = value
         print(f"{what:75} {value:,}" if isinstance(value, (int, float)) else f"{what:75} {value}", flush=True)
-    path = output / f"bench-{rows['model']}.json"
+    path = output / f"{'viewer' if options.viewer else 'bench'}-{weights}.json"
     images.write_atomically(path, (json.dumps(rows, indent=1) + "\n").encode())
     print(path)
 
@@ -627,6 +634,7 @@ def _parser() -> argparse.ArgumentParser:
     add_model(new)
     new.add_argument("--output", default="data/results", metavar="DIR")
     new.add_argument("--small", action="store_true", help="leave out the picture of 12 megapixels")
+    new.add_argument("--viewer", action="store_true", help="the scrubber in Chromium instead (needs playwright)")
 
     new = command(
         release, "rebuild all that depends on the weights", "Results, figures, README tables and notebook outputs."

@@ -1,20 +1,14 @@
 """Notebook 00 used as a person uses it: JupyterLab in Chromium, the slider moved, the photo changed, one uploaded."""
 
-import json
 import os
-import secrets
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from rgru_lab import images
+from rgru_lab.viewer import latency
 
 NOTEBOOK = Path(__file__).parent.parent / "notebooks" / "00_start_here.ipynb"
 READ = """() => /MS-SSIM/.test(document.querySelector('.rgru-pane-P .rgru-text')?.textContent)
@@ -31,40 +25,8 @@ def lab(browser, tmp_path_factory):
     shutil.copy(NOTEBOOK, folder / "notebooks")
     shutil.copytree(NOTEBOOK.parent.parent / "data" / "results", folder / "data" / "results")
     shutil.copytree(NOTEBOOK.parent.parent / "data" / "figures", folder / "data" / "figures")
-    settings = folder / "settings"
-    settings.mkdir()
-    (settings / "overrides.json").write_text(
-        json.dumps({"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}})
-    )
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    token = secrets.token_hex(8)
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}", "--allow-root"]
-    command += [
-        "--ServerApp.port_retries=0",
-        f"--IdentityProvider.token={token}",
-        "--LabApp.expose_app_in_browser=True",
-    ]
-    command += [f"--LabApp.app_settings_dir={settings}", f"--ServerApp.root_dir={folder}"]
-    with open(folder / "log.txt", "w") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"JUPYTER_CONFIG_DIR": str(folder)})
-    try:
-        _wait_until_up(f"http://127.0.0.1:{port}/api/status?token={token}", server)
-        yield f"http://127.0.0.1:{port}/lab/tree/notebooks/{NOTEBOOK.name}?token={token}&reset"
-    finally:
-        server.terminate()
-        server.wait(20)
-
-
-def _wait_until_up(url, server):
-    for _ in range(240):
-        try:
-            return urllib.request.urlopen(url, timeout=2)
-        except OSError:
-            assert server.poll() is None, "JupyterLab ended at once"
-            time.sleep(0.25)
-    raise AssertionError("JupyterLab did not start")
+    with latency.jupyterlab(folder) as address:
+        yield address.format(f"notebooks/{NOTEBOOK.name}")
 
 
 @pytest.fixture(scope="module")
