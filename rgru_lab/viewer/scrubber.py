@@ -282,7 +282,7 @@ class Scrubber(anywidget.AnyWidget):
 
 
 def _pack(photo: np.ndarray, quick: bool = True) -> bytes:
-    """A photo without loss: WebP, or PNG for sides that WebP cannot hold. Not quick: a sixth smaller, in twice the time.
+    """A photo without loss: WebP, or PNG for sides that WebP cannot hold. If not quick, a sixth smaller, twice as slow.
 
     Where a photo is on its way to be seen for the first time it should be quick; afterwards the payload counts.
     """
