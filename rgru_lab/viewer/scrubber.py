@@ -282,9 +282,9 @@ class Scrubber(anywidget.AnyWidget):
 
 
 def _pack(photo: np.ndarray, quick: bool = True) -> bytes:
-    """A photo without loss: WebP, or PNG for sides that WebP cannot hold. If not quick, a sixth smaller in twice the time.
+    """A photo without loss: WebP, or PNG for sides that WebP cannot hold.
 
-    Where a photo is on its way to be seen for the first time it should be quick; afterwards the payload counts.
+    Quick for what somebody waits to see; else a sixth smaller in twice the time.
     """
     import io
 
