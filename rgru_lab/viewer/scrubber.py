@@ -154,7 +154,7 @@ class Scrubber(anywidget.AnyWidget):
         if self.progression:
             shown = [i for i in STRIP if i < len(self.progression)] + [len(self.progression)]
             strip = plots.strip(self.progression, shown[-4:] if len(shown) > 4 else shown)
-            data["image/png"] = base64.b64encode(plots.png(strip, dpi=64, palette=True)).decode()
+            data["image/png"] = base64.b64encode(plots.with_palette(plots.png(strip, dpi=64))).decode()
             metadata["image/png"] = {"alt": self._summary()}
         return data, metadata
 
@@ -282,9 +282,9 @@ class Scrubber(anywidget.AnyWidget):
 
 
 def _pack(photo: np.ndarray, quick: bool = True) -> bytes:
-    """A photo without loss: WebP, or PNG for sides that WebP cannot hold. If not quick, a sixth smaller, twice as slow.
+    """A photo without loss: WebP, or PNG for sides that WebP cannot hold.
 
-    Where a photo is on its way to be seen for the first time it should be quick; afterwards the payload counts.
+    Quick for what somebody waits to see; else a sixth smaller in twice the time.
     """
     import io
 
