@@ -154,7 +154,7 @@ class Scrubber(anywidget.AnyWidget):
         if self.progression:
             shown = [i for i in STRIP if i < len(self.progression)] + [len(self.progression)]
             strip = plots.strip(self.progression, shown[-4:] if len(shown) > 4 else shown)
-            data["image/png"] = base64.b64encode(plots.with_palette(plots.png(strip, dpi=64))).decode()
+            data["image/png"] = base64.b64encode(plots.png(strip, dpi=64, palette=True)).decode()
             metadata["image/png"] = {"alt": self._summary()}
         return data, metadata
 
