@@ -13,7 +13,7 @@ The rooms, each with one purpose; a room imports only from rooms above it:
     bitnet       the probability of the next bit, by a network in whole numbers
     bitstream    the .rgru file
     progression  a photograph through codec and file: P[i], bytes and quality for every iteration
-    opponents    the JPEG of the same bytes, or of the same quality
+    opponents    the JPEG or WebP of the same bytes, or of the same quality
     photos       sample pictures; Kodak through a checksummed download
     patches      photographs in memory, and the squares that training cuts from them
     losses       what training makes smaller

@@ -23,12 +23,17 @@ iteration and is still a picture."""
 EXAMPLES = """\
 examples:
   python -m rgru_lab compare photo.jpg                       ours beside JPEG, as a table and a figure
+  python -m rgru_lab compare photo.jpg --html page.html      and as a page with a slider
   python -m rgru_lab compress photo.jpg photo.rgru --iterations 4
   python -m rgru_lab info photo.rgru
   python -m rgru_lab decompress photo.rgru photo.png
   python -m rgru_lab train --preset small --images my_photos --time-budget 2h
 
 `python -m rgru_lab COMMAND --help` explains a command."""
+
+
+PAGE_PIXELS = 1_500_000
+"""Larger photographs are scaled down for a page: its browser holds about forty pictures of that size."""
 
 
 class UsageError(InputError):
@@ -139,14 +144,19 @@ def info(options):
 
 def compare(options):
     from rgru_lab import bitnet, images, model, plots
-    from rgru_lab.opponents import JpegLadder
+    from rgru_lab.opponents import Ladder
     from rgru_lab.progression import Progression
 
     photo = images.load(options.photo)
     output = Path(options.output or f"{Path(options.photo).stem}-compare.png")
     _check_output(output, ".png", options.photo, options.force or options.output is None)
+    if options.html:
+        _check_output(options.html, ".html", options.photo, options.force)
+        if photo.shape[0] * photo.shape[1] > PAGE_PIXELS:
+            whole, photo = photo, images.shrink(photo, PAGE_PIXELS)
+            print(f"scaled down from {whole.shape[1]} x {whole.shape[0]} px, to make a page that opens quickly")
     weights = model.load(options.model)
-    progression, ladder = Progression(weights, photo, bitnet.find(weights, options.model)), JpegLadder(photo)
+    progression, ladder = Progression(weights, photo, bitnet.find(weights, options.model)), Ladder(photo)
     print(f"{options.photo}: {photo.shape[1]} x {photo.shape[0]} px, weights {progression.weights.name}")
     print("JPEG: 4:2:0, optimised Huffman tables. 'same bytes': its largest quality that is not larger than ours;")
     print("'same MS-SSIM': its least quality that reaches ours, and how much smaller (-) our file is.\n")
@@ -164,6 +174,12 @@ def compare(options):
     figure = plots.comparison(progression, ladder, list(range(1, len(progression) + 1)))
     images.write_atomically(output, plots.png(figure))
     print(f"\nfigure: {output}")
+    if options.html:
+        from rgru_lab.viewer import Scrubber
+
+        scrubber = Scrubber(progression)
+        scrubber.save_html(options.html, f"{Path(options.photo).name} in {len(progression)} iterations")
+        print(f"page: {options.html}, {os.path.getsize(options.html):,} bytes; open it in a browser")
 
 
 def train(options):
@@ -305,16 +321,23 @@ def evaluate(options):
 
 def bench(options):
     import json
+    import tempfile
 
-    from rgru_lab import bench, images
+    from rgru_lab import bench, images, model
+    from rgru_lab.viewer import latency
 
     output = Path(options.output)
     _make_folder(output)
-    rows = {}
-    for what, value in bench.report(options.model, large=not options.small):
+    rows, weights = {}, model.load(options.model).name
+    folder = tempfile.TemporaryDirectory()
+    if options.viewer:
+        report = latency.report(weights, Path(folder.name))
+    else:
+        report = bench.report(options.model, large=not options.small)
+    for what, value in report:
         rows[what] = value
         print(f"{what:75} {value:,}" if isinstance(value, (int, float)) else f"{what:75} {value}", flush=True)
-    path = output / f"bench-{rows['model']}.json"
+    path = output / f"{'viewer' if options.viewer else 'bench'}-{weights}.json"
     images.write_atomically(path, (json.dumps(rows, indent=1) + "\n").encode())
     print(path)
 
@@ -516,6 +539,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     new.add_argument("photo", metavar="PHOTO")
     new.add_argument("--output", metavar="PNG", help="the figure (default: PHOTO-compare.png in this folder)")
+    new.add_argument("--html", metavar="PAGE", help="also a page with the slider, for any browser, without Python")
     add_model(new)
     add_iterations(new, 8, "how many to show (default 8)")
     add_force(new)
@@ -610,6 +634,7 @@ def _parser() -> argparse.ArgumentParser:
     add_model(new)
     new.add_argument("--output", default="data/results", metavar="DIR")
     new.add_argument("--small", action="store_true", help="leave out the picture of 12 megapixels")
+    new.add_argument("--viewer", action="store_true", help="the scrubber in Chromium instead (needs playwright)")
 
     new = command(
         release, "rebuild all that depends on the weights", "Results, figures, README tables and notebook outputs."

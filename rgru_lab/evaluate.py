@@ -22,7 +22,7 @@ import numpy as np
 
 from rgru_lab import images, metrics
 from rgru_lab.codec import BF16_VARIABLE, uses_bf16
-from rgru_lab.opponents import JPEG_SETTINGS, JpegLadder
+from rgru_lab.opponents import JPEG_SETTINGS, Ladder
 from rgru_lab.progression import Decoded, Progression
 
 JPEG_QUALITIES = (5, 8, 10, 12, 15, 18, 22, 27, 33, 40, 50, 60, 70, 80, 90, 95)
@@ -62,9 +62,9 @@ def measure(weights, path: Path, iterations: int, bit_model="find") -> Iterator[
     photo = images.load(path)
     for i, decoded in Progression(weights, photo, bit_model).run(iterations):
         yield _row(path.name, weights.name, i, decoded)
-    ladder = JpegLadder(photo)
+    ladder = Ladder(photo)
     for quality in JPEG_QUALITIES:
-        yield _row(path.name, "jpeg", quality, ladder.rungs[quality - 1])
+        yield _row(path.name, "jpeg", quality, ladder[quality])
 
 
 def measure_all(

@@ -14,7 +14,7 @@ import numpy as np
 
 from rgru_lab import bitstream, codec, evaluate, images, metrics
 from rgru_lab.bitmodel import BitModel, Counts
-from rgru_lab.opponents import JpegLadder
+from rgru_lab.opponents import Ladder
 
 TARGETS = (0.90, 0.95, 0.98)
 
@@ -59,9 +59,9 @@ def measure(weights, path: Path, iterations: int, bit_models: Sequence[BitModel 
         if not np.array_equal(decoded, earlier):
             raise bitstream.BitstreamError(f"{path} did not come back from its own file; this is a bug of the kit")
         yield {"picture": path.name, "coding": bit_model.coding if bit_model else "raw", "decoding_s": decoding_s}
-    ladder = JpegLadder(photo)
+    ladder = Ladder(photo)
     for quality in evaluate.JPEG_QUALITIES:
-        rung = ladder.rungs[quality - 1]
+        rung = ladder[quality]
         yield {"picture": path.name, "coding": "jpeg", "point": quality, "bpp": rung.bpp, "ms_ssim": rung.ms_ssim}
 
 

@@ -1,82 +1,144 @@
-"""JPEG beside us: the same photo at the same bytes, or at the same quality. Fair: it may optimise its tables.
+"""JPEG and WebP beside us: the same photo at the same bytes, or at the same quality. Fair: each may take its time.
 
-Every JPEG here is what Pillow (libjpeg-turbo) writes with 4:2:0 chroma and `optimize=True`, baseline, without
-metadata; its size is that of the file.
+Every file here is what Pillow writes, without metadata, and its size is that of the file. JPEG (libjpeg-turbo) is
+baseline, 4:2:0, with Huffman tables optimised for the photo; WebP (libwebp) is lossy, by the slowest and best method.
 """
 
 import io
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
 from rgru_lab import images
+from rgru_lab.config import InputError
 from rgru_lab.progression import Decoded
 
-JPEG_SETTINGS = {"format": "JPEG", "optimize": True, "subsampling": "4:2:0"}
-QUALITIES = range(1, 101)
-PROBES = (1, 5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 90, 100)
+
+class Codec(NamedTuple):
+    """A way to write photos: its `label`, what Pillow is told, its qualities and the longest side it can hold."""
+
+    label: str
+    settings: dict
+    qualities: range
+    max_side: int
 
 
-class Jpeg(Decoded):
-    """One JPEG of a photo: `quality` (1 to 100), `data` (the file), and all readings of `Decoded`."""
+CODECS = {
+    "jpeg": Codec("JPEG", {"format": "JPEG", "optimize": True, "subsampling": "4:2:0"}, range(1, 101), 65_500),
+    "webp": Codec("WebP", {"format": "WEBP", "method": 6}, range(101), 16_383),
+}
 
-    def __init__(self, original: np.ndarray, quality: int, data: bytes):
+JPEG_SETTINGS = CODECS["jpeg"].settings
+RIPPLE = 3
+"""How many neighbours are tried too, because neither size nor quality rises with every single step."""
+
+
+class Rung(Decoded):
+    """One file of a photo: `codec` ("jpeg"), `quality`, `data` (the file), and all readings of `Decoded`."""
+
+    def __init__(self, original: np.ndarray, codec: str, quality: int):
+        from PIL import Image
+
+        buffer = io.BytesIO()
+        Image.fromarray(original).save(buffer, quality=quality, **CODECS[codec].settings)
         self.original = original
+        self.codec = codec
         self.quality = quality
-        self.data = data
-        self.size_bytes = len(data)
+        self.data = buffer.getvalue()
+        self.size_bytes = len(self.data)
+
+    @property
+    def label(self) -> str:
+        """What people call the codec."""
+        return CODECS[self.codec].label
 
     @cached_property
     def photo(self) -> np.ndarray:
         return images.load(self.data)
 
 
-class JpegLadder:
-    """The JPEGs of one photo at all qualities, encoded once (about a second for 768 x 512).
+class Ladder:
+    """The files that one codec makes of a photo, one per quality; each is encoded when first asked for.
 
     Args:
         photo: (H, W, 3) uint8.
+        codec: a key of `CODECS`.
+
+    Raises:
+        PictureError: it is no photo, or too long for the codec.
+        InputError: there is no such codec.
     """
 
-    def __init__(self, photo: np.ndarray):
+    def __init__(self, photo: np.ndarray, codec: str = "jpeg"):
         self.original = images.check_photo(photo)
-
-    @cached_property
-    def rungs(self) -> list[Jpeg]:
-        """One JPEG per quality, in rising order."""
-        return [Jpeg(self.original, quality, _encode(self.original, quality)) for quality in QUALITIES]
+        if codec not in CODECS:
+            raise InputError(f"there is no codec {codec!r} to compare with; choose from {', '.join(CODECS)}")
+        self.codec = codec
+        self._qualities = CODECS[codec].qualities
+        self._rungs: dict[int, Rung] = {}
+        if max(photo.shape[:2]) > CODECS[codec].max_side:
+            raise images.PictureError(
+                f"the photo is {photo.shape[1]} x {photo.shape[0]} px, but {self.label} holds sides up to "
+                f"{CODECS[codec].max_side}; scale it down, or compare without {self.label}"
+            )
 
     @property
-    def smallest(self) -> Jpeg:
-        """The smallest file that JPEG can make of this photo."""
-        return min(self.rungs, key=lambda rung: rung.size_bytes)
+    def label(self) -> str:
+        """What people call the codec."""
+        return CODECS[self.codec].label
 
-    def fitting(self, size_bytes: int) -> Jpeg | None:
-        """The JPEG of the largest quality whose file is not larger than this; None if even the smallest is."""
-        return next((rung for rung in reversed(self.rungs) if rung.size_bytes <= size_bytes), None)
+    def __getitem__(self, quality: int) -> Rung:
+        if quality not in self._rungs:
+            if quality not in self._qualities:
+                raise IndexError(f"{self.label} has no quality {quality}; {self._qualities[0]} to 100 are")
+            self._rungs[quality] = Rung(self.original, self.codec, quality)
+        return self._rungs[quality]
 
-    def reaching(self, ms_ssim: float) -> Jpeg | None:
-        """The JPEG of the least quality whose MS-SSIM is at least this; None if no quality gets there.
+    @property
+    def rungs(self) -> list[Rung]:
+        """One file per quality, in rising order (JPEG: about a second for 768 x 512; WebP: about twenty)."""
+        return [self[quality] for quality in self._qualities]
 
-        MS-SSIM is measured on thirteen rungs, then on a few more found by halving between two of them, then on the
-        three below: about 20 measurements instead of 100. It rises with the quality but for ripples, so on a small
-        photo a still lower quality may, in rare cases, reach as far.
+    @property
+    def smallest(self) -> Rung:
+        """The smallest file that the codec can make of this photo."""
+        return min((self[quality] for quality in self._qualities[:RIPPLE]), key=lambda rung: rung.size_bytes)
+
+    @property
+    def best(self) -> Rung:
+        """The file of the highest quality."""
+        return self[self._qualities[-1]]
+
+    def fitting(self, size_bytes: int) -> Rung | None:
+        """The file of the largest quality that is not larger than this; None if even the smallest is.
+
+        The size rises with the quality but for ripples; it is found by halving, about seven files are encoded.
         """
-        rungs = {rung.quality: rung for rung in self.rungs}
-        probe = next((q for q in PROBES if rungs[q].ms_ssim >= ms_ssim), None)
-        if probe is None:
-            return None
-        below = max((q for q in PROBES if q < probe), default=0)
-        between = range(below + 1, probe + 1)
-        found = between[bisect_left(between, ms_ssim, key=lambda q: rungs[q].ms_ssim)]
-        neighbours = range(max(1, found - 3), found)
-        return rungs[next((q for q in neighbours if rungs[q].ms_ssim >= ms_ssim), found)]
+        above = bisect_right(self._qualities, size_bytes, key=lambda quality: self[quality].size_bytes)
+        tried = [self[quality] for quality in self._qualities[max(0, above - 1) : above + RIPPLE]]
+        fits = [rung for rung in (*tried, self.smallest) if rung.size_bytes <= size_bytes]
+        return max(fits, key=lambda rung: rung.quality, default=None)
 
+    def reaching(self, level: float, by: str = "ms_ssim") -> Rung | None:
+        """The file of the least quality whose reading is at least this; None if no quality gets there.
 
-def _encode(photo: np.ndarray, quality: int) -> bytes:
-    from PIL import Image
+        It is found by halving, then the three qualities below are tried too: about ten measurements instead of 100. It
+        rises with the quality but for ripples, so on a small photo a still lower quality may, in rare cases, reach as
+        far.
 
-    buffer = io.BytesIO()
-    Image.fromarray(photo).save(buffer, quality=quality, **JPEG_SETTINGS)
-    return buffer.getvalue()
+        Args:
+            level: what to reach.
+            by: "ms_ssim", or "psnr_db" for photos that are too small for MS-SSIM.
+        """
+
+        def read(quality: int) -> float:
+            return getattr(self[quality], by)
+
+        place = bisect_left(self._qualities, level, key=read)
+        tried = self._qualities[max(0, place - RIPPLE) : place + 1]
+        found = next((quality for quality in tried if read(quality) >= level), None)
+        while found is not None and found - 1 in self._qualities and read(found - 1) >= level:
+            found -= 1
+        return None if found is None else self[found]

@@ -8,7 +8,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from rgru_lab.config import InputError
-from rgru_lab.opponents import JpegLadder
+from rgru_lab.opponents import Ladder
 from rgru_lab.progression import Progression
 
 OURS, JPEG = "#0072b2", "#d55e00"  # two colours that everybody can tell apart (Okabe and Ito)
@@ -21,7 +21,7 @@ RESIDUAL_SCALE = 64
 RESIDUAL_COLOURS = "PuOr_r"  # purple: P too bright; orange: P too dark; safe for the colour-blind
 
 
-def comparison(progression: Progression, ladder: JpegLadder, iterations: list[int], columns: int = 4) -> Figure:
+def comparison(progression: Progression, ladder: Ladder, iterations: list[int], columns: int = 4) -> Figure:
     """The photo after some iterations, each above the JPEG that is not larger.
 
     Args:
@@ -191,41 +191,34 @@ def residual_colours() -> bytes:
     return colormaps[RESIDUAL_COLOURS](np.linspace(0, 1, 255), bytes=True)[:, :3].tobytes()
 
 
-def png(figure: Figure, *, dpi: int = 110, title: str = "") -> bytes:
-    """A figure as the bytes of a PNG file, the same bytes for the same figure."""
+def png(figure: Figure, *, dpi: int = 110, title: str = "", palette: bool = False) -> bytes:
+    """A figure as the bytes of a PNG file, the same bytes for the same figure.
+
+    Args:
+        figure: one of those that this module makes.
+        dpi: 80 makes a panel of `pictures` 208 px wide.
+        title: kept in the file.
+        palette: at most 256 colours, chosen for the figure: a half to a quarter of the bytes of photographs.
+    """
     buffer = io.BytesIO()
-    figure.savefig(
-        buffer,
-        format="png",
-        dpi=dpi,
-        metadata={"Software": None, "Title": title or None},
-        pil_kwargs={"optimize": True},
-    )
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None, "Title": title or None})
+    if palette:
+        from PIL import Image
+        from PIL.PngImagePlugin import PngInfo
+
+        picture, buffer, info = Image.open(buffer).convert("RGB"), io.BytesIO(), PngInfo()
+        if title:
+            info.add_text("Title", title)
+        picture = picture.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=2)
+        picture.save(buffer, "PNG", optimize=True, pnginfo=info)
     return buffer.getvalue()
 
 
 def show(figure: Figure, alt: str, *, dpi: int = 80, palette: bool = False):
-    """Show a figure in a notebook with a text for those who cannot see it.
-
-    Args:
-        figure: one of those that this module makes.
-        alt: what it shows, in words.
-        dpi: 80 makes a panel of `pictures` 208 px wide.
-        palette: 256 colours, chosen for the figure: about half the bytes, for notebooks with many photographs.
-    """
+    """Show a figure in a notebook with a text for those who cannot see it; `dpi` and `palette` as in `png`."""
     from IPython.display import Image, display
 
-    data = png(figure, dpi=dpi)
-    display(Image(_with_palette(data) if palette else data, format="png", alt=alt))
-
-
-def _with_palette(data: bytes) -> bytes:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    picture = Image.open(io.BytesIO(data)).convert("RGB")
-    picture.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=2).save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
+    display(Image(png(figure, dpi=dpi, palette=palette), format="png", alt=alt))
 
 
 def _picture(axes, pixels: np.ndarray, title: str, colour: str, **options):

@@ -1,5 +1,6 @@
 """Rebuild everything that depends on the weights: results, figures, the README's table, the notebooks' outputs."""
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 from rgru_lab import evaluate, model, photos, plots
 from rgru_lab.config import DEFAULT_MODEL, PRESETS, InputError
 from rgru_lab.images import write_atomically
-from rgru_lab.opponents import JpegLadder
+from rgru_lab.opponents import Ladder
 from rgru_lab.progression import Progression
 
 ROOT = Path(__file__).parent.parent
@@ -50,7 +51,7 @@ def four_rates(weights) -> None:
     progression = Progression(weights, photo)
     for _ in progression.run(max(FOUR_RATES)):
         pass
-    figure = plots.comparison(progression, JpegLadder(photo), list(FOUR_RATES))
+    figure = plots.comparison(progression, Ladder(photo), list(FOUR_RATES))
     FIGURES.mkdir(parents=True, exist_ok=True)
     write_atomically(FIGURES / "four_rates.png", plots.png(figure))
 
@@ -84,6 +85,8 @@ def notebooks(names: list[str] = ()) -> Iterator[Path]:
     import nbformat
     from nbclient import NotebookClient
 
+    from rgru_lab.viewer.scrubber import STATIC_VARIABLE
+
     paths = sorted(NOTEBOOKS.glob("*.ipynb"))
     for name in names:
         if not any(path.name.startswith(name) for path in paths):
@@ -93,7 +96,8 @@ def notebooks(names: list[str] = ()) -> Iterator[Path]:
             continue
         notebook = nbformat.read(path, 4)
         options = {"store_widget_state": False, "record_timing": False, "coalesce_streams": True}
-        NotebookClient(notebook, timeout=900, resources={"metadata": {"path": str(NOTEBOOKS)}}, **options).execute()
+        client = NotebookClient(notebook, timeout=900, resources={"metadata": {"path": str(NOTEBOOKS)}}, **options)
+        client.execute(env=os.environ | {STATIC_VARIABLE: "1"})
         write_atomically(path, (nbformat.writes(tidy(notebook)) + "\n").encode())
         yield path
 
@@ -106,5 +110,7 @@ def tidy(notebook):
     }
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.outputs = [o for o in cell.outputs if WIDGET_VIEW not in o.get("data", {})]
+            cell.outputs = [o for o in cell.outputs if WIDGET_VIEW not in o.get("data", {}) or "image/png" in o["data"]]
+            for output in cell.outputs:
+                output.get("data", {}).pop(WIDGET_VIEW, None)  # the picture that stands in for it stays
     return notebook

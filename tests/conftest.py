@@ -1,5 +1,9 @@
 """What the tests share: random but fixed weights, and pictures that need no network."""
 
+import base64
+import os
+import shutil
+
 import numpy as np
 import pytest
 import skimage.data
@@ -16,6 +20,41 @@ def _keep_random_state():
     """No test sees the random numbers that another one drew."""
     with torch.random.fork_rng():
         yield
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium, started once; tests that need it are skipped where it is not installed."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        if os.environ.get("RGRU_LAB_BROWSER") == "required":
+            pytest.fail("Chromium is required here and not installed")
+        pytest.skip("Chromium is not installed")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def pixels():
+    """pixels(page, selector): what is drawn on a canvas, (H, W, 4) uint8."""
+    script = """(selector) => {
+        const c = document.querySelector(selector);
+        const bytes = c.getContext('2d').getImageData(0, 0, c.width, c.height).data, parts = [];
+        for (let k = 0; k < bytes.length; k += 8192) parts.push(String.fromCharCode(...bytes.subarray(k, k + 8192)));
+        return [c.height, c.width, btoa(parts.join(''))];
+    }"""
+
+    def read(page, selector: str) -> np.ndarray:
+        height, width, data = page.evaluate(script, selector)
+        return np.frombuffer(base64.b64decode(data), np.uint8).reshape(height, width, 4)
+
+    return read
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -14,7 +15,7 @@ from rgru_lab import __main__ as cli
 from rgru_lab import bitnet, bitstream, codec, images, metrics, model, photos
 from rgru_lab.bitmodel import Counts
 from rgru_lab.config import TrainConfig, preset
-from rgru_lab.opponents import JpegLadder
+from rgru_lab.opponents import Ladder
 from rgru_lab.progression import Progression
 
 SIZE = (176, 208)  # large enough for MS-SSIM, small enough for a test
@@ -261,7 +262,7 @@ def test_compare_prints_what_can_be_measured_again_and_draws_a_figure(
     assert run("compare", photo_path, "--model", weights_path, "--iterations", 2, "--output", figure) == 0
     out = capsys.readouterr().out
     photo = images.load(photo_path)
-    ladder = JpegLadder(photo)
+    ladder = Ladder(photo)
     sizes = {i: decoded.size_bytes for i, decoded in Progression(weights, photo).run(2)}
     for i, (_, frame) in enumerate(codec.encode(weights.model, photo, 2), start=1):
         row = next(line for line in out.splitlines() if line.split()[:1] == [str(i)])
@@ -273,6 +274,21 @@ def test_compare_prints_what_can_be_measured_again_and_draws_a_figure(
     width, height = Image.open(figure).size
     assert width > 600
     assert height > 600
+
+
+def test_compare_writes_a_page_of_the_same_numbers(capsys, tmp_path, photo_path, weights_path, monkeypatch):
+    words = ("compare", photo_path, "--model", weights_path, "--iterations", 1, "--output", tmp_path / "f.png")
+    assert run(*words, "--html", tmp_path / "page.html") == 0
+    out, page = capsys.readouterr().out, (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert f"page.html, {(tmp_path / 'page.html').stat().st_size:,} bytes" in out
+    state = json.loads(re.search(r'id="state">(.*?)</script>', page)[1])
+    assert f"{state['readings']['ours'][0]['size_bytes']:,}" in out
+    assert f"{photo_path.name} in 1 iterations" in page
+    assert "add --force" in refused(capsys, *words, "--html", tmp_path / "page.html")
+    assert "ends in .html" in refused(capsys, *words, "--html", tmp_path / "page.htm")
+    monkeypatch.setattr(cli, "PAGE_PIXELS", 2000)
+    assert run(*words, "--force", "--html", tmp_path / "page.html") == 0
+    assert "scaled down from" in capsys.readouterr().out
 
 
 def test_compare_takes_a_picture_too_small_for_ms_ssim(capsys, tmp_path, weights_path):

@@ -1,4 +1,4 @@
-"""The JPEG beside us is honest: 4:2:0 with optimised tables, and the best one that the question allows."""
+"""The opponents are honest: JPEG with optimised tables, WebP at its slowest, and the best that the question allows."""
 
 import io
 
@@ -7,13 +7,14 @@ import pytest
 from PIL import Image, JpegImagePlugin
 
 from rgru_lab import metrics
+from rgru_lab.config import InputError
 from rgru_lab.images import PictureError
-from rgru_lab.opponents import QUALITIES, JpegLadder
+from rgru_lab.opponents import CODECS, Ladder
 
 
 @pytest.fixture(scope="module")
 def ladder(sample):
-    return JpegLadder(sample("astronaut", 176, 176))
+    return Ladder(sample("astronaut", 176, 176))
 
 
 def _opened(rung):
@@ -55,12 +56,36 @@ def test_a_rungs_readings_are_those_of_its_photo(ladder):
     assert rung.mean_abs_residual == metrics.mean_abs_residual(ladder.original, rung.photo)
 
 
-def test_fitting_is_the_largest_quality_whose_file_fits(ladder):
+def test_every_rung_of_webp_is_a_lossy_webp_without_metadata(webp):
+    for rung in webp.rungs[::20]:
+        picture = _opened(rung)
+        assert picture.format == "WEBP"
+        assert rung.data[12:16] == b"VP8 "  # a simple lossy file: nothing but the picture
+        assert rung.size_bytes == len(rung.data)
+        assert np.array_equal(rung.photo, np.asarray(picture.convert("RGB")))
+
+
+def test_webp_takes_its_best_method(webp):
+    buffer = io.BytesIO()
+    Image.fromarray(webp.original).save(buffer, "WEBP", quality=60)
+    assert webp[60].size_bytes < len(buffer.getvalue())
+
+
+@pytest.mark.parametrize("picture", ["astronaut", "noise"])
+@pytest.mark.parametrize("codec", CODECS)
+def test_fitting_is_the_largest_quality_whose_file_fits(sample, noise, codec, picture):
     """At the exact size of every rung, and one byte to either side."""
+    ladder = Ladder(noise(40, 40) if picture == "noise" else sample(picture, 96, 80), codec)
     for size in {rung.size_bytes + by for rung in ladder.rungs for by in (-1, 0, 1)}:
         expected = max((rung.quality for rung in ladder.rungs if rung.size_bytes <= size), default=None)
         found = ladder.fitting(size)
         assert (found and found.quality) == expected
+
+
+def test_a_match_encodes_few_of_the_hundred(sample):
+    ladder = Ladder(sample("astronaut", 176, 176), "webp")
+    ladder.fitting(3000)
+    assert 1 < len(ladder._rungs) <= 15
 
 
 def test_nothing_fits_below_the_smallest_file(ladder):
@@ -71,10 +96,15 @@ def test_nothing_fits_below_the_smallest_file(ladder):
     assert ladder.fitting(0) is None
 
 
-@pytest.fixture(scope="module", params=["astronaut", "rocket"])
+@pytest.fixture(scope="module")
+def webp(sample):
+    return Ladder(sample("astronaut", 176, 176), "webp")
+
+
+@pytest.fixture(scope="module", params=[("astronaut", "jpeg"), ("rocket", "jpeg"), ("astronaut", "webp")])
 def measured(request, sample):
     """A ladder, and the MS-SSIM of all its rungs as the metric itself says."""
-    ladder = JpegLadder(sample(request.param, 176, 176))
+    ladder = Ladder(sample(request.param[0], 176, 176), request.param[1])
     return ladder, {rung.quality: metrics.ms_ssim(ladder.original, rung.photo) for rung in ladder.rungs}
 
 
@@ -87,7 +117,7 @@ def test_reaching_gets_there_and_one_quality_less_does_not(measured):
     for target in _targets(quality_of):
         found = ladder.reaching(target).quality
         assert quality_of[found] >= target
-        assert found == 1 or quality_of[found - 1] < target
+        assert found == min(quality_of) or quality_of[found - 1] < target
 
 
 def test_reaching_is_the_least_of_all_hundred_qualities_wherever_all_above_it_get_there_too(measured):
@@ -95,7 +125,7 @@ def test_reaching_is_the_least_of_all_hundred_qualities_wherever_all_above_it_ge
     ladder, quality_of = measured
     clear = 0
     for target in _targets(quality_of):
-        reach = [q for q in QUALITIES if quality_of[q] >= target]
+        reach = [q for q in quality_of if quality_of[q] >= target]
         if reach == list(range(reach[0], 101)):
             assert ladder.reaching(target).quality == reach[0]
             clear += 1
@@ -106,16 +136,32 @@ def test_no_quality_reaches_more_than_there_is(ladder):
     assert ladder.reaching(1.1) is None
 
 
-def test_any_quality_reaches_nothing(ladder):
+def test_any_quality_reaches_nothing(ladder, webp):
     assert ladder.reaching(0.0).quality == 1
+    assert webp.reaching(0.0).quality == 0
+
+
+def test_a_photo_too_small_for_ms_ssim_is_matched_by_psnr(sample):
+    ladder = Ladder(sample("astronaut", 40, 40))
+    found = ladder.reaching(30.0, by="psnr_db")
+    assert found.psnr_db >= 30.0 > ladder[found.quality - 1].psnr_db
 
 
 def test_reaching_measures_few_of_the_hundred(sample):
-    ladder = JpegLadder(sample("astronaut", 176, 176))
+    ladder = Ladder(sample("astronaut", 176, 176))
     ladder.reaching(0.97)
-    assert sum("ms_ssim" in vars(rung) for rung in ladder.rungs) <= 20
+    assert sum("ms_ssim" in vars(rung) for rung in ladder.rungs) <= 12
+
+
+def test_an_unknown_codec_and_a_photo_too_long_for_one_are_refused_in_words():
+    with pytest.raises(InputError, match="no codec 'gif' to compare with; choose from jpeg, webp"):
+        Ladder(np.zeros((4, 4, 3), np.uint8), "gif")
+    with pytest.raises(PictureError, match="WebP holds sides up to 16383"):
+        Ladder(np.zeros((1, 16384, 3), np.uint8), "webp")
+    with pytest.raises(IndexError, match="JPEG has no quality 0; 1 to 100 are"):
+        Ladder(np.zeros((4, 4, 3), np.uint8))[0]
 
 
 def test_what_is_no_photo_has_no_ladder():
     with pytest.raises(PictureError, match="float64"):
-        JpegLadder(np.zeros((4, 4, 3)))
+        Ladder(np.zeros((4, 4, 3)))

@@ -25,3 +25,10 @@ def test_a_palette_halves_the_bytes_and_hardly_changes_the_picture(shown):
     assert len(shown[1].data) < 0.6 * len(shown[0].data)
     assert np.abs(np.asarray(whole, float) - np.asarray(light, float)).max() < 32
     assert [image.alt for image in shown] == ["A cat", "A cat"]
+
+
+@pytest.mark.parametrize("palette", [True, False])
+def test_a_figure_gives_the_same_bytes_each_time_and_keeps_its_title(palette):
+    files = [plots.png(plots.lines({"a": ([1, 2], [3, 4])}, "x", "y"), title="T", palette=palette) for _ in range(2)]
+    assert files[0] == files[1]
+    assert Image.open(io.BytesIO(files[0])).text["Title"] == "T"

@@ -232,12 +232,12 @@ def test_no_tracked_file_names_a_package_registry_outside_binder():
 
 def test_figures_are_the_same_bytes_every_time(sample, weights):
     from rgru_lab import plots
-    from rgru_lab.opponents import JpegLadder
+    from rgru_lab.opponents import Ladder
     from rgru_lab.progression import Progression
 
     progression = Progression(weights, sample("chelsea", 161, 177))
     list(progression.run(2))
-    images = [plots.png(plots.comparison(progression, JpegLadder(progression.original), [1, 2])) for _ in range(2)]
+    images = [plots.png(plots.comparison(progression, Ladder(progression.original), [1, 2])) for _ in range(2)]
     assert images[0] == images[1]
     from PIL import Image
 

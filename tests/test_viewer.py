@@ -1,6 +1,10 @@
-"""The notebook's viewer without a browser: what it sends, in which order, and how it answers bad uploads."""
+"""The scrubber and its bar without a browser: what is sent, in which order, and how bad input is answered."""
 
+import base64
 import io
+import json
+import re
+from pathlib import Path
 
 import ipywidgets
 import numpy as np
@@ -8,130 +12,340 @@ import pytest
 from PIL import Image
 
 from rgru_lab import images, model, viewer
+from rgru_lab.config import InputError
+from rgru_lab.images import PictureError
+from rgru_lab.opponents import Ladder
+from rgru_lab.progression import Progression
+from rgru_lab.viewer import Explorer, Guess, Scrubber, explorer, page, scrubber
+
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
-@pytest.fixture
-def explorer(weights, sample, monkeypatch):
-    """An explorer on a small photo with random weights, done computing."""
-    monkeypatch.setattr(model, "load", lambda name: weights)
-    explorer = viewer.Explorer(sample("chelsea", 176, 208), iterations=2)
-    explorer.wait()
-    return explorer
-
-
-def decoded(data):
+def unpacked(data):
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
 
 
-def test_pictures_arrive_without_loss(explorer):
-    scrubber, progression = explorer.scrubber, explorer.progression
-    assert (decoded(scrubber.original) == progression.original).all()
-    for i in (1, 2):
-        assert (decoded(getattr(scrubber, f"p_{i}")) == progression[i].photo).all()
-        rival = explorer.ladder.fitting(progression[i].size_bytes) or explorer.ladder.smallest
-        assert getattr(scrubber, f"jpeg_{i}") == rival.data
-    assert scrubber.p_3 == b""
+@pytest.fixture
+def progression(weights, sample):
+    """Not run yet."""
+    return Progression(weights, sample("chelsea", 164, 180))
 
 
-def test_readings_are_those_of_the_progression(explorer):
+@pytest.fixture(scope="module")
+def done(weights, sample):
+    """A scrubber that has computed two iterations; do not change it."""
+    scrubber = Scrubber(Progression(weights, sample("chelsea", 164, 180)), iterations=2)
+    scrubber.wait()
+    return scrubber
+
+
+# What goes to the browser
+
+
+def test_pictures_arrive_without_loss_the_second_as_what_changed(done):
+    assert np.array_equal(unpacked(done.original), done.progression.original)
+    first, change = unpacked(done.frame_1), unpacked(done.frame_2)
+    assert np.array_equal(first, done.progression[1].photo)
+    assert np.array_equal(first + change - np.uint8(128), done.progression[2].photo)
+    assert done.frame_3 == b""
+
+
+def test_a_picture_too_long_for_webp_goes_as_png():
+    photo = np.arange(16_384 * 3, dtype=np.int64).astype(np.uint8).reshape(1, 16_384, 3)
+    assert np.array_equal(unpacked(scrubber._pack(photo)), photo)
+
+
+def test_each_file_of_an_opponent_is_sent_once_and_all_that_the_readings_name(done):
+    sent = [traits for i in (1, 2) for traits in (getattr(done, f"bytes_{i}"), getattr(done, f"level_{i}"))]
+    names = [name for files in sent for name in files]
+    assert len(names) == len(set(names))
+    rows = [row for side, rows in done.readings.items() if side != "ours" for row in rows]
+    assert {row["file"] for row in rows} == set(names)
+    for files in sent:
+        for name, data in files.items():
+            codec, quality = name.split("-")
+            assert data == Ladder(done.progression.original, codec)[int(quality)].data
+
+
+def test_readings_are_those_of_the_progression_and_the_ladders(done):
     for i in (1, 2):
-        ours, said = explorer.progression[i], explorer.scrubber.readings["ours"][i - 1]
-        assert said["size_bytes"] == len(explorer.progression.file(i))
+        ours, said = done.progression[i], done.readings["ours"][i - 1]
+        assert said["size_bytes"] == len(done.progression.file(i))
         for key in ("bpp", "psnr_db", "ms_ssim", "mean_abs_residual"):
             assert said[key] == getattr(ours, key)
-        assert {"fits", "quality", "psnr_db", "ms_ssim"} <= explorer.scrubber.readings["jpeg"][i - 1].keys()
+        for codec in ("jpeg", "webp"):
+            ladder = Ladder(done.progression.original, codec)
+            fitting = ladder.fitting(ours.size_bytes)
+            row = done.readings[f"bytes-{codec}"][i - 1]
+            assert row["fits"] == (fitting is not None)
+            assert row["quality"] == (fitting or ladder.smallest).quality
+            reaching = done.readings[f"level-{codec}"][i - 1]
+            assert reaching["fits"]
+            assert reaching["ms_ssim"] >= ours.ms_ssim
+            for each in (row, reaching):
+                rung = ladder[each["quality"]]
+                assert (each["size_bytes"], each["psnr_db"]) == (rung.size_bytes, rung.psnr_db)
 
 
-def test_pictures_come_first_and_readings_fill_in(weights, sample, monkeypatch):
+def test_the_file_of_every_iteration_is_the_beginning_of_the_one_that_is_sent(done):
+    for i in (1, 2):
+        assert done.file[: done.readings["ours"][i - 1]["size_bytes"]] == done.progression.file(i)
+
+
+def test_pictures_come_first_then_opponents_then_the_slow_readings(progression, monkeypatch):
     seen = []
 
-    class Watched(viewer.Scrubber):
+    class Watched(Scrubber):
         def set_trait(self, name, value):
-            if value and name.startswith(("p_", "jpeg_")):
+            if re.fullmatch(r"(frame|bytes|level)_\d+", name):
                 seen.append(name)
             super().set_trait(name, value)
 
-        def read(self, side, i, decoded):
-            seen.append(f"reading {side} {i}")
-            super().read(side, i, decoded)
+        def _put(self, side, i, new):
+            if "psnr_db" in new:
+                seen.append(f"{side} {i}")
+            super()._put(side, i, new)
 
-    monkeypatch.setattr(viewer, "Scrubber", Watched)
+    scrubber = Watched(progression, against=("jpeg",), iterations=2)
+    seen.clear()  # all traits were emptied
+    scrubber.wait()
+    expected = ["frame_1", "frame_2", "bytes_1", "bytes_2", "ours 1", "bytes-jpeg 1", "ours 2", "bytes-jpeg 2"]
+    assert seen[:8] == expected
+    assert seen[8:] == ["level-jpeg 1", "level_1", "level-jpeg 2", "level_2"]
+
+
+def test_a_progression_that_ran_already_is_shown_as_it_is(progression):
+    list(progression.run(3))
+    before = list(progression.decoded)
+    scrubber = Scrubber(progression, against=("jpeg",), iterations=8)
+    assert scrubber.setup["iterations"] == 3
+    scrubber.wait()
+    assert progression.decoded == before
+    assert len(scrubber.readings["level-jpeg"]) == 3
+
+
+def test_nothing_is_computed_before_somebody_looks(progression):
+    scrubber = Scrubber(progression, iterations=1)
+    assert scrubber._thread is None
+    assert np.array_equal(unpacked(scrubber.original), progression.original)
+    scrubber.wait(pictures=True)
+    assert len(progression) == 1
+    scrubber.wait()
+
+
+def test_a_new_photo_clears_what_was_there(weights, sample):
+    scrubber = Scrubber(Progression(weights, sample("chelsea", 164, 180)), against=("jpeg",), iterations=2)
+    scrubber.wait()
+    scrubber.load(Progression(weights, sample("coffee", 20, 30)), 1)
+    scrubber.wait()
+    assert unpacked(scrubber.original).shape == (20, 30, 3)
+    assert scrubber.frame_2 == b""
+    assert scrubber.bytes_2 == scrubber.level_2 == {}
+    assert scrubber.setup["level"] == "psnr_db"
+    assert [len(rows) for rows in scrubber.readings.values()] == [1, 1, 1]
+    assert scrubber.readings["ours"][0]["ms_ssim"] is None
+
+
+def test_a_stopped_run_keeps_what_is_there(progression):
+    scrubber = Scrubber(progression, iterations=16)
+    scrubber.start()
+    scrubber.stop()
+    assert scrubber.progress == {"share": 1.0, "text": "Stopped; what is here can be scrubbed.", "failed": False}
+    assert len(scrubber.readings["ours"]) == len(progression) == scrubber.setup["iterations"] < 16
+
+
+def test_what_goes_wrong_is_said_in_the_widget(progression, monkeypatch):
+    def fail(iterations):
+        raise InputError("there is too little memory; scale the photo down")
+        yield
+
+    monkeypatch.setattr(progression, "run", fail)
+    scrubber = Scrubber(progression)
+    scrubber.wait()
+    assert scrubber.progress["failed"]
+    assert scrubber.progress["text"] == "This went wrong: there is too little memory; scale the photo down"
+    with pytest.raises(InputError, match=r"nothing to save: This went wrong: there is too little memory"):
+        scrubber.save_html("never.html")
+    assert not Path("never.html").exists()
+
+
+def test_an_infinite_psnr_is_said_in_json(weights, sample, monkeypatch):
+    progression = Progression(weights, sample("coffee", 20, 30))
+    list(progression.run(1))
+    progression.decoded[0].photo = progression.original
+    scrubber = Scrubber(progression, against=("jpeg",))
+    scrubber.wait()
+    assert scrubber.readings["ours"][0]["psnr_db"] is None
+    assert not scrubber.readings["level-jpeg"][0]["fits"]
+    json.dumps(scrubber.readings, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"against": ("gif",)}, "choose one or more of jpeg, webp"),
+        ({"against": ()}, "choose one or more of jpeg, webp"),
+        ({"iterations": 17}, "choose 1 to 16"),
+        ({"guess": Guess("beauty", 2)}, "ask for one of ms_ssim, psnr_db, size_bytes, jpeg_bytes, webp_bytes"),
+        ({"guess": Guess("webp_bytes", 2), "against": ("jpeg",)}, "'webp_bytes' is not possible here"),
+        ({"guess": Guess("ms_ssim", 9)}, "the guess is about iteration 9; choose 1 to 8"),
+    ],
+)
+def test_wrong_arguments_are_answered_in_words(progression, arguments, words):
+    with pytest.raises(InputError, match=re.escape(words)):
+        Scrubber(progression, **arguments)
+
+
+def test_a_photo_too_small_for_ms_ssim_cannot_be_guessed_by_it(weights, sample):
+    small = Progression(weights, sample("coffee", 20, 30))
+    with pytest.raises(InputError, match="ask for one of psnr_db, size_bytes"):
+        Scrubber(small, guess=Guess("ms_ssim", 1))
+
+
+# In a notebook
+
+
+def test_what_a_notebook_stores_is_the_widget_a_picture_and_words(done):
+    data, metadata = done._repr_mimebundle_()
+    assert data[WIDGET_VIEW]["model_id"] == done.model_id
+    picture = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
+    assert picture.width > 300
+    ours = done.progression[2]
+    assert f"P[2] {ours.size_bytes:,} bytes, mean |R| {ours.mean_abs_residual:.1f} levels" in data["text/plain"]
+    assert metadata["image/png"]["alt"] == data["text/plain"]
+
+
+def test_both_versions_of_ipywidgets_store_the_picture_beside_the_widget(done):
+    """Through IPython's own formatter: that of ipywidgets 7 would leave the picture out."""
+    from IPython.core.interactiveshell import InteractiveShell
+
+    data, metadata = InteractiveShell().display_formatter.format(done)
+    assert {WIDGET_VIEW, "image/png", "text/plain"} <= set(data)
+    assert metadata["image/png"]["alt"]
+
+
+def test_to_display_begins_to_compute_and_waits_only_if_told_to(progression, monkeypatch):
+    scrubber = Scrubber(progression, against=("jpeg",), iterations=2)
+    monkeypatch.setenv(viewer.scrubber.STATIC_VARIABLE, "1")
+    data, _ = scrubber._repr_mimebundle_()
+    assert len(progression) == 2
+    assert "image/png" in data
+    scrubber.wait()
+
+
+def test_where_nothing_is_computed_yet_the_widget_goes_without_a_picture(progression, monkeypatch):
+    monkeypatch.delenv(viewer.scrubber.STATIC_VARIABLE, raising=False)
+    scrubber = Scrubber(progression, iterations=1)
+    monkeypatch.setattr(scrubber, "start", lambda: None)
+    data, metadata = scrubber._repr_mimebundle_()
+    assert "image/png" not in data | metadata
+    assert data["text/plain"] == "Scrubber: nothing is computed yet"
+
+
+# The page
+
+
+def test_the_page_is_written_whole_and_holds_the_same_javascript(done, tmp_path):
+    done.save_html(tmp_path / "page.html", "A <b>cat</b>")
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page.code() in text
+    assert done._esm == page.code()
+    assert "<title>A &lt;b&gt;cat&lt;/b&gt;</title>" in text
+    state = json.loads(re.search(r'id="state">(.*?)</script>', text)[1])
+    assert base64.b64decode(state["file"]["base64"]) == done.file
+    assert state["answer"] == {}
+
+
+def test_the_browser_side_loads_nothing_from_elsewhere():
+    text = page.code().replace("http://www.w3.org/2000/svg", "") + page.style()
+    for word in ("http", "import", "url(", "fetch(", "</script"):
+        assert word not in text.replace("important", ""), word
+
+
+def test_the_javascript_is_short_lines_of_one_module():
+    assert sorted(path.stem for path in (page.FOLDER / "js").iterdir()) == sorted(page.SCRIPTS)
+    assert max(len(line) for line in page.code().splitlines()) <= 120
+    assert page.code().count("export ") == 1
+
+
+# The bar
+
+
+@pytest.fixture
+def bar(weights, sample, monkeypatch):
+    """An explorer on a small photo with random weights, done computing."""
     monkeypatch.setattr(model, "load", lambda name: weights)
-    viewer.Explorer(sample("chelsea", 176, 208), iterations=2).wait()
-    pictures, rest = seen[:4], seen[4:]
-    assert pictures == ["p_1", "p_2", "jpeg_1", "jpeg_2"]
-    assert rest == ["reading ours 1", "reading jpeg 1", "reading ours 2", "reading jpeg 2"]
+    monkeypatch.setattr(explorer, "Scrubber", lambda: Scrubber(against=("jpeg",)))
+    bar = Explorer(sample("chelsea", 40, 50), iterations=2)
+    bar.wait()
+    return bar
 
 
-def test_where_jpeg_cannot_get_so_small_that_is_said(explorer):
-    scrubber = explorer.scrubber
-    smallest = explorer.ladder.smallest
-    scrubber.add_jpeg(1, smallest, fits=False)
-    assert scrubber.readings["jpeg"][0]["fits"] is False
-    assert scrubber.readings["jpeg"][0]["size_bytes"] == smallest.size_bytes
+def test_the_bar_offers_the_samples_the_weights_that_ship_and_one_to_sixteen_iterations(bar):
+    assert "chelsea" in bar._sample.options
+    assert set(model.available()) <= set(bar._model.options)
+    assert list(bar._iterations.options) == list(range(1, 17))
 
 
-def test_a_new_photo_clears_what_was_there(explorer, sample):
-    explorer.iterations = 1
-    explorer.open(sample("coffee", 20, 30))
-    explorer.wait()
-    assert decoded(explorer.scrubber.original).shape == (20, 30, 3)
-    assert explorer.scrubber.p_2 == explorer.scrubber.jpeg_2 == b""
-    assert len(explorer.scrubber.readings["ours"]) == 1
-    assert explorer.scrubber.readings["ours"][0]["ms_ssim"] is None
+def test_other_weights_or_more_iterations_begin_anew_with_the_same_photo(bar):
+    before = bar.progression
+    bar._iterations.value = 3
+    bar.wait()
+    assert len(bar.progression) == 3
+    assert bar.progression is not before
+    assert np.array_equal(bar.progression.original, before.original)
 
 
-def test_a_stopped_run_keeps_what_is_there(weights, sample, monkeypatch):
-    monkeypatch.setattr(model, "load", lambda name: weights)
-    explorer = viewer.Explorer(sample("chelsea", 176, 208), iterations=16)
-    explorer.stop()
-    assert explorer.scrubber.progress["share"] == 1.0
-    assert explorer.scrubber.progress["text"] == "Stopped."
-    assert len(explorer.scrubber.readings["ours"]) == len(explorer.progression) < 16
+def test_the_stop_button_keeps_what_is_there(bar):
+    bar._iterations.value = 16
+    bar._stop.click()
+    assert bar.scrubber.progress["text"].startswith("Stopped")
+    assert bar.scrubber.setup["iterations"] == max(1, len(bar.progression))
 
 
-def upload(explorer, name, content):
+def upload(bar, name, content):
     if int(ipywidgets.__version__.split(".")[0]) == 7:
         value = {name: {"metadata": {"name": name}, "content": content}}
     else:
         value = ({"name": name, "content": memoryview(content)},)
-    explorer._uploaded({"new": value})
-    explorer.wait()
+    bar._uploaded({"new": value})
+    bar.wait()
 
 
-def test_both_forms_of_an_upload_are_understood(explorer, sample):
-    photo = sample("rocket", 30, 40)
-    png = images.encode_png(photo)
-    for value in ({"a.png": {"content": png}}, ({"name": "a.png", "content": memoryview(png)},)):
-        explorer.scrubber.original = b""
-        explorer._uploaded({"new": value})
-        explorer.wait()
-        assert (decoded(explorer.scrubber.original) == photo).all()
+def test_both_forms_of_an_upload_are_understood(bar, sample):
+    for height, form in (
+        (30, lambda png: {"a.png": {"content": png}}),
+        (31, lambda png: ({"name": "a", "content": png},)),
+    ):
+        photo = sample("rocket", height, 40)
+        bar._uploaded({"new": form(images.encode_png(photo))})
+        bar.wait()
+        assert np.array_equal(unpacked(bar.scrubber.original), photo)
+    assert bar._sample.value is None
 
 
-def test_a_large_upload_is_scaled_down_and_that_is_said(explorer, monkeypatch):
-    monkeypatch.setattr(viewer, "EXPLORER_PIXELS", 600)
-    upload(explorer, "large.png", images.encode_png(np.zeros((40, 60, 3), np.uint8)))
-    assert decoded(explorer.scrubber.original).shape == (20, 30, 3)
-    assert "60 × 40" in explorer._note.value
-    assert "30 × 20" in explorer._note.value
+def test_a_large_upload_is_scaled_down_and_that_is_said(bar, monkeypatch):
+    monkeypatch.setattr(explorer, "EXPLORER_PIXELS", 600)
+    upload(bar, "large.png", images.encode_png(np.zeros((40, 60, 3), np.uint8)))
+    assert unpacked(bar.scrubber.original).shape == (20, 30, 3)
+    assert "60 × 40" in bar._note.value
+    assert "30 × 20" in bar._note.value
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
     [(b"", "0 bytes"), (b"<b>hello</b>", "not a picture"), (bytes(9_000_001), "9,000,001 bytes")],
 )
-def test_a_bad_upload_is_answered_in_words_and_changes_nothing(explorer, content, words):
-    before = explorer.scrubber.original
-    upload(explorer, "<i>x</i>.png", content)
-    assert words in explorer._note.value
-    assert "<i>" not in explorer._note.value
-    assert explorer.scrubber.original == before
+def test_a_bad_upload_is_answered_in_words_and_changes_nothing(bar, content, words):
+    before = bar.scrubber.original
+    upload(bar, "<i>x</i>.png", content)
+    assert words in bar._note.value
+    assert "<i>" not in bar._note.value
+    assert bar.scrubber.original == before
 
 
-def test_the_browser_side_loads_nothing_from_elsewhere():
-    for name in ("scrubber.js", "scrubber.css"):
-        text = (images.Path(viewer.__file__).parent / name).read_text(encoding="utf-8")
-        assert "http" not in text
-        assert "import(" not in text
-        assert "url(" not in text
+def test_what_is_no_photo_is_refused_before_anything_changes(bar):
+    before = bar.progression
+    with pytest.raises(PictureError, match="float64"):
+        bar.open(np.zeros((4, 4, 3)))
+    assert bar.progression is before

@@ -1,0 +1,107 @@
+// The numbers below the pictures: a table, one sentence, and two curves on which a dot moves.
+
+const HEADS = ["", "bytes", "bits per pixel", "PSNR, dB", "MS-SSIM", "saved vs raw"];
+
+class Board {
+  // `point` says where a guess lies among the curves.
+  constructor(facts, point, saving) {
+    Object.assign(this, { facts, point });
+    const cells = () => HEADS.slice(1).map(() => h("td"));
+    const heads = HEADS.map((text) => h("th", { scope: "col" }, text));
+    heads.at(-1).title = "against 24 bits per pixel, uncompressed";
+    this.ours = { name: h("th", { scope: "row", class: "rgru-ours-name" }), cells: cells() };
+    this.theirs = { name: h("th", { scope: "row", class: "rgru-theirs-name" }), cells: cells() };
+    const rows = [this.ours, this.theirs].map((row) => (row.node = h("tr", {}, row.name, ...row.cells)));
+    const table = h("table", { class: "rgru-table" }, h("thead", {}, h("tr", {}, ...heads)), h("tbody", {}, ...rows));
+    this.verdict = h("p", { class: "rgru-verdict" });
+    this.residual = new Curve("mean |R[i]|", "iteration i");
+    this.quality = new Curve("quality over size", "bits per pixel");
+    const figures = h("div", { class: "rgru-figures" }, table, this.verdict, saving);
+    this.node = h("div", { class: "rgru-board" }, figures, this.residual.node, this.quality.node);
+  }
+
+  // One iteration, beside one opponent.
+  show(i, match, rival) {
+    const ours = this.facts.row("ours", i), theirs = this.facts.row(`${match}-${rival}`, i);
+    const label = this.facts.label(rival);
+    this.fill(this.ours, i ? `P[${i}], ours` : "P[i], ours", ours);
+    this.fill(this.theirs, theirs ? `${label}, q ${theirs.quality}` : label, theirs);
+    this.theirs.node.classList.toggle("rgru-misfit", Boolean(theirs && !theirs.fits));
+    say(this.verdict, this.judge(ours, theirs, match, label));
+    this.mark(i, ours, theirs, rival);
+  }
+
+  fill({ name, cells }, text, row) {
+    say(name, text);
+    const texts = row && [
+      count(row.size_bytes), row.bpp.toFixed(3), decibels(row.psnr_db), similarity(row.ms_ssim),
+      `${(100 * (1 - row.bpp / 24)).toFixed(1)} %`,
+    ];
+    cells.forEach((cell, k) => say(cell, texts ? texts[k] : "…"));
+  }
+
+  // The comparison in one sentence.
+  judge(ours, theirs, match, label) {
+    if (!ours || !theirs) return "";
+    const { facts } = this, { name, show, unit } = facts.level;
+    const small = facts.setup.level === "psnr_db" ? " (MS-SSIM needs sides of 161 px.)" : "";
+    if (match === "level") {
+      if (!theirs.fits) return `${label} cannot get that good at any quality; this is its best.${small}`;
+      const saved = 100 * (1 - ours.size_bytes / theirs.size_bytes), percent = `${Math.abs(saved).toFixed(0)} %`;
+      const isEqual = Math.abs(saved) < 0.5, direction = saved > 0 ? "fewer" : "more";
+      const words = isEqual ? "as many bytes as" : `${percent} ${direction} bytes than`;
+      return `For the same ${name} ours takes ${words} ${label}.${small}`;
+    }
+    if (!theirs.fits) {
+      const times = (theirs.size_bytes / ours.size_bytes).toFixed(1);
+      return `${label} cannot get that small: its smallest file is ${times} times as large as ours.${small}`;
+    }
+    const [a, b] = [facts.levelOf(ours), facts.levelOf(theirs)];
+    if (a === undefined || b === undefined) return "measuring …";
+    const winner = (a ?? Infinity) > (b ?? Infinity) ? "ours" : label; // no PSNR: infinite
+    const words = show(a) === show(b) ? "both are equally near" : `${winner} is nearer to the original`;
+    return `At the same bytes ${words}: ${name} ${show(a)}${unit} against ${show(b)}${unit}.${small}`;
+  }
+
+  // What moves only when new readings come.
+  plot() {
+    const { facts } = this, { setup } = facts, top = Math.min(facts.open, setup.iterations);
+    const ours = facts.rows("ours").slice(0, top);
+    const every = setup.iterations <= 8 ? 1 : 3;
+    const all = Array.from({ length: setup.iterations }, (_, k) => ({ at: k + 1, text: String(k + 1) }));
+    const xTicks = all.filter(({ at }) => (at - 1) % every === 0);
+    const errors = ours.map((row, k) => [k + 1, row.mean_abs_residual]);
+    this.residual.plot([{ colour: "rgru-ours", points: errors }], { fromZero: true, xTicks, xEnd: setup.iterations });
+    const measured = (rows) => {
+      const known = rows.filter((row) => Number.isFinite(facts.levelOf(row)));
+      return known.map((row) => [row.bpp, facts.levelOf(row)]).sort((a, b) => a[0] - b[0]);
+    };
+    const theirs = setup.against.map(({ key }, k) => {
+      const rows = ["bytes", "level"].flatMap((match) => facts.rows(`${match}-${key}`).slice(0, top));
+      return { colour: `rgru-rival-${k}`, points: measured(rows) };
+    });
+    this.quality.plot([...theirs, { colour: "rgru-ours", points: measured(ours) }]);
+    const names = [["rgru-ours", "ours"], ...setup.against.map(({ label }, k) => [`rgru-rival-${k}`, label])];
+    const keys = names.map(([colour, text]) => h("span", { class: `rgru-key ${colour}` }, text));
+    this.quality.title.replaceChildren(`${facts.level.name} over size `, ...keys);
+  }
+
+  mark(i, ours, theirs, rival) {
+    const { facts } = this, dots = [], guessed = this.point();
+    const error = ours ? `mean |R[${i}]| = ${ours.mean_abs_residual.toFixed(1)} levels` : "mean |R[i]|";
+    this.residual.mark(ours ? [{ colour: "rgru-ours", point: [i, ours.mean_abs_residual] }] : []);
+    this.residual.describe(error);
+    say(this.residual.title, error);
+    if (guessed) dots.push({ colour: "rgru-guessed", point: guessed, text: "your guess" });
+    if (theirs) dots.push({ colour: `rgru-rival-${facts.place(rival)}`, point: [theirs.bpp, facts.levelOf(theirs)] });
+    if (ours) dots.push({ colour: "rgru-ours", point: [ours.bpp, facts.levelOf(ours)] });
+    this.quality.mark(dots);
+    const both = [`ours ${facts.brief(ours)}`, `${facts.label(rival)} ${facts.brief(theirs)}`].join("; ");
+    this.quality.describe(`${facts.level.name} over bits per pixel: ${both}`);
+  }
+
+  resize() {
+    this.residual.replot();
+    this.quality.replot();
+  }
+}

@@ -1,0 +1,86 @@
+// A small chart: lines that stay, dots that move.
+
+// At most five round numbers that cover low to high.
+function ticks(low, high) {
+  const rough = Math.max(high - low, 1e-9) / 4, power = 10 ** Math.floor(Math.log10(rough));
+  const step = power * [1, 2, 5, 10].find((m) => m * power >= rough * 0.999);
+  const first = Math.floor(low / step + 1e-6), last = Math.ceil(high / step - 1e-6);
+  const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
+  const found = Array.from({ length: last - first + 1 }, (_, k) => (first + k) * step);
+  return found.map((at) => ({ at, text: at.toFixed(digits) }));
+}
+
+class Curve {
+  constructor(title, xName) {
+    this.title = h("div", { class: "rgru-curve-title" });
+    this.plotted = h("g");
+    this.marks = h("g");
+    this.svg = h("svg", { class: "rgru-curve", role: "img", "aria-label": title }, this.plotted, this.marks);
+    this.node = h("div", { class: "rgru-chart" }, this.title, this.svg);
+    Object.assign(this, { xName, lines: [] });
+    say(this.title, title);
+  }
+
+  // lines: [{ colour: class, points: [[x, y], ...] }]; xTicks and xEnd: instead of those found here.
+  plot(lines, options = {}) {
+    Object.assign(this, { lines, options });
+    const { fromZero, xTicks, xEnd } = options;
+    const width = Math.max(180, Math.round(this.node.clientWidth)), height = 150;
+    const points = lines.flatMap((line) => line.points);
+    this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+    this.plotted.replaceChildren();
+    this.at = null;
+    if (!points.length) return;
+    const ys = ticks(fromZero ? 0 : Math.min(...points.map((p) => p[1])), Math.max(...points.map((p) => p[1])));
+    const xs = xTicks ?? ticks(0, Math.max(...points.map((p) => p[0])));
+    const [x0, x1, y0, y1] = [xs[0].at, xEnd ?? xs.at(-1).at, ys[0].at, ys.at(-1).at];
+    const left = 12 + 6.2 * Math.max(...ys.map((tick) => tick.text.length));
+    this.at = ([x, y]) => [
+      left + ((x - x0) / (x1 - x0 || 1)) * (width - left - 10),
+      height - 32 - ((y - y0) / (y1 - y0 || 1)) * (height - 42),
+    ];
+    for (const { at, text } of ys) {
+      const [, y] = this.at([x0, at]);
+      this.plotted.append(h("line", { class: "rgru-grid", x1: left, x2: width - 10, y1: y, y2: y }));
+      this.plotted.append(h("text", { class: "rgru-tick", x: left - 5, y: y + 3.5, "text-anchor": "end" }, text));
+    }
+    for (const { at, text } of xs) {
+      const [x] = this.at([at, y0]);
+      this.plotted.append(h("text", { class: "rgru-tick", x, y: height - 17, "text-anchor": "middle" }, text));
+    }
+    const under = { x: (left + width - 10) / 2, y: height - 3 };
+    this.plotted.append(h("text", { class: "rgru-tick", ...under, "text-anchor": "middle" }, this.xName));
+    for (const { colour, points: own } of lines) {
+      this.plotted.append(h("polyline", { class: `rgru-line ${colour}`, points: own.map(this.at).join(" ") }));
+      if (own.length === 1) this.plotted.append(this.dot(colour, own[0], 2));
+    }
+  }
+
+  replot() {
+    if (this.options) this.plot(this.lines, this.options);
+    this.mark(this.dots ?? []);
+  }
+
+  describe(text) {
+    this.svg.setAttribute("aria-label", text);
+  }
+
+  dot(colour, point, radius) {
+    const [cx, cy] = this.at(point);
+    return h("circle", { class: `rgru-dot ${colour}`, cx, cy, r: radius });
+  }
+
+  // dots: [{ colour, point, text }]: where we are now.
+  mark(dots) {
+    this.dots = dots;
+    this.marks.replaceChildren();
+    if (!this.at) return;
+    for (const { colour, point, text } of dots) {
+      if (point[1] === null || point[1] === undefined) continue;
+      this.marks.append(this.dot(colour, point, 5));
+      if (!text) continue;
+      const [x, y] = this.at(point);
+      this.marks.append(h("text", { class: `rgru-note ${colour}`, x: x + 8, y: y + 16 }, text));
+    }
+  }
+}

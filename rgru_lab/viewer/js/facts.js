@@ -1,0 +1,64 @@
+// What Python has said so far, by the names in which the rest of this page asks for it:
+//   setup      { iterations, width, height, level, against: [{ key, label }], scale, weights }
+//   readings   { ours: [...], "bytes-jpeg": [...], "level-jpeg": [...] }: a row per iteration
+//   guess      {} or { what, iteration }; answer goes back to Python: {}, { value } or { skipped }
+
+const LEVELS = {
+  ms_ssim: { name: "MS-SSIM", show: similarity, unit: "" },
+  psnr_db: { name: "PSNR", show: decibels, unit: " dB" },
+};
+
+class Facts {
+  constructor(model) {
+    this.model = model;
+  }
+
+  get setup() {
+    return this.model.get("setup");
+  }
+
+  get guess() {
+    return this.model.get("guess") ?? {};
+  }
+
+  get answer() {
+    return this.model.get("answer") ?? {};
+  }
+
+  // The measure of quality, MS-SSIM unless the photograph is too small for it; and a row's value of it.
+  get level() {
+    return LEVELS[this.setup.level ?? "ms_ssim"];
+  }
+
+  levelOf(row) {
+    return row?.[this.setup.level];
+  }
+
+  rows(side) {
+    return this.model.get("readings")?.[side] ?? [];
+  }
+
+  row(side, i) {
+    return this.rows(side)[i - 1];
+  }
+
+  label(rival) {
+    return this.setup.against.find(({ key }) => key === rival)?.label;
+  }
+
+  place(rival) {
+    return this.setup.against.findIndex(({ key }) => key === rival);
+  }
+
+  brief(row) {
+    if (!row) return "…";
+    const level = this.levelOf(row);
+    return bytes(row.size_bytes) + (level === undefined ? "" : ` · ${this.level.name} ${this.level.show(level)}`);
+  }
+
+  // How far anything may be shown while a question is open.
+  get open() {
+    const { iteration } = this.guess;
+    return iteration && !Object.keys(this.answer).length ? iteration - 1 : Infinity;
+  }
+}

@@ -1,0 +1,186 @@
+// Pictures: decoded, subtracted, kept by name, drawn.
+
+const DELTA = 128; // what Python adds to P[i] - P[i-1], modulo 256
+const CACHED_PIXELS = 60e6; // of pictures that can be made again: about 240 MB
+
+// All sums of three differences of 8-bit levels, as colours (signed: -765 to 765) or greys (0 to 765).
+function colourTable(colours, scale, gain) {
+  const middle = (colours.byteLength / 3 - 1) / 2;
+  return Uint32Array.from({ length: 1531 }, (_, k) => {
+    const at = 3 * Math.round(middle * (1 + clamp(((k - 765) / 3 / scale) * gain, -1, 1)));
+    return rgba(colours.getUint8(at), colours.getUint8(at + 1), colours.getUint8(at + 2));
+  });
+}
+
+function greyTable(scale, gain) {
+  return Uint32Array.from({ length: 766 }, (_, k) => {
+    const grey = Math.round(255 * clamp((k / 3 / scale) * gain, 0, 1));
+    return rgba(grey, grey, grey);
+  });
+}
+
+const rgba = (r, g, b) => ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;
+
+function difference(a, b, table) {
+  const out = new ImageData(a.width, a.height);
+  const to = new Uint32Array(out.data.buffer), from = a.data, other = b.data;
+  const isSigned = table.length === 1531;
+  let sum = 0;
+  for (let k = 0, n = 0; n < to.length; k += 4, n++) {
+    const r = from[k] - other[k], g = from[k + 1] - other[k + 1], c = from[k + 2] - other[k + 2];
+    const size = (r < 0 ? -r : r) + (g < 0 ? -g : g) + (c < 0 ? -c : c);
+    sum += size;
+    to[n] = table[isSigned ? r + g + c + 765 : size];
+  }
+  return { image: out, mean: sum / 3 / to.length };
+}
+
+function sumOf(before, change) {
+  const out = new ImageData(before.width, before.height);
+  const to = new Uint8Array(out.data.buffer), a = before.data, b = change.data;
+  for (let k = 0; k < to.length; k += 4) {
+    to[k] = a[k] + b[k] - DELTA;
+    to[k + 1] = a[k + 1] + b[k + 1] - DELTA;
+    to[k + 2] = a[k + 2] + b[k + 2] - DELTA;
+    to[k + 3] = 255;
+  }
+  return out;
+}
+
+function decode(file) {
+  return createImageBitmap(new Blob([file]), { colorSpaceConversion: "none", premultiplyAlpha: "none" });
+}
+
+// Every picture by its name: "I", "P3", "jpeg-12", and differences "I|P3|signed|1" (of what, minus what, how, gain).
+class Album {
+  // `tables(kind, gain)` gives colours; `arrived(name)` and `failed(error)` are told of.
+  constructor(tables, arrived, failed) {
+    Object.assign(this, { tables, arrived, failed });
+    this.scratch = h("canvas").getContext("2d", { willReadFrequently: true });
+    this.reset();
+  }
+
+  reset() {
+    this.pictures = new Map(); // name to ImageBitmap, or to ImageData until there is one
+    this.data = new Map(); // name to ImageData: I and P[i] for good, others while they are asked for
+    this.means = new Map();
+    this.files = new Map();
+    this.queue = Promise.resolve();
+    this.waiting = 0;
+    this.isFull = false;
+    this.generation = (this.generation ?? 0) + 1;
+  }
+
+  // I, or P[i]: in turn, since each P[i] needs the one before.
+  take(name, file, before) {
+    const { generation } = this;
+    this.waiting++;
+    this.queue = this.queue.then(async () => {
+      if (generation !== this.generation) return;
+      let data = this.read(await decode(file));
+      if (generation !== this.generation) return;
+      if (before) data = sumOf(this.data.get(before), data);
+      const bitmap = await createImageBitmap(data);
+      if (generation !== this.generation) return;
+      this.data.set(name, data);
+      this.pictures.set(name, bitmap);
+      this.waiting--;
+      this.arrived(name);
+    }).catch((error) => this.failed(error));
+  }
+
+  keep(files) {
+    for (const [name, file] of Object.entries(files)) this.files.set(name, file);
+  }
+
+  // The picture, or null while it is being decoded or cannot be there.
+  get(name) {
+    if (!name) return null;
+    const found = this.pictures.get(name);
+    if (found) {
+      if (!this.isKept(name)) {
+        this.pictures.delete(name); // what is used last is dropped last
+        this.pictures.set(name, found);
+      }
+      return found;
+    }
+    if (name.includes("|")) return this.subtract(name);
+    if (this.files.has(name)) this.open(name);
+    return null;
+  }
+
+  pixels(name) {
+    if (!this.data.has(name) && this.pictures.has(name)) {
+      const others = [...this.data.keys()].filter((key) => !this.isKept(key));
+      if (others.length > 2) this.data.delete(others[0]);
+      this.data.set(name, this.read(this.pictures.get(name)));
+    }
+    return this.data.get(name) ?? null;
+  }
+
+  async open(name) {
+    const file = this.files.get(name), { generation } = this;
+    this.files.delete(name); // once is enough, unless it is dropped later
+    const bitmap = await decode(file).catch((error) => this.failed(error));
+    if (!bitmap || generation !== this.generation) return;
+    this.files.set(name, file);
+    this.put(name, bitmap);
+    this.arrived(name);
+  }
+
+  subtract(name) {
+    const [from, other, kind, gain] = name.split("|");
+    if (!this.get(from) || !this.get(other)) return null;
+    const { image, mean } = difference(this.pixels(from), this.pixels(other), this.tables(kind, Number(gain)));
+    this.means.set(name, mean);
+    this.put(name, image);
+    const { generation } = this;
+    createImageBitmap(image).then((bitmap) => { // quicker to draw the next time
+      if (generation === this.generation && this.pictures.get(name) === image) this.pictures.set(name, bitmap);
+    });
+    return image;
+  }
+
+  isKept(name) {
+    return name === "I" || /^P\d+$/.test(name);
+  }
+
+  put(name, picture) {
+    this.pictures.set(name, picture);
+    const made = [...this.pictures.keys()].filter((key) => !this.isKept(key));
+    const most = Math.max(8, CACHED_PIXELS / (picture.width * picture.height));
+    for (const key of made.slice(0, Math.max(0, made.length - most))) this.pictures.delete(key);
+    this.isFull = made.length >= most; // no use in making more before they are asked for
+  }
+
+  read(bitmap) {
+    const { canvas } = this.scratch;
+    canvas.width = bitmap.width;
+    canvas.height = bitmap.height;
+    this.scratch.drawImage(bitmap, 0, 0);
+    return this.scratch.getImageData(0, 0, canvas.width, canvas.height);
+  }
+}
+
+// A canvas as large as the picture; zoom is a matter of style, so moving the slider costs one copy.
+class Layer {
+  constructor() {
+    this.canvas = h("canvas", { class: "rgru-canvas", role: "img" });
+    this.context = this.canvas.getContext("2d");
+    this.shown = null;
+  }
+
+  draw(name, picture) {
+    if (this.shown === picture) return;
+    this.shown = picture;
+    this.canvas.dataset.picture = picture ? name : "";
+    if (!picture) {
+      this.context.clearRect(0, 0, this.canvas.width, this.canvas.height);
+      return;
+    }
+    if (this.canvas.width !== picture.width) this.canvas.width = picture.width;
+    if (this.canvas.height !== picture.height) this.canvas.height = picture.height;
+    if (picture instanceof ImageData) this.context.putImageData(picture, 0, 0);
+    else this.context.drawImage(picture, 0, 0);
+  }
+}

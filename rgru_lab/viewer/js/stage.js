@@ -1,0 +1,288 @@
+// Panes: all show the same place of their pictures at the same scale.
+
+const ZOOMS = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32];
+const LENS_PX = 148;
+
+// A window onto one picture, or onto two that share a place.
+class Port {
+  constructor(layers) {
+    this.layers = layers;
+    this.sheet = h("div", { class: "rgru-sheet" }, ...layers.map((layer) => layer.canvas));
+    this.cross = h("i", { class: "rgru-cross", hidden: true });
+    this.lens = h("canvas", { class: "rgru-lens", "aria-hidden": "true", hidden: true });
+    this.node = h("div", { class: "rgru-port" }, this.sheet, this.cross, this.lens);
+  }
+}
+
+// All ports show the same place at the same scale: `zoom` device pixels per pixel of the picture, 0 to fit.
+class Stage {
+  constructor(node, ports, splitPort, changed) {
+    Object.assign(this, { node, ports, splitPort, changed });
+    Object.assign(this, { zoom: 0, x: 0.5, y: 0.5, split: 0.5, lens: false, point: null });
+    this.width = this.height = 1;
+    this.pointers = new Map();
+    this.buildHandle();
+    for (const port of ports) this.listen(port);
+    node.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
+  }
+
+  buildHandle() {
+    const values = { "aria-valuemin": "0", "aria-valuemax": "100", "aria-valuenow": "50" };
+    const handle = { class: "rgru-handle", role: "slider", tabindex: "0", "aria-label": "split", ...values };
+    this.handle = keepKeys(h("div", handle, h("span", { class: "rgru-grip", "aria-hidden": "true" })));
+    this.sides = ["", " rgru-name-right"].map((name) => h("span", { class: `rgru-name${name}` }));
+    this.splitPort.node.append(...this.sides, this.handle);
+    let held = false;
+    const hold = (event) => {
+      event.stopPropagation();
+      held = event.type === "pointerdown";
+      if (held) this.handle.setPointerCapture(event.pointerId);
+    };
+    for (const type of ["pointerdown", "pointerup", "pointercancel"]) this.handle.addEventListener(type, hold);
+    this.handle.addEventListener("pointermove", (event) => {
+      if (!held) return;
+      event.stopPropagation();
+      this.splitAt(event.clientX);
+    });
+  }
+
+  nameSides(left, right) {
+    say(this.sides[0], left);
+    say(this.sides[1], right);
+    this.sayWhere();
+  }
+
+  sayWhere() {
+    const percent = Math.round(100 * this.split), [left, right] = this.sides.map((side) => side.textContent);
+    this.handle.setAttribute("aria-valuenow", String(percent));
+    this.handle.setAttribute("aria-valuetext", `${percent} % ${left}, then ${right}`);
+  }
+
+  size(width, height) {
+    Object.assign(this, { width, height, zoom: 0, x: 0.5, y: 0.5, point: null });
+    this.node.style.setProperty("--ratio", `${width} / ${height}`);
+    this.arrange();
+    this.place();
+  }
+
+  // Four in a row, unless two rows of two make the pictures clearly larger.
+  arrange() {
+    const width = this.node.clientWidth, height = clamp(0.66 * window.innerHeight, 360, 900);
+    const scale = (columns) => Math.min(width / columns / this.width, (height * columns) / 4 / this.height);
+    const columns = scale(2) > 1.5 * scale(4) ? 2 : 4;
+    this.node.style.setProperty("--columns", columns);
+    this.node.dataset.columns = columns;
+    this.node.style.setProperty("--height", `${Math.round((height * columns) / 4)}px`);
+    this.node.style.setProperty("--tall", `${Math.round(height)}px`);
+  }
+
+  visible() {
+    return this.ports.filter((port) => port.node.offsetParent !== null);
+  }
+
+  fit(port) {
+    const ratio = window.devicePixelRatio || 1;
+    const most = Math.min(port.node.clientWidth / this.width, port.node.clientHeight / this.height) * ratio;
+    return most >= 2 ? Math.floor(most + 0.001) : most; // whole steps once pixels are large enough to be seen
+  }
+
+  scale(port = this.visible()[0]) {
+    return this.zoom || (port ? this.fit(port) : 1);
+  }
+
+  place() {
+    const ratio = window.devicePixelRatio || 1;
+    for (const port of this.visible()) {
+      const box = port.node.getBoundingClientRect();
+      const scale = this.scale(port) / ratio; // CSS pixels per pixel of the picture
+      const width = this.width * scale, height = this.height * scale;
+      const snap = (origin, offset) => Math.round((origin + offset) * ratio) / ratio - origin;
+      const left = snap(box.left, width <= box.width ? (box.width - width) / 2 : box.width / 2 - this.x * width);
+      const top = snap(box.top, height <= box.height ? (box.height - height) / 2 : box.height / 2 - this.y * height);
+      Object.assign(port, { left, top, scale });
+      const transform = `translate(${left}px, ${top}px)`;
+      Object.assign(port.sheet.style, { width: `${width}px`, height: `${height}px`, transform });
+      port.sheet.classList.toggle("rgru-crisp", Number.isInteger(this.scale(port)));
+      if (port === this.splitPort) this.cut();
+    }
+    this.node.classList.toggle("rgru-zoomed", this.zoom > 0);
+    this.showPoint();
+  }
+
+  // The second picture is clipped where the handle stands; it never moves or shrinks.
+  cut() {
+    const port = this.splitPort;
+    const inside = clamp((this.split * port.node.clientWidth - port.left) / (port.scale * this.width), 0, 1);
+    port.layers[1].canvas.style.clipPath = `inset(0 0 0 ${100 * inside}%)`;
+    port.node.style.setProperty("--split", `${100 * this.split}%`);
+    this.sayWhere();
+  }
+
+  // ---- zoom and pan
+
+  steps() {
+    const fit = this.visible().length ? this.fit(this.visible()[0]) : 1;
+    return [0, ...ZOOMS.filter((zoom) => zoom > fit)];
+  }
+
+  zoomBy(direction, port, event) {
+    const steps = this.steps(), at = steps.indexOf(this.zoom);
+    this.zoomTo(steps[clamp((at < 0 ? 0 : at) + direction, 0, steps.length - 1)], port, event);
+  }
+
+  // The place under the pointer stays where it is.
+  zoomTo(zoom, port = this.visible()[0], event = null) {
+    if (!port || zoom === this.zoom) return;
+    const box = port.node.getBoundingClientRect();
+    const middle = { clientX: box.left + box.width / 2, clientY: box.top + box.height / 2 };
+    const { clientX, clientY } = event ?? middle, at = { x: clientX - box.left, y: clientY - box.top };
+    const fx = (at.x - port.left) / (this.width * port.scale), fy = (at.y - port.top) / (this.height * port.scale);
+    this.zoom = zoom;
+    if (zoom) {
+      const scale = zoom / (window.devicePixelRatio || 1);
+      this.x = fx + (box.width / 2 - at.x) / (this.width * scale);
+      this.y = fy + (box.height / 2 - at.y) / (this.height * scale);
+      this.hold(box);
+    }
+    this.place();
+    this.changed();
+  }
+
+  panBy(dx, dy, port = this.visible()[0]) {
+    if (!port || !this.zoom) return;
+    this.x -= dx / (this.width * port.scale);
+    this.y -= dy / (this.height * port.scale);
+    this.hold(port.node.getBoundingClientRect());
+    this.place();
+  }
+
+  // The picture's edge stops at the port's edge.
+  hold(box) {
+    const scale = this.zoom / (window.devicePixelRatio || 1);
+    const x = Math.min(0.5, box.width / 2 / (this.width * scale));
+    const y = Math.min(0.5, box.height / 2 / (this.height * scale));
+    this.x = clamp(this.x, x, 1 - x);
+    this.y = clamp(this.y, y, 1 - y);
+  }
+
+  wheel(event) {
+    const wanted = event.ctrlKey || event.metaKey || this.node.contains(document.activeElement);
+    const port = this.ports.find((each) => each.node.contains(event.target));
+    if (!wanted || !port) return; // the page scrolls until somebody takes the picture in hand
+    event.preventDefault();
+    this.turned = (this.turned ?? 0) + event.deltaY * (event.deltaMode === 1 ? 20 : 1) * (event.ctrlKey ? 4 : 1);
+    if (Math.abs(this.turned) < 60) return;
+    this.zoomBy(this.turned > 0 ? -1 : 1, port, event);
+    this.turned = 0;
+  }
+
+  // ---- pointers
+
+  listen(port) {
+    const { node } = port;
+    node.addEventListener("pointerdown", (event) => this.down(port, event));
+    node.addEventListener("pointermove", (event) => this.move(port, event));
+    for (const end of ["pointerup", "pointercancel"]) node.addEventListener(end, (event) => this.up(event));
+    node.addEventListener("pointerleave", () => this.pointAt(null));
+    node.addEventListener("dblclick", () => this.zoomTo(0, port));
+  }
+
+  down(port, event) {
+    if (event.button > 0) return;
+    this.node.focus({ preventScroll: true });
+    try {
+      port.node.setPointerCapture(event.pointerId);
+    } catch { /* a pointer that is gone already */ }
+    this.pointers.set(event.pointerId, event);
+    this.pinched = null;
+    this.move(port, event);
+  }
+
+  move(port, event) {
+    const before = this.pointers.get(event.pointerId);
+    if (before) {
+      this.pointers.set(event.pointerId, event);
+      if (this.pointers.size === 2) return this.pinch(port);
+      const lensByTouch = this.lens && event.pointerType !== "mouse";
+      if (port === this.splitPort && !this.zoom && !lensByTouch) this.splitAt(event.clientX);
+      else if (!lensByTouch) this.panBy(event.clientX - before.clientX, event.clientY - before.clientY, port);
+    }
+    const box = port.node.getBoundingClientRect();
+    const x = Math.floor((event.clientX - box.left - port.left) / port.scale);
+    const y = Math.floor((event.clientY - box.top - port.top) / port.scale);
+    this.pointAt(x >= 0 && y >= 0 && x < this.width && y < this.height ? { x, y } : null);
+  }
+
+  up(event) {
+    this.pointers.delete(event.pointerId);
+    this.pinched = null;
+  }
+
+  pinch(port) {
+    const [a, b] = [...this.pointers.values()];
+    const apart = Math.hypot(a.clientX - b.clientX, a.clientY - b.clientY);
+    this.pinched ??= { apart, scale: this.scale(port) };
+    const wanted = (this.pinched.scale * apart) / this.pinched.apart;
+    const middle = { clientX: (a.clientX + b.clientX) / 2, clientY: (a.clientY + b.clientY) / 2 };
+    const nearest = this.steps().reduce((best, zoom) => {
+      const far = (z) => Math.abs(Math.log((z || this.fit(port)) / wanted));
+      return far(zoom) < far(best) ? zoom : best;
+    });
+    this.zoomTo(nearest, port, middle);
+  }
+
+  splitAt(clientX) {
+    const box = this.splitPort.node.getBoundingClientRect();
+    this.moveSplit((clientX - box.left) / box.width);
+  }
+
+  moveSplit(split) {
+    this.split = clamp(split, 0, 1);
+    if (this.visible().includes(this.splitPort)) this.cut();
+  }
+
+  // ---- the place under the pointer, in every port
+
+  pointAt(point) {
+    this.point = point;
+    if (this.pointing) return;
+    this.pointing = true;
+    requestAnimationFrame(() => {
+      this.pointing = false;
+      this.showPoint();
+      this.changed();
+    });
+  }
+
+  showPoint() {
+    for (const port of this.ports) {
+      port.cross.hidden = !this.point;
+      port.lens.hidden = !(this.point && this.lens);
+      if (!this.point) continue;
+      const x = port.left + (this.point.x + 0.5) * port.scale, y = port.top + (this.point.y + 0.5) * port.scale;
+      port.cross.style.transform = `translate(${x}px, ${y}px)`;
+      if (this.lens) this.magnify(port, x, y);
+    }
+  }
+
+  magnify(port, x, y) {
+    const ratio = window.devicePixelRatio || 1, side = Math.round(LENS_PX * ratio);
+    const times = 4 * Math.max(1, Math.ceil(this.scale(port))), half = side / times / 2;
+    if (port.lens.width !== side) port.lens.width = port.lens.height = side;
+    const context = port.lens.getContext("2d");
+    context.imageSmoothingEnabled = false;
+    context.clearRect(0, 0, side, side);
+    port.layers.forEach((layer, k) => {
+      const inside = (this.split * port.node.clientWidth - x) / port.scale + half; // where the handle cuts the lens
+      const cut = k === 0 ? 0 : clamp(inside, 0, 2 * half) * times;
+      context.save();
+      context.beginPath();
+      context.rect(cut, 0, side, side);
+      context.clip();
+      const { x: px, y: py } = this.point;
+      context.drawImage(layer.canvas, px + 0.5 - half, py + 0.5 - half, 2 * half, 2 * half, 0, 0, side, side);
+      context.restore();
+    });
+    port.lens.style.transform = `translate(${x - LENS_PX / 2}px, ${y - LENS_PX / 2}px)`;
+  }
+}

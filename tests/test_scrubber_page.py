@@ -1,0 +1,497 @@
+"""The page that `save_html` writes, in Chromium: every pixel and number is what the Progression says, by every hand."""
+
+import re
+
+import numpy as np
+import pytest
+
+from rgru_lab import plots
+from rgru_lab.progression import Progression
+from rgru_lab.viewer import Guess, Scrubber
+
+N = 4
+READY = ".rgru[data-ready=true]"
+
+
+@pytest.fixture(scope="module")
+def progression(weights, sample):
+    progression = Progression(weights, sample("chelsea", 168, 208))
+    list(progression.run(N))
+    return progression
+
+
+@pytest.fixture(scope="module")
+def scrubber(progression):
+    scrubber = Scrubber(progression)
+    scrubber.wait()
+    return scrubber
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory, scrubber):
+    path = tmp_path_factory.mktemp("page") / "page.html"
+    scrubber.save_html(path, "My <photo>")
+    return path
+
+
+@pytest.fixture
+def visit(browser):
+    """visit(path, **context): the page, ready; at the end nothing may have gone wrong or to the network."""
+    opened = []
+
+    def go(path, wait=READY, **context):
+        page = browser.new_context(**({"viewport": {"width": 1000, "height": 1100}} | context)).new_page()
+        page.wrong, page.asked = [], []
+        page.on("pageerror", lambda error: page.wrong.append(str(error)))
+        page.on("console", lambda message: page.wrong.append(message.text) if message.type == "error" else None)
+        page.on("request", lambda request: page.asked.append(request.url))
+        page.goto(path.as_uri())
+        page.wait_for_selector(wait, timeout=30_000)
+        opened.append(page)
+        return page
+
+    yield go
+    for page in opened:
+        wrong, asked = page.wrong, [url for url in page.asked if not url.startswith(("file:", "blob:", "data:"))]
+        page.context.close()
+        assert wrong == []
+        assert asked == []
+
+
+@pytest.fixture
+def page(visit, written):
+    return visit(written)
+
+
+def pane(role):
+    return f".rgru-pane-{role} canvas"
+
+
+def iteration(page, i):
+    page.wait_for_selector(f'.rgru[data-iteration="{i}"]')
+    page.wait_for_timeout(40)  # a frame, for what is drawn at the next one
+
+
+def text(page, selector):
+    return page.locator(selector).inner_text()
+
+
+def table(page):
+    return [row.split("\t") for row in page.locator(".rgru-table tbody").inner_text().splitlines()]
+
+
+def expected_residual(progression, i, gain=1):
+    """The browser's table of 255 colours, looked up in numpy."""
+    colours = np.frombuffer(plots.residual_colours(), np.uint8).reshape(-1, 3)
+    levels = np.clip(progression[i].residual.mean(axis=2) * gain / plots.RESIDUAL_SCALE, -1, 1)
+    return colours[np.floor(127 * (1 + levels) + 0.5).astype(int)]
+
+
+def test_it_begins_at_the_last_iteration_with_its_title_and_works_from_the_first_key(page):
+    assert text(page, "h1") == "My <photo>"
+    iteration(page, N)
+    page.keyboard.press("Home")
+    iteration(page, 1)
+    page.keyboard.press("ArrowRight")
+    iteration(page, 2)
+
+
+def test_every_iteration_by_keyboard_shows_exactly_its_frame_and_residual(page, progression, pixels):
+    page.locator(".rgru-slider").focus()
+    page.keyboard.press("Home")
+    for i in range(1, N + 1):
+        iteration(page, i)
+        assert np.array_equal(pixels(page, pane("I"))[..., :3], progression.original)
+        assert np.array_equal(pixels(page, pane("P"))[..., :3], progression[i].photo)
+        assert np.array_equal(pixels(page, pane("R"))[..., :3], expected_residual(progression, i))
+        page.keyboard.press("ArrowRight")
+    page.keyboard.press("Home")
+    iteration(page, 1)
+    page.keyboard.press("End")
+    iteration(page, N)
+    assert np.array_equal(pixels(page, pane("P"))[..., :3], progression[N].photo)
+
+
+def test_the_slider_follows_the_mouse(page, progression, pixels):
+    box = page.locator(".rgru-slider").bounding_box()
+    page.mouse.click(box["x"] + 11 + (box["width"] - 22) / (N - 1), box["y"] + box["height"] / 2)
+    iteration(page, 2)
+    assert np.array_equal(pixels(page, pane("P"))[..., :3], progression[2].photo)
+
+
+def test_the_opponent_is_its_own_file_decoded(page, progression, scrubber, pixels):
+    for i in (1, N):
+        page.keyboard.press("Home" if i == 1 else "End")
+        iteration(page, i)
+        quality = scrubber.readings["bytes-jpeg"][i - 1]["quality"]
+        expected = scrubber._ladders["jpeg"][quality].photo.astype(int)
+        assert np.abs(pixels(page, pane("X"))[..., :3] - expected).mean() < 0.5  # two decoders of JPEG
+
+
+def test_numbers_are_those_of_the_progression(page, progression, scrubber):
+    page.keyboard.press("Home")
+    for i in range(1, N + 1):
+        iteration(page, i)
+        ours, rival = progression[i], scrubber.readings["bytes-jpeg"][i - 1]
+        saved = f"{100 * (1 - ours.bpp / 24):.1f} %"
+        numbers = [f"{ours.size_bytes:,}", f"{ours.bpp:.3f}", f"{ours.psnr_db:.1f}", f"{ours.ms_ssim:.3f}", saved]
+        assert table(page)[0] == [f"P[{i}], ours", *numbers]
+        assert table(page)[1][:2] == [f"JPEG, q {rival['quality']}", f"{rival['size_bytes']:,}"]
+        assert text(page, ".rgru-pane-R .rgru-text") == f"mean |R| {ours.mean_abs_residual:.1f} levels"
+        spoken = page.locator(".rgru-slider").get_attribute("aria-valuetext")
+        assert spoken.startswith(f"iteration {i} of {N}: {ours.size_bytes:,} bytes")
+        page.keyboard.press("ArrowRight")
+
+
+def test_the_opponent_and_what_is_equal_can_be_chosen(page, scrubber):
+    page.keyboard.press("End")
+    for rival, label in (("webp", "WebP"), ("jpeg", "JPEG")):
+        page.get_by_role("button", name=label, exact=True).first.click()
+        for match, name in (("level", "same MS-SSIM"), ("bytes", "same bytes")):
+            page.get_by_role("button", name=name).click()
+            row = scrubber.readings[f"{match}-{rival}"][N - 1]
+            assert table(page)[1][:2] == [f"{label}, q {row['quality']}", f"{row['size_bytes']:,}"]
+            page.wait_for_selector(f'{pane("X")}[data-picture="{row["file"]}"]')
+
+
+def test_where_an_opponent_cannot_get_so_small_that_is_said(page, progression, scrubber):
+    row = scrubber.readings["bytes-jpeg"][0]
+    assert not row["fits"]  # one iteration of so small a photo is less than JPEG's header
+    page.keyboard.press("Home")
+    times = row["size_bytes"] / progression[1].size_bytes
+    sentence = f"JPEG cannot get that small: its smallest file is {times:.1f} times as large as ours."
+    assert text(page, ".rgru-verdict") == sentence
+
+
+def test_the_verdict_names_whoever_is_nearer(page, progression, scrubber):
+    page.keyboard.press("End")
+    ours, theirs = progression[N].ms_ssim, scrubber.readings["bytes-jpeg"][N - 1]
+    assert theirs["fits"]
+    winner = "ours" if ours > theirs["ms_ssim"] else "JPEG"
+    assert f"{winner} is nearer to the original: MS-SSIM {ours:.3f} against" in text(page, ".rgru-verdict")
+    page.get_by_role("button", name="same MS-SSIM").click()
+    saved = 100 * (1 - progression[N].size_bytes / scrubber.readings["level-jpeg"][N - 1]["size_bytes"])
+    words = f"{abs(saved):.0f} % {'fewer' if saved > 0 else 'more'} bytes than JPEG"
+    assert text(page, ".rgru-verdict") == f"For the same MS-SSIM ours takes {words}."
+
+
+def test_gain_and_grey_are_there_on_demand_only(page, progression, pixels):
+    page.keyboard.press("End")
+    assert page.get_by_role("button", name="×1", exact=True).get_attribute("aria-pressed") == "true"
+    page.get_by_role("button", name="×4", exact=True).click()
+    assert "+16" in text(page, ".rgru-legend")
+    assert np.array_equal(pixels(page, pane("R"))[..., :3], expected_residual(progression, N, gain=4))
+    page.get_by_role("button", name="grey").click()
+    grey = np.abs(progression[N].residual.astype(int)).sum(axis=2) / 3 * 4 / plots.RESIDUAL_SCALE
+    expected = np.floor(255 * np.clip(grey, 0, 1) + 0.5)
+    assert np.array_equal(pixels(page, pane("R"))[..., 0], expected)
+
+
+def test_the_split_clips_and_never_moves_the_pictures(page, progression, pixels):
+    page.keyboard.press("2")
+    handle = page.get_by_role("slider", name="split")
+    left, right = (f".rgru-pane-split canvas:nth-child({k})" for k in (1, 2))
+    assert handle.get_attribute("aria-valuenow") == "50"
+    assert np.array_equal(pixels(page, left)[..., :3], progression[N].photo)
+    before = page.locator(right).bounding_box()
+    box = handle.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 90)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2 - 100, box["y"] + 90, steps=3)
+    page.mouse.up()
+    assert 30 < int(handle.get_attribute("aria-valuenow")) < 45
+    handle.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowLeft")
+    assert page.locator(right).bounding_box() == before
+    inset = "el => Number(el.style.clipPath.match(/([\\d.]+)%/)[1])"
+    for key, edge in (("1", 0), ("2", 50), ("3", 100)):
+        page.keyboard.press(key)
+        assert abs(page.locator(right).evaluate(inset) - edge) < 1
+    page.get_by_label("left picture").select_option("I")
+    assert np.array_equal(pixels(page, left)[..., :3], progression.original)
+
+
+def test_the_difference_of_any_two(page, progression, pixels):
+    page.keyboard.press("d")
+    canvas = ".rgru-pane-difference canvas"
+    assert np.array_equal(pixels(page, canvas)[..., :3], expected_residual(progression, N))
+    page.get_by_label("minus picture").select_option("Q")
+    page.get_by_label("picture", exact=True).select_option("P")
+    page.wait_for_selector(f'{canvas}[data-picture="P{N}|P{N - 1}|signed|1"]')
+    mean = np.abs(progression[N].photo.astype(int) - progression[N - 1].photo).mean()
+    assert text(page, ".rgru-pane-difference .rgru-text") == f"mean |difference| {mean:.1f} levels"
+    page.keyboard.press("d")
+    assert page.locator(".rgru").get_attribute("data-view") == "panes"
+
+
+def rectangle(page, role):
+    return page.locator(f".rgru-pane-{role} .rgru-sheet").bounding_box()
+
+
+@pytest.mark.parametrize("ratio", [1, 1.25, 2])
+def test_zoom_is_in_whole_device_pixels_in_all_panes_at_once(visit, written, ratio):
+    page = visit(written, device_scale_factor=ratio, viewport={"width": 1000, "height": 900})
+    page.locator(".rgru-stage").focus()
+    page.keyboard.press("0")
+    seen = []
+    for _ in range(4):
+        page.keyboard.press("+")
+        boxes = [rectangle(page, role) for role in "IPRX"]
+        scales = [box["width"] * ratio / 208 for box in boxes]
+        assert all(abs(scale - round(scale)) < 0.01 for scale in scales)
+        assert len({round(scale, 3) for scale in scales}) == 1
+        for box in boxes:
+            assert abs(box["x"] * ratio - round(box["x"] * ratio)) < 0.02
+        seen.append(round(scales[0]))
+        assert page.evaluate(f"getComputedStyle(document.querySelector('{pane('P')}')).imageRendering") == "pixelated"
+    assert seen == sorted(set(seen))
+    assert seen[-1] >= 4
+    page.locator(".rgru-pane-P .rgru-port").dblclick()
+    assert text(page, ".rgru-zoom-label").startswith("Fit")
+
+
+def test_dragging_moves_all_panes_alike_and_the_wheel_zooms_around_the_pointer(page):
+    box = page.locator(".rgru-pane-I .rgru-port").bounding_box()
+    x, y = box["x"] + 0.6 * box["width"], box["y"] + 0.4 * box["height"]
+
+    def place():  # of the picture, under the pointer
+        sheet = rectangle(page, "I")
+        return (x - sheet["x"]) / sheet["width"], (y - sheet["y"]) / sheet["height"]
+
+    page.mouse.move(x, y)
+    scrolled = page.evaluate("scrollY")
+    page.keyboard.down("Control")
+    before = place()
+    for _ in range(3):
+        page.mouse.wheel(0, -100)
+    page.keyboard.up("Control")
+    assert page.evaluate("scrollY") == scrolled
+    assert np.allclose(place(), before, atol=0.01)
+    offsets = [rectangle(page, role)["x"] for role in "IPRX"]
+    page.mouse.down()
+    page.mouse.move(x + 30, y, steps=2)
+    page.mouse.up()
+    moved = [rectangle(page, role)["x"] - old for role, old in zip("IPRX", offsets, strict=True)]
+    assert np.allclose(moved, 30, atol=1)
+    page.keyboard.press("Shift+ArrowRight")
+    assert rectangle(page, "P")["x"] < offsets[1] + moved[1] - 40
+
+
+def test_the_wheel_belongs_to_the_page_until_a_picture_is_taken_in_hand(visit, written):
+    page = visit(written, viewport={"width": 1000, "height": 500})
+    box = page.locator(".rgru-pane-I .rgru-port").bounding_box()
+    page.mouse.move(box["x"] + 50, box["y"] + 50)
+    page.mouse.wheel(0, 60)
+    page.wait_for_function("scrollY > 0")
+    assert text(page, ".rgru-zoom-label").startswith("Fit")
+
+
+def test_the_probe_reads_the_pixel_in_every_picture(page, progression):
+    sheet = rectangle(page, "P")
+    x, y = 100, 50
+    page.mouse.move(sheet["x"] + (x + 0.5) * sheet["width"] / 208, sheet["y"] + (y + 0.5) * sheet["height"] / 168)
+    page.wait_for_function("document.querySelector('.rgru-probe').innerText.includes('x ')")
+    said = text(page, ".rgru-probe").replace("−", "-").replace("+", "")
+    numbers = {
+        "I": progression.original[y, x],
+        f"P[{N}]": progression[N].photo[y, x],
+        f"R[{N}]": progression[N].residual[y, x],
+    }
+    assert "x 100, y 50" in said
+    for name, levels in numbers.items():
+        assert f"{name} {' '.join(str(level) for level in levels)}" in said
+    assert page.locator(".rgru-cross:visible").count() == 4
+    page.mouse.move(5, 5)
+    page.wait_for_function("document.querySelector('.rgru-probe').innerText.startsWith('Point')")
+
+
+def test_the_lens_magnifies_the_same_place_in_all_panes(page, progression, pixels):
+    page.keyboard.press("l")
+    sheet = rectangle(page, "I")
+    x, y = 60, 90
+    page.mouse.move(sheet["x"] + (x + 0.5) * sheet["width"] / 208, sheet["y"] + (y + 0.5) * sheet["height"] / 168)
+    page.wait_for_selector(".rgru-pane-X .rgru-lens:visible")
+    for role, photo in (("I", progression.original), ("P", progression[N].photo)):
+        seen = pixels(page, f".rgru-pane-{role} .rgru-lens")
+        middle = seen[seen.shape[0] // 2, seen.shape[1] // 2, :3]
+        assert np.array_equal(middle, photo[y, x])
+    page.keyboard.press("l")
+    assert page.locator(".rgru-lens:visible").count() == 0
+
+
+def test_play_runs_to_the_end_and_stops(page):
+    page.keyboard.press("Home")
+    page.keyboard.press(" ")
+    assert page.get_by_role("button", name="pause (Space)").count() == 1
+    iteration(page, N)
+    page.get_by_role("button", name="play (Space)").wait_for()
+
+
+def test_play_is_slow_for_those_who_want_little_motion(visit, written):
+    page = visit(written, reduced_motion="reduce")
+    page.keyboard.press("Home")
+    page.evaluate(
+        "window.steps = 0; document.querySelector('.rgru').addEventListener('rgru-drawn', () => window.steps++)"
+    )
+    page.keyboard.press(" ")
+    page.wait_for_timeout(1000)
+    assert page.locator(".rgru").get_attribute("data-iteration") == "1"
+
+
+def test_files_can_be_saved(page, progression, scrubber):
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowRight")
+    names = ["P[2].png", ".rgru", "JPEG"]
+    rung = scrubber._ladders["jpeg"][scrubber.readings["bytes-jpeg"][1]["quality"]]
+    from rgru_lab import images
+
+    for name, check in zip(
+        names,
+        (
+            lambda data: np.array_equal(images.load(data), progression[2].photo),
+            lambda data: data == progression.file(2),
+            lambda data: data == rung.data,
+        ),
+        strict=True,
+    ):
+        with page.expect_download() as download:
+            page.locator(".rgru-saving").get_by_role("button").filter(
+                has_text=re.compile(f"^{re.escape(name)}$")
+            ).click()
+        assert check(download.value.path().read_bytes())
+
+
+def test_the_live_region_speaks_once_after_the_slider_rests(page, progression):
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowRight")
+    assert text(page, ".rgru-live") == ""
+    page.wait_for_function("document.querySelector('.rgru-live').textContent.startsWith('Iteration 2: ')")
+
+
+def test_the_curves_have_a_dot_where_we_are(page, progression):
+    places = []
+    for key in ("Home", "End"):
+        page.keyboard.press(key)
+        page.wait_for_timeout(60)
+        dots = page.locator(".rgru-chart").nth(1).locator("circle.rgru-ours")
+        places.append(float(dots.last.get_attribute("cx")))
+    assert places[0] < places[1]
+    label = page.locator(".rgru-chart svg").first.get_attribute("aria-label")
+    assert label == f"mean |R[{N}]| = {progression[N].mean_abs_residual:.1f} levels"
+
+
+def test_every_drawing_says_how_long_it_took(page):
+    page.evaluate("document.querySelector('.rgru').addEventListener('rgru-drawn', (e) => { window.drawn = e.detail; })")
+    page.keyboard.press("Home")
+    page.wait_for_function("window.drawn?.iteration === 1 && window.drawn.ms >= 0")
+
+
+# Predict first
+
+
+@pytest.fixture(scope="module")
+def guessing(tmp_path_factory, progression):
+    def write(guess):
+        path = tmp_path_factory.mktemp("guess") / "page.html"
+        Scrubber(progression, against=("jpeg",), guess=guess).save_html(path)
+        return path
+
+    return write
+
+
+def test_an_iteration_stays_locked_until_a_number_is_said(visit, guessing, progression):
+    page = visit(guessing(Guess("ms_ssim", 3)))
+    page.keyboard.press("End")
+    iteration(page, 2)
+    page.locator(".rgru-slider").focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_timeout(60)
+    assert page.locator(".rgru-slider").input_value() == "2"
+    assert f"{progression[3].ms_ssim:.3f}" not in text(page, ".rgru")
+    field = page.get_by_label("Predict first: which MS-SSIM will P[3] have?")
+    field.focus()
+    page.keyboard.type("0.5")
+    page.keyboard.press("Enter")
+    iteration(page, 3)
+    off = abs(0.5 - progression[3].ms_ssim)
+    direction = "too high" if progression[3].ms_ssim < 0.5 else "too low"
+    verdict = f"You said 0.500. It is {progression[3].ms_ssim:.3f}: {off:.3f} {direction}."
+    assert text(page, ".rgru-guess-result") == verdict
+    assert page.locator(".rgru-dot.rgru-guessed").count() == 1
+    page.keyboard.press("End")
+    iteration(page, N)
+
+
+def test_a_question_can_be_skipped(visit, guessing):
+    page = visit(guessing(Guess("jpeg_bytes", 1)))
+    assert page.locator(".rgru").get_attribute("data-iteration") == "0"
+    assert page.locator(".rgru-slider").is_disabled()
+    page.get_by_role("button", name="Skip").click()
+    iteration(page, 1)
+    assert page.locator(".rgru-guess").is_hidden()
+
+
+def test_bytes_that_jpeg_needs_are_compared_with_the_truth(visit, guessing, scrubber):
+    page = visit(guessing(Guess("jpeg_bytes", N)))
+    page.get_by_label(f"how many bytes does JPEG need for the quality of P[{N}]?").fill("1000")
+    page.get_by_role("button", name="Lock it in").click()
+    truth = scrubber.readings["level-jpeg"][N - 1]["size_bytes"]
+    assert f"You said 1,000 bytes. It is {truth:,} bytes: " in text(page, ".rgru-guess-result")
+
+
+# Everywhere
+
+
+def test_a_photo_too_small_for_ms_ssim_is_matched_by_psnr_and_that_is_said(visit, weights, sample, tmp_path):
+    progression = Progression(weights, sample("coffee", 40, 60))
+    list(progression.run(2))
+    Scrubber(progression).save_html(tmp_path / "small.html")
+    page = visit(tmp_path / "small.html")
+    page.get_by_role("button", name="same PSNR").click()
+    assert "MS-SSIM needs sides of 161 px" in text(page, ".rgru-verdict")
+    assert "PSNR over size" in text(page, ".rgru-chart:last-child .rgru-curve-title")
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1000), ("dark", 360)])
+def test_no_serious_finding_of_axe_in_any_view(visit, guessing, written, scheme, width):
+    from axe_playwright_python.sync_playwright import Axe
+
+    for path, keys in ((written, ["?", "2", "d"]), (guessing(Guess("size_bytes", 3)), [])):
+        page = visit(path, color_scheme=scheme, viewport={"width": width, "height": 900})
+        assert page.locator(".rgru").get_attribute("data-theme") == scheme
+        for key in ["", *keys]:
+            if key:
+                page.keyboard.press(key)
+            found = Axe().run(page).response["violations"]
+            serious = [f"{each['id']}: {each['nodes'][0]['html'][:90]}" for each in found if each["impact"] in GRAVE]
+            assert serious == []
+
+
+GRAVE = ("serious", "critical")
+
+
+def test_a_narrow_screen_needs_no_sideways_scrolling(visit, written):
+    page = visit(written, viewport={"width": 360, "height": 700})
+    for key in ("0", "2", "d"):
+        page.keyboard.press(key)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_fingers_pinch_and_split(visit, written):
+    page = visit(written, has_touch=True, is_mobile=True, viewport={"width": 400, "height": 800})
+    touch = page.context.new_cdp_session(page)
+    box = page.locator(".rgru-pane-P .rgru-port").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+    def fingers(kind, *apart):
+        points = [{"x": x + d, "y": y, "id": k} for k, d in enumerate(apart)]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    fingers("touchStart", -15, 15)
+    for d in (25, 40, 60, 75):
+        fingers("touchMove", -d, d)
+    fingers("touchEnd")
+    assert not text(page, ".rgru-zoom-label").startswith("Fit")
+    scale = rectangle(page, "P")["width"] * page.evaluate("devicePixelRatio") / 208
+    assert abs(scale - round(scale)) < 0.02
