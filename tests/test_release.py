@@ -173,7 +173,7 @@ def test_every_import_is_in_the_list():
     known = re.findall(r"^[a-z-]+", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
     names = {name.replace("-", "_") for name in known} | {"PIL", "skimage", "IPython", "traitlets", "nbformat"}
     sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "rgru_lab").rglob("*.py"))
-    imported = set(re.findall(r"^ *(?:import|from) ([a-zA-Z_]+)", sources, re.MULTILINE)) - {"rgru_lab"}
+    imported = set(re.findall(r"^ *(?:import|from) ([a-zA-Z_]\w*)", sources, re.MULTILINE)) - {"rgru_lab"}
     import sys
 
     assert imported <= names | sys.stdlib_module_names
