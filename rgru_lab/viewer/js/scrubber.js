@@ -129,9 +129,11 @@ class Scrubber {
     this.minusOptions = group(from.node, word("minus"), minus.node);
     this.kinds = segments("colours of the residual", KINDS, act("kind"));
     this.gains = segments("gain of the residual", GAINS, act("gain"));
+    this.gains.node.classList.add("rgru-gain");
+    this.coloured = word("residual");
     this.legend = { low: h("span"), bar: h("i", { class: "rgru-legend-bar" }), high: h("span") };
     const legend = h("span", { class: "rgru-legend" }, this.legend.low, this.legend.bar, this.legend.high);
-    this.residualOptions = group(word("residual"), this.kinds.node, this.gains.node, legend);
+    this.residualOptions = group(this.coloured, this.kinds.node, this.gains.node, legend);
     return h("div", { class: "rgru-options" }, this.splitOptions, this.minusOptions, this.residualOptions);
   }
 
@@ -382,6 +384,7 @@ class Scrubber {
     if (stops.length) this.legend.bar.style.background = `linear-gradient(90deg, ${stops.join(",")})`;
     this.legend.kind = kind;
     const isResidual = this.state.view !== "difference", levels = scale / gain;
+    say(this.coloured, isResidual ? "residual" : "difference");
     const low = isResidual ? "P too bright" : `${this.title(this.state.minus)} brighter`;
     const high = isResidual ? "P too dark" : `${this.title(this.state.from)} brighter`;
     say(this.legend.low, isSigned ? `${low} −${levels}` : "0");
