@@ -2,8 +2,8 @@
 //
 // Python's other traits (see facts.js): original (I, a lossless file), frame_i (P[1], then what changed since P[i-1],
 // see pictures.js), bytes_i and level_i ({ "jpeg-12": file, ... }: opponents that match P[i] in size or quality, each
-// sent once), file (the .rgru file: its first size_bytes are the file of an iteration), colours (255 of them, from P too
-// bright to P too dark) and progress ({ share, text, failed }).
+// sent once), file (the .rgru file: its first size_bytes are the file of an iteration), colours (255 of them, from P
+// too bright to P too dark) and progress ({ share, text, failed }).
 //
 // Left on the element for tests and benchmarks: data-ready, data-iteration, and after every drawing the event
 // "rgru-drawn" with { iteration, ms }: from the start of the input's handler to the last draw call.
