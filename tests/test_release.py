@@ -173,7 +173,7 @@ def test_every_import_is_in_the_list():
     known = re.findall(r"^[a-z-]+", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
     names = {name.replace("-", "_") for name in known} | {"PIL", "skimage", "IPython", "traitlets", "nbformat"}
     sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "rgru_lab").rglob("*.py"))
-    imported = set(re.findall(r"^ *(?:import|from) ([a-zA-Z_]\w*)", sources, re.MULTILINE)) - {"rgru_lab"}
+    imported = set(re.findall(r"^ *(?:import|from) ([a-zA-Z_0-9]+)", sources, re.MULTILINE)) - {"rgru_lab"}
     import sys
 
     assert imported <= names | sys.stdlib_module_names
@@ -242,3 +242,21 @@ def test_figures_are_the_same_bytes_every_time(sample, weights):
     from PIL import Image
 
     assert Image.open(io.BytesIO(images[0])).width > 500
+
+
+def test_a_committed_notebook_keeps_the_picture_of_a_widget_and_nothing_else_of_it():
+    import nbformat
+
+    def output(**data):
+        return nbformat.v4.new_output("display_data", data, metadata={"image/png": {"alt": "a cat"}})
+
+    live, picture = {release.WIDGET_VIEW: {"model_id": "1"}}, {"image/png": "cG5n", "text/plain": "a cat"}
+    outputs = [output(**live, **{"text/plain": "VBox()"}), output(**live, **picture), output(**picture)]
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell("show()", outputs=outputs), nbformat.v4.new_markdown_cell("text")],
+        metadata={"widgets": {"state": {}}},
+    )
+    tidied = release.tidy(notebook)
+    assert [dict(o["data"]) for o in tidied.cells[0].outputs] == [picture, picture]
+    assert all(o.metadata["image/png"]["alt"] for o in tidied.cells[0].outputs)
+    assert "widgets" not in tidied.metadata

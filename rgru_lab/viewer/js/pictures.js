@@ -1,6 +1,6 @@
 // Pictures: decoded, subtracted, kept by name, drawn.
 
-const DELTA = 128; // what Python adds to P[i] - P[i-1], modulo 256
+const DELTA = 128; // grey in a picture of what changed since the last iteration
 const CACHED_PIXELS = 60e6; // of pictures that can be made again: about 240 MB
 
 // All sums of three differences of 8-bit levels, as colours (signed: -765 to 765) or greys (0 to 765).
@@ -39,9 +39,10 @@ function sumOf(before, change) {
   const out = new ImageData(before.width, before.height);
   const to = new Uint8Array(out.data.buffer), a = before.data, b = change.data;
   for (let k = 0; k < to.length; k += 4) {
-    to[k] = a[k] + b[k] - DELTA;
-    to[k + 1] = a[k + 1] + b[k + 1] - DELTA;
-    to[k + 2] = a[k + 2] + b[k + 2] - DELTA;
+    const green = b[k + 1] - DELTA; // red and blue come as what they have over green; bytes are modulo 256
+    to[k] = a[k] + b[k] - DELTA + green;
+    to[k + 1] = a[k + 1] + green;
+    to[k + 2] = a[k + 2] + b[k + 2] - DELTA + green;
     to[k + 3] = 255;
   }
   return out;

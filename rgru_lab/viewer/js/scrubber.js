@@ -1,9 +1,9 @@
 // The scrubber itself: controls, keys, and what is shown when.
 //
-// Python's other traits (see facts.js): original (I, a lossless file), frame_i (P[1], then P[i] - P[i-1] + 128 modulo
-// 256), bytes_i and level_i ({ "jpeg-12": file, ... }: opponents that match P[i] in size or quality, each sent once),
-// file (the .rgru file: its first size_bytes are the file of an iteration), colours (255 of them, from P too bright
-// to P too dark) and progress ({ share, text, failed }).
+// Python's other traits (see facts.js): original (I, a lossless file), frame_i (P[1], then what changed since P[i-1],
+// see pictures.js), bytes_i and level_i ({ "jpeg-12": file, ... }: opponents that match P[i] in size or quality, each
+// sent once), file (the .rgru file: its first size_bytes are the file of an iteration), colours (255 of them, from P
+// too bright to P too dark) and progress ({ share, text, failed }).
 //
 // Left on the element for tests and benchmarks: data-ready, data-iteration, and after every drawing the event
 // "rgru-drawn" with { iteration, ms }: from the start of the input's handler to the last draw call.
@@ -129,9 +129,11 @@ class Scrubber {
     this.minusOptions = group(from.node, word("minus"), minus.node);
     this.kinds = segments("colours of the residual", KINDS, act("kind"));
     this.gains = segments("gain of the residual", GAINS, act("gain"));
+    this.gains.node.classList.add("rgru-gain");
+    this.coloured = word("residual");
     this.legend = { low: h("span"), bar: h("i", { class: "rgru-legend-bar" }), high: h("span") };
     const legend = h("span", { class: "rgru-legend" }, this.legend.low, this.legend.bar, this.legend.high);
-    this.residualOptions = group(word("residual"), this.kinds.node, this.gains.node, legend);
+    this.residualOptions = group(this.coloured, this.kinds.node, this.gains.node, legend);
     return h("div", { class: "rgru-options" }, this.splitOptions, this.minusOptions, this.residualOptions);
   }
 
@@ -382,6 +384,7 @@ class Scrubber {
     if (stops.length) this.legend.bar.style.background = `linear-gradient(90deg, ${stops.join(",")})`;
     this.legend.kind = kind;
     const isResidual = this.state.view !== "difference", levels = scale / gain;
+    say(this.coloured, isResidual ? "residual" : "difference");
     const low = isResidual ? "P too bright" : `${this.title(this.state.minus)} brighter`;
     const high = isResidual ? "P too dark" : `${this.title(this.state.from)} brighter`;
     say(this.legend.low, isSigned ? `${low} −${levels}` : "0");
