@@ -284,7 +284,8 @@ def test_compare_writes_a_page_of_the_same_numbers(capsys, tmp_path, photo_path,
     state = json.loads(re.search(r'id="state">(.*?)</script>', page)[1])
     assert f"{state['readings']['ours'][0]['size_bytes']:,}" in out
     assert f"{photo_path.name} in 1 iterations" in page
-    assert "add --force" in refused(capsys, *words, "--html", tmp_path / "page.html")
+    words = (*words[:-1], tmp_path / "g.png")
+    assert "page.html is there already; add --force" in refused(capsys, *words, "--html", tmp_path / "page.html")
     assert "ends in .html" in refused(capsys, *words, "--html", tmp_path / "page.htm")
     monkeypatch.setattr(cli, "PAGE_PIXELS", 2000)
     assert run(*words, "--force", "--html", tmp_path / "page.html") == 0
