@@ -84,6 +84,6 @@ def _replace_output() -> Callable:
 
     def draw(figure):
         alt = "Curves of the training: mean |R[i]|, learning rate, patches per second; below them a photograph so far."
-        handle.update(Image(plots.png(figure, dpi=50), format="png", alt=alt))
+        handle.update(Image(plots.png(figure, dpi=64, palette=True), format="png", alt=alt))
 
     return draw
