@@ -91,7 +91,7 @@ def context(answer):
     try:
         hash(first)
     except TypeError:
-        raise Wrong(f"it returns a {type(first).__name__}, which no dictionary can look up; return a tuple") from None
+        raise Wrong(f"no dictionary can look up a context of type {type(first).__name__}; return a tuple") from None
     if not np.array_equal(known, before):
         raise Wrong("it changes `known`, which belongs to the coder; only read it")
     cost, contexts = _cost(plane, answer)
