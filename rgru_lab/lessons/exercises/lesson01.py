@@ -1,39 +1,24 @@
 """Exercises of lesson 01, pixels, bits and JPEG."""
 
-import math
-
 import numpy as np
 
 from rgru_lab.lessons import Wrong, exercise
-
-
-def _number(value) -> float:
-    """What a learner's function returned, as a float; 0-d arrays and tensors are numbers too."""
-    if value is None or value is ...:
-        raise NotImplementedError
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise Wrong(f"it returns a {type(value).__name__}; one number is expected") from None
-
-
-def _near(value: float, expected: float) -> bool:
-    return math.isclose(value, expected, rel_tol=1e-3, abs_tol=1e-3)
+from rgru_lab.lessons.exercises import near, number
 
 
 @exercise("01.1", "bits per pixel", lambda: lambda size_bytes, height, width: 8 * size_bytes / (height * width))
 def bits_per_pixel(answer):
     for size, height, width in ((1000, 20, 50), (12_345, 300, 451), (5, 7, 3)):
-        got, right = _number(answer(size, height, width)), 8 * size / (height * width)
-        if _near(got, right):
+        got, right = number(answer(size, height, width)), 8 * size / (height * width)
+        if near(got, right):
             continue
-        if _near(got, right / 8):
+        if near(got, right / 8):
             raise Wrong(f"{size:,} bytes give {got:.4g}: these are bytes per pixel; a byte has 8 bits")
-        if _near(got, right / 3) or _near(got, right / 24):
+        if near(got, right / 3) or near(got, right / 24):
             raise Wrong("it counts each colour as a pixel; a pixel is one place of the picture, with all its colours")
-        if right > 0 and _near(got, 1 / right):
+        if right > 0 and near(got, 1 / right):
             raise Wrong("it returns pixels per bit; turn the fraction round")
-        if _near(got, 8 * size):
+        if near(got, 8 * size):
             raise Wrong("it returns the bits of the whole file; divide them by the number of pixels")
         if got == right // 1:
             raise Wrong("the fraction is cut off: use / instead of //")
@@ -108,7 +93,7 @@ def psnr_db(answer):
     a = rng.integers(0, 256, (12, 16, 3)).astype(np.uint8)
     for spread in (5, 40):
         b = (a + rng.normal(0, spread, a.shape)).round().clip(0, 255).astype(np.uint8)
-        got = _number(answer(a.copy(), b.copy()))
+        got = number(answer(a.copy(), b.copy()))
         difference = a.astype(float) - b
         mse = np.mean(difference**2)
         right = 10 * np.log10(255**2 / mse)

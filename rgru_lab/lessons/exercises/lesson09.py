@@ -1,40 +1,27 @@
 """Exercises of lesson 09, against JPEG."""
 
-import math
 from itertools import pairwise
 
 from rgru_lab.lessons import Wrong, exercise
-
-
-def _number(value) -> float:
-    if value is None or value is ...:
-        raise NotImplementedError
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise Wrong(f"it returns a {type(value).__name__}; one number is expected") from None
-
-
-def _near(value: float, expected: float) -> bool:
-    return math.isclose(value, expected, rel_tol=1e-3, abs_tol=1e-3)
+from rgru_lab.lessons.exercises import near, number
 
 
 @exercise("09.1", "percent saved", lambda: lambda ours, theirs: 100 * (1 - ours / theirs))
 def saved_percent(answer):
     for ours, theirs in ((750, 1000), (2100, 1700), (64, 80), (500, 500)):
-        got, right = _number(answer(ours, theirs)), 100 * (1 - ours / theirs)
-        if _near(got, right):
+        got, right = number(answer(ours, theirs)), 100 * (1 - ours / theirs)
+        if near(got, right):
             continue
         case = f"for {ours} against {theirs} bytes it gives {got:.4g}"
-        if _near(got, -right):
+        if near(got, -right):
             raise Wrong(f"{case}: the sign is turned round; positive means that ours is smaller")
-        if _near(got, right / 100):
+        if near(got, right / 100):
             raise Wrong(f"{case}: a share, not percent; multiply it by 100")
-        if _near(got, 100 * ours / theirs):
+        if near(got, 100 * ours / theirs):
             raise Wrong(f"{case}: that is what is left; what is saved is the rest of 100")
-        if _near(got, 100 * (theirs / ours - 1)):
+        if near(got, 100 * (theirs / ours - 1)):
             raise Wrong(f"{case}: relative to ours, that is how much larger theirs is; divide by theirs")
-        if _near(got, theirs - ours):
+        if near(got, theirs - ours):
             raise Wrong(f"{case}: these are bytes; divide them by theirs for a share")
         if right < 0 and got >= 0:
             raise Wrong(f"{case}: ours is larger there, so the answer is negative; do not cut it off")
@@ -60,24 +47,24 @@ def size_at(answer):
         got, right = answer([*RISING], target), _size_at(RISING, target)
         if got is None:
             raise Wrong(f"at {target} it returns None, although the curve gets there, between two of its points")
-        got = _number(got)
-        if _near(got, right):
+        got = number(got)
+        if near(got, right):
             continue
         below, above = next((a, b) for a, b in pairwise(RISING) if b[1] >= target)
         share = (target - below[1]) / (above[1] - below[1])
         case = f"at {target} between {below} and {above} it gives {got:.4g}"
-        if _near(got, share):
+        if near(got, share):
             raise Wrong(f"{case}: that is the share of the way; go this share from the first size to the second")
-        if _near(got, above[0] - share * (above[0] - below[0])):
+        if near(got, above[0] - share * (above[0] - below[0])):
             raise Wrong(f"{case}: the share is counted from the wrong end")
-        if _near(got, share * (above[0] - below[0])):
+        if near(got, share * (above[0] - below[0])):
             raise Wrong(f"{case}: that is the way from the first size; add the first size")
         if got in (below[0], above[0]):
             raise Wrong(f"{case}: that is a point's own size; go along the line between the two")
         if below[1] <= got <= above[1]:
             raise Wrong(f"{case}: that is a quality; sizes come first in each pair")
         raise Wrong(f"{case} instead of {right:.4g}")
-    if not _near(_number(answer([*RISING], 0.95)), 500):
+    if not near(number(answer([*RISING], 0.95)), 500):
         raise Wrong(
             f"a target that is exactly a point's quality gives {answer([*RISING], 0.95)}, not that point's size"
         )
@@ -87,7 +74,7 @@ def size_at(answer):
                 f"for a target {where} it gives {answer([*RISING], target)}; the curve is not there, return None"
             )
     got = answer([*FALLING], 0.965)
-    if got is None or not _near(float(got), _size_at(FALLING, 0.965)):
+    if got is None or not near(float(got), _size_at(FALLING, 0.965)):
         raise Wrong(f"the curve rises past 0.965 and falls again; its first crossing is at 800, and you give {got}")
 
 
