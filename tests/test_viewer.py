@@ -16,7 +16,7 @@ from rgru_lab.config import InputError
 from rgru_lab.images import PictureError
 from rgru_lab.opponents import Ladder
 from rgru_lab.progression import Progression
-from rgru_lab.viewer import Explorer, Guess, Scrubber, explorer, page, scrubber
+from rgru_lab.viewer import Explorer, Guess, Scrubber, explorer, latency, page, scrubber
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -351,3 +351,18 @@ def test_what_is_no_photo_is_refused_before_anything_changes(bar):
     with pytest.raises(PictureError, match="float64"):
         bar.open(np.zeros((4, 4, 3)))
     assert bar.progression is before
+
+
+def test_the_payload_counts_every_byte_that_was_sent():
+    scrubber = viewer.Scrubber()
+    before = latency.payload_bytes(scrubber)
+    scrubber.original = b"abc"
+    scrubber.bytes_1 = {"jpeg-5": b"12345"}
+    assert latency.payload_bytes(scrubber) == before + 8
+    scrubber.readings = {"ours": [1]}
+    assert latency.payload_bytes(scrubber) == before + 8 + len('"ours": [1]')
+
+
+@pytest.mark.parametrize(("values", "p95"), [([3.0], 3.0), (list(range(21)), 19), ([5, 1, 9], 9)])
+def test_the_95th_percentile_is_one_of_the_values(values, p95):
+    assert latency._p95(values) == p95

@@ -56,18 +56,20 @@ WATCH = """
 WATCH_OUTPUT = """
 () => {
   const area = document.querySelector(".jp-OutputArea");
+  const picture = () => [...area.querySelectorAll("img")].pop()?.src;
   window.shown = [];
-  let begun = null;
-  area.addEventListener("keydown", (event) => { begun = event.timeStamp; }, true);
+  let begun = null, before = null;
+  area.addEventListener("keydown", (event) => { begun = event.timeStamp; before = picture(); }, true);
   new MutationObserver(() => {
     const image = [...area.querySelectorAll("img")].pop();
-    if (begun === null || !image) return;
+    if (begun === null || !image || image.src === before) return;
     const from = begun;
     begun = null;
     image.decode().then(() => window.shown.push(performance.now() - from));
   }).observe(area, { childList: true, subtree: true, attributes: true });
 }
 """
+"""The same for a slider whose picture the kernel makes: until another picture than before is there."""
 
 MATPLOTLIB = """\
 import matplotlib.pyplot as plt, numpy as np, ipywidgets
