@@ -76,7 +76,7 @@ def _thin(log: list[dict], most: int = 400) -> list[dict]:
 
 
 def _replace_output() -> Callable:
-    from IPython.display import Image, display
+    from IPython.display import display
 
     handle = display(display_id=True)
     if handle is None:
@@ -84,6 +84,7 @@ def _replace_output() -> Callable:
 
     def draw(figure):
         alt = "Curves of the training: mean |R[i]|, learning rate, patches per second; below them a photograph so far."
-        handle.update(Image(plots.png(figure, dpi=64, palette=True), format="png", alt=alt))
+        data, metadata = plots.bundle(figure, alt, dpi=64, palette=True)
+        handle.update(data, metadata=metadata, raw=True)
 
     return draw
