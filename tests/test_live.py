@@ -208,17 +208,17 @@ def test_in_a_notebook_one_picture_with_alt_text_is_replaced(trainer, photo, tmp
     import IPython.display
 
     asked, shown = [], []
-    handle = SimpleNamespace(update=shown.append)
+    handle = SimpleNamespace(update=lambda data, metadata, raw: shown.append((data, metadata, raw)))
     monkeypatch.setattr(
         IPython.display, "display", lambda *things, **options: asked.append((things, options)) or handle
     )
     live.watch(trainer(1), tmp_path, photo, every_s=0)
     assert asked == [((), {"display_id": True})]
     assert len(shown) == 2
-    for image in shown:
-        data, metadata = image._repr_mimebundle_()
+    for data, metadata, raw in shown:
         assert "|R[i]|" in metadata["image/png"]["alt"]
         assert "image/png" in data
+        assert raw
 
 
 def test_without_a_notebook_that_is_said_before_the_training_begins(trainer, photo, tmp_path, monkeypatch):
