@@ -1,22 +1,9 @@
 """Exercises of lesson 03, the encoder."""
 
-import contextlib
-import numbers
-
 from rgru_lab.cells import ResidualGRUCell
 from rgru_lab.config import GRID
 from rgru_lab.lessons import Wrong, exercise
-
-
-def _number(got, what: str) -> float:
-    """The number that an answer returned, be it wrapped in a tensor or an array."""
-    if got is None or got is ...:
-        raise NotImplementedError
-    with contextlib.suppress(AttributeError, RuntimeError, ValueError):
-        got = got.item()
-    if isinstance(got, bool) or not isinstance(got, numbers.Real):
-        raise Wrong(f"it returns a {type(got).__name__}; {what} is one number")
-    return got
+from rgru_lab.lessons.exercises import real
 
 
 def _padded(n: int) -> int:
@@ -102,7 +89,7 @@ def cell_parameters(answer):
     answers = []
     for shape in shapes:
         i, c, k, h = shape
-        got = _number(answer(*shape), "the number of parameters")
+        got = real(answer(*shape), "the number of parameters")
         cell = ResidualGRUCell(i, c, kernel=k, hidden_kernel=h)
         answers.append((got, sum(p.numel() for p in cell.parameters())))
     if all(got == expected for got, expected in answers):
@@ -171,7 +158,7 @@ def field_side(answer):
         ([7, 1, 3, 5], [2, 3, 1, 2]),
         ([4, 9], [3, 2]),
     ]
-    answers = [_number(answer(list(k), list(s)), "the side") for k, s in chains]
+    answers = [real(answer(list(k), list(s)), "the side") for k, s in chains]
     expected = [_field_side()(k, s) for k, s in chains]
     if answers == expected:
         return

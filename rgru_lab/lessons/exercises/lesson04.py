@@ -1,12 +1,10 @@
 """Exercises of lesson 04, the binarizer."""
 
-import contextlib
-import numbers
-
 import torch
 
 from rgru_lab.images import grid_size
 from rgru_lab.lessons import Wrong, exercise
+from rgru_lab.lessons.exercises import real
 
 
 def _count_bits():
@@ -43,7 +41,7 @@ SLIPS_OF_COUNTS = (
 @exercise("04.1", "how many bits", _count_bits)
 def count_bits(answer):
     cases = [(288, 448, 1, 32), (17, 17, 1, 32), (300, 451, 4, 32), (512, 30, 3, 8), (1, 1, 16, 5)]
-    found = [_number(answer(*case[: 2 if case[2:] == (1, 32) else 4])) for case in cases]
+    found = [real(answer(*case[: 2 if case[2:] == (1, 32) else 4]), "the count") for case in cases]
     expected = [_count_bits()(*case) for case in cases]
     if found == expected:
         return
@@ -53,16 +51,6 @@ def count_bits(answer):
     j = [got == right for got, right in zip(found, expected, strict=True)].index(False)
     height, width, N, K = cases[j]
     raise Wrong(f"for {height} x {width}, N = {N} and K = {K} it says {found[j]:,}; it is {expected[j]:,}")
-
-
-def _number(got) -> float:
-    if got is None or got is ...:
-        raise NotImplementedError
-    with contextlib.suppress(AttributeError, RuntimeError, ValueError):
-        got = got.item()
-    if isinstance(got, bool) or not isinstance(got, numbers.Real):
-        raise Wrong(f"it returns a {type(got).__name__}; the count is one number")
-    return got
 
 
 def _check_bits(got, y):
