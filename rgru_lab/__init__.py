@@ -13,7 +13,7 @@ The rooms, each with one purpose; a room imports only from rooms above it:
     bitnet       the probability of the next bit, by a network in whole numbers
     bitstream    the .rgru file
     progression  a photograph through codec and file: P[i], bytes and quality for every iteration
-    opponents    the JPEG or WebP of the same bytes, or of the same quality
+    opponents    the JPEG, WebP or AVIF of the same bytes, or of the same quality
     photos       sample pictures; Kodak through a checksummed download
     patches      photographs in memory, and the squares that training cuts from them
     losses       what training makes smaller
@@ -24,7 +24,10 @@ The rooms, each with one purpose; a room imports only from rooms above it:
     trials       small trainings that decide the recipe
     bench        seconds, memory, share of peak
     fuzz         damaged files by the thousand: nothing may break
-    evaluate     a set of pictures through codec and JPEG, into data/results/
+    measuring    a set of pictures through codec and opponents, a row for every file
+    comparing    what the rows say: curves, sizes at equal quality, who wins
+    reports      the same for people
+    evaluate     all three, into data/results/
     gain         what coding the bits saves, into data/results/
     plots        matplotlib figures
     viewer       the slider of the notebooks

@@ -302,21 +302,28 @@ def train_bits(options):
 
 
 def evaluate(options):
-    from rgru_lab import bitnet, evaluate, model
+    from rgru_lab import bitnet, evaluate, measuring, model, opponents, reports
 
+    against = list(opponents.CODECS) if options.against == "all" else options.against.split(",")
+    for codec in against:
+        opponents.check_codec(codec)
     weights = model.load(options.model)
     name, paths = _pictures(options.images)
     _make_folder(Path(options.output))
-    evaluate.check(paths)
-    rows = []
-    bit_model = bitnet.find(weights, options.model)
-    measured = evaluate.measure_all(weights, paths, options.iterations, bit_model, jobs=options.jobs)
-    for group in _bar(measured, len(paths), "picture"):
-        rows += group
-    summary = evaluate.summarise(weights, name, rows)
-    for path in evaluate.write(options.output, f"{name}-{weights.name}", rows, summary):
-        print(path)
-    print("\n" + evaluate.report(summary))
+    measuring.check(paths)
+    summary = evaluate.run(
+        weights,
+        name,
+        paths,
+        Path(options.output),
+        iterations=options.iterations,
+        against=against,
+        bit_model=bitnet.find(weights, options.model),
+        jobs=options.jobs,
+        fresh=options.fresh,
+        progress=_each_picture,
+    )
+    print(reports.report(summary))
 
 
 def bench(options):
@@ -343,13 +350,13 @@ def bench(options):
 
 
 def gain(options):
-    from rgru_lab import bitnet, evaluate, gain, model
+    from rgru_lab import bitnet, gain, measuring, model
 
     weights = model.load(options.model)
     found = bitnet.find(weights, options.model)
     name, paths = _pictures(options.images)
     _make_folder(Path(options.output))
-    evaluate.check(paths)
+    measuring.check(paths)
     rows = []
     for path in _bar(paths, len(paths), "picture"):
         rows += gain.measure(weights, path, options.iterations, gain.models(found))
@@ -403,15 +410,7 @@ def release(options):
             print(path)
         return
     paths = photos.kodak()
-    summaries = []
-    for name in release.shipped():
-        weights = model.load(name)
-        print(name)
-        summaries.append(
-            release.results(
-                weights, paths, jobs=options.jobs, progress=lambda items: _bar(items, len(paths), "picture")
-            )
-        )
+    summaries = [release.results(model.load(name), paths, options.jobs, _each_picture) for name in release.shipped()]
     release.curves(summaries)
     release.readme(summaries)
     release.four_rates(model.load())
@@ -607,12 +606,21 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("--seed", type=int, default=0)
 
     new = command(
-        evaluate, "a set of photographs, into data/results", "Bytes and qualities of every picture, and mean curves."
+        evaluate,
+        "a set of photographs, into data/results",
+        "Bytes and qualities of every picture, and what follows; goes on if stopped.",
     )
     new.add_argument("--images", default="kodak", metavar="kodak|DIR")
     new.add_argument("--output", default="data/results", metavar="DIR")
     add_model(new)
     add_iterations(new, MAX_ITERATIONS, f"how far to go (default {MAX_ITERATIONS})")
+    new.add_argument(
+        "--against",
+        default="jpeg",
+        metavar="CODECS",
+        help="opponents: jpeg (always among them), webp, avif, or all, with JPEG's variants (default jpeg)",
+    )
+    new.add_argument("--fresh", action="store_true", help="measure the opponents again, even where their results are")
     add_jobs(new)
 
     new = command(gain, "what coding the bits saves", "Sizes raw, counted and learned, at equal quality, and JPEG's.")
@@ -772,6 +780,12 @@ def _make_folder(folder: Path):
         raise UsageError(f"cannot make the folder {folder} ({error.strerror}); choose another --output") from None
     if not os.access(folder, os.W_OK):
         raise UsageError(f"the folder {folder} cannot be written to; choose another --output")
+
+
+def _each_picture(rows, total: int, what: str):
+    """A progress bar over the pictures, under the name of what is measured."""
+    print(what, flush=True)
+    return _bar(rows, total, "picture")
 
 
 def _bar(items, total: int, unit: str, disable: bool | None = None):

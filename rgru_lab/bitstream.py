@@ -260,27 +260,27 @@ def decode(file: File, bit_model: BitModel | None = None, iterations: int | None
         BitstreamError: the file needs a learned model, and this is not it.
         DamagedSegment: a segment's checksum is right, and its bytes are still not what an encoder writes.
     """
-    planes = tuple(_planes(file, bit_model, iterations))
-    return Codes(file.header.height, file.header.width, planes)
+    return Codes(file.header.height, file.header.width, tuple(planes(file, bit_model, iterations)))
 
 
-def _planes(file: File, bit_model: BitModel | None, iterations: int | None) -> Iterator[np.ndarray]:
+def planes(file: File, bit_model: BitModel | None = None, iterations: int | None = None) -> Iterator[np.ndarray]:
+    """B[1], B[2], ... of a parsed file, one after the other; arguments and errors as of `decode`."""
     shape = _shape(file.header)
     count = shape[0] * shape[1] * shape[2]
-    planes = []
+    earlier = []
     for segment in file.segments[:iterations]:
         try:
             if segment.kind == COUNTED:
-                plane = bitmodel.decode(Counts(), segment.payload, planes, shape)
+                plane = bitmodel.decode(Counts(), segment.payload, earlier, shape)
             elif segment.kind == LEARNED:
-                plane = bitmodel.decode(_needed(file.header, bit_model), segment.payload, planes, shape)
+                plane = bitmodel.decode(_needed(file.header, bit_model), segment.payload, earlier, shape)
             else:
                 plane = _unpack(segment.payload, count).reshape(shape)
         except rangecoder.RangeCoderError:
             raise DamagedSegment(
-                f"segment {segment.index} is damaged (no encoder writes such bytes); copy the file again", len(planes)
+                f"segment {segment.index} is damaged (no encoder writes such bytes); copy the file again", len(earlier)
             ) from None
-        planes.append(plane)
+        earlier.append(plane)
         yield plane
 
 

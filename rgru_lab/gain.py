@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from rgru_lab import bitstream, codec, evaluate, images, metrics
+from rgru_lab import bitstream, codec, comparing, images, metrics
 from rgru_lab.bitmodel import BitModel, Counts
-from rgru_lab.opponents import Ladder
+from rgru_lab.opponents import CODECS, Ladder
 
 TARGETS = (0.90, 0.95, 0.98)
 
@@ -60,7 +60,7 @@ def measure(weights, path: Path, iterations: int, bit_models: Sequence[BitModel 
             raise bitstream.BitstreamError(f"{path} did not come back from its own file; this is a bug of the kit")
         yield {"picture": path.name, "coding": bit_model.coding if bit_model else "raw", "decoding_s": decoding_s}
     ladder = Ladder(photo)
-    for quality in evaluate.JPEG_QUALITIES:
+    for quality in CODECS["jpeg"].points:
         rung = ladder[quality]
         yield {"picture": path.name, "coding": "jpeg", "point": quality, "bpp": rung.bpp, "ms_ssim": rung.ms_ssim}
 
@@ -69,7 +69,7 @@ def summarise(weights, found: BitModel, set_name: str, rows: list[dict]) -> dict
     """Mean curves of every coding and of JPEG, and the rates that they need at equal MS-SSIM."""
     codings = list(dict.fromkeys(row["coding"] for row in rows))
     curves = {coding: _curve([row for row in rows if row["coding"] == coding]) for coding in codings}
-    at = [{"ms_ssim": target} | {c: evaluate.bpp_at(curves[c], target) for c in codings} for target in TARGETS]
+    at = [{"ms_ssim": target} | {c: comparing.bpp_at(curves[c], target) for c in codings} for target in TARGETS]
     return {
         "model": weights.name,
         "weights_sha256": weights.sha256,

@@ -3,6 +3,8 @@
 Never mix these with values computed on luma: the same JPEG is .901 MS-SSIM in RGB and .934 in luma.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from rgru_lab.config import InputError
@@ -84,6 +86,66 @@ def colour_shift(original: np.ndarray, decoded: np.ndarray) -> tuple[float, floa
 def bits_per_pixel(size_bytes: int, photo: np.ndarray) -> float:
     """Bits of a file per pixel of the photo (H, W, 3) it holds."""
     return 8 * size_bytes / (photo.shape[0] * photo.shape[1])
+
+
+def ms_ssim_db(ms_ssim: float) -> float:
+    """An MS-SSIM on a scale that spreads what is near 1: -10 log10(1 - MS-SSIM), in decibels."""
+    return float(-10 * np.log10(1 - ms_ssim))
+
+
+def bjontegaard_percent(ours: Sequence[tuple[float, float]], theirs: Sequence[tuple[float, float]]) -> float | None:
+    """How many percent more bits we need at equal quality; negative where we need fewer.
+
+    Bjøntegaard's difference: the mean, over all qualities that both curves reach, of the logarithm of the two rates'
+    ratio, as a percentage. Between its points a curve is a piecewise cubic that does not overshoot (PCHIP).
+
+    Args:
+        ours, theirs: (rate, quality in decibels) of each point, rates rising. Points from which on the quality falls
+            are left out: nobody would send them.
+
+    Returns:
+        The percentage; None where the two have no quality in common, or one has fewer than two points.
+    """
+    from bjontegaard import bd_rate
+
+    (our_rates, our_levels), (their_rates, their_levels) = (
+        zip(*_rising(curve), strict=True) for curve in (ours, theirs)
+    )
+    low, high = max(our_levels[0], their_levels[0]), min(our_levels[-1], their_levels[-1])
+    if min(len(our_rates), len(their_rates)) < 2 or low >= high:
+        return None
+    options = {"method": "pchip", "require_matching_points": False, "min_overlap": 0}
+    return float(bd_rate(their_rates, their_levels, our_rates, our_levels, **options))
+
+
+def area(curve: Sequence[tuple[float, float]], low: float = 0.125, high: float = 2.0) -> float | None:
+    """Area under a rate-distortion curve between two rates (the paper's AUC), by straight lines between the points.
+
+    A curve that ends below `high` goes on as it ended: nobody has to spend bits that bring nothing. One that begins
+    up to 0.01 bits per pixel above `low`, where a header is in the way, begins level.
+
+    Args:
+        curve: (bits per pixel, quality) of each point, rates rising.
+        low, high: bits per pixel.
+
+    Returns:
+        Quality times bits per pixel; None where the curve begins later.
+    """
+    rates, levels = np.array(curve).T
+    if rates[0] > low + 0.01:
+        return None
+    inside = [rate for rate in rates if low < rate < high]
+    at = np.array([low, *inside, high])
+    return float(np.trapezoid(np.interp(at, rates, levels), at))
+
+
+def _rising(curve: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The points that are better than all before them."""
+    kept = []
+    for rate, level in curve:
+        if not kept or level > kept[-1][1]:
+            kept.append((rate, level))
+    return kept
 
 
 def _check_pair(a: np.ndarray, b: np.ndarray):

@@ -1,7 +1,9 @@
-"""JPEG and WebP beside us: the same photo at the same bytes, or at the same quality. Fair: each may take its time.
+"""JPEG, WebP and AVIF beside us: the same photo at the same bytes or the same quality. Fair: each may take its time.
 
-Every file here is what Pillow writes, without metadata, and its size is that of the file. JPEG (libjpeg-turbo) is
-baseline, 4:2:0, with Huffman tables optimised for the photo; WebP (libwebp) is lossy, by the slowest and best method.
+Every file here is what Pillow writes, without metadata, and its size is that of the file. The JPEG that the kit
+compares with (libjpeg-turbo) is baseline, 4:2:0, with Huffman tables optimised for the photo; its kin, with other
+tables or with colour at full size, show what difference that makes. WebP (libwebp) is lossy, by the slowest and best
+method; AVIF (libavif) is 4:2:0, at a speed where slower ones gain little.
 """
 
 import io
@@ -17,22 +19,75 @@ from rgru_lab.progression import Decoded
 
 
 class Codec(NamedTuple):
-    """A way to write photos: its `label`, what Pillow is told, its qualities and the longest side it can hold."""
+    """A way to write photos.
+
+    Attributes:
+        label: what people call it.
+        settings: what Pillow is told.
+        qualities: which there are.
+        points: those that a set of pictures is measured at.
+        max_side: pixels of the longest side it can hold.
+        encoder: Pillow's name for the library that does the work.
+    """
 
     label: str
     settings: dict
     qualities: range
+    points: tuple[int, ...]
     max_side: int
+    encoder: str
+
+    @property
+    def version(self) -> str:
+        """The encoder and its version, such as "libjpeg_turbo 3.2.0"; "libjpeg" where Pillow has another one."""
+        from PIL import features
+
+        return f"{self.encoder} {features.version(self.encoder)}" if features.check(self.encoder) else "libjpeg"
+
+
+def _jpeg(label: str, **settings) -> Codec:
+    points = (1, 2, 3, 5, 8, 10, 12, 15, 18, 22, 27, 33, 40, 50, 60, 70, 80, 90, 95)
+    return Codec(label, {"format": "JPEG", **settings}, range(1, 101), points, 65_500, "libjpeg_turbo")
 
 
 CODECS = {
-    "jpeg": Codec("JPEG", {"format": "JPEG", "optimize": True, "subsampling": "4:2:0"}, range(1, 101), 65_500),
-    "webp": Codec("WebP", {"format": "WEBP", "method": 6}, range(101), 16_383),
+    "jpeg": _jpeg("JPEG", optimize=True, subsampling="4:2:0"),
+    "jpeg-default": _jpeg("JPEG, tables as they come", subsampling="4:2:0"),
+    "jpeg-progressive": _jpeg("JPEG, progressive", optimize=True, progressive=True, subsampling="4:2:0"),
+    "jpeg-444": _jpeg("JPEG 4:4:4", optimize=True, subsampling="4:4:4"),
+    "jpeg-444-default": _jpeg("JPEG 4:4:4, tables as they come", subsampling="4:4:4"),
+    "jpeg-444-progressive": _jpeg("JPEG 4:4:4, progressive", optimize=True, progressive=True, subsampling="4:4:4"),
+    "webp": Codec(
+        "WebP",
+        {"format": "WEBP", "method": 6},
+        range(101),
+        (0, 2, 5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 85, 90, 95),
+        16_383,
+        "webp",
+    ),
+    "avif": Codec(
+        "AVIF",
+        {"format": "AVIF", "speed": 4, "subsampling": "4:2:0", "max_threads": 1},
+        range(1, 101),
+        (1, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 55, 60, 65, 70, 80, 90),
+        65_536,
+        "avif",
+    ),
 }
 
 JPEG_SETTINGS = CODECS["jpeg"].settings
 RIPPLE = 3
 """How many neighbours are tried too, because neither size nor quality rises with every single step."""
+
+
+def check_codec(codec: str) -> None:
+    """Raise an `InputError` if there is no such codec, or if this Pillow was built without it."""
+    from PIL import features
+
+    if codec not in CODECS:
+        raise InputError(f"there is no codec {codec!r} to compare with; choose from {', '.join(CODECS)}")
+    if not features.check(CODECS[codec].encoder) and CODECS[codec].encoder != "libjpeg_turbo":
+        raise InputError(f"this Pillow was built without {CODECS[codec].label}; pip install --upgrade pillow")
 
 
 class Rung(Decoded):
@@ -68,13 +123,12 @@ class Ladder:
 
     Raises:
         PictureError: it is no photo, or too long for the codec.
-        InputError: there is no such codec.
+        InputError: there is no such codec, or not in this Pillow.
     """
 
     def __init__(self, photo: np.ndarray, codec: str = "jpeg"):
+        check_codec(codec)
         self.original = images.check_photo(photo)
-        if codec not in CODECS:
-            raise InputError(f"there is no codec {codec!r} to compare with; choose from {', '.join(CODECS)}")
         self.codec = codec
         self._qualities = CODECS[codec].qualities
         self._rungs: dict[int, Rung] = {}
@@ -98,7 +152,7 @@ class Ladder:
 
     @property
     def rungs(self) -> list[Rung]:
-        """One file per quality, in rising order (JPEG: about a second for 768 x 512; WebP: about twenty)."""
+        """One file per quality, in rising order (768 x 512: JPEG a second, WebP twenty, AVIF minutes)."""
         return [self[quality] for quality in self._qualities]
 
     @property

@@ -5,17 +5,16 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from rgru_lab import evaluate, model, photos, plots
+from rgru_lab import evaluate, model, photos, plots, reports
 from rgru_lab.config import DEFAULT_MODEL, PRESETS, InputError
 from rgru_lab.images import write_atomically
-from rgru_lab.opponents import Ladder
+from rgru_lab.opponents import CODECS, Ladder
 from rgru_lab.progression import Progression
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "data" / "results"
 FIGURES = ROOT / "data" / "figures"
 NOTEBOOKS = ROOT / "notebooks"
-ITERATIONS = 16
 FOUR_RATES = (1, 2, 4, 8)
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -26,15 +25,9 @@ def shipped() -> list[str]:
     return [model.newest(preset) for preset in sorted(presets, key=lambda name: (name != DEFAULT_MODEL, name))]
 
 
-def results(weights, paths: list[Path], *, jobs: int = 1, progress: Callable = iter) -> dict:
-    """Evaluate pictures and write `kodak-NAME.csv`, `.json` and `.md`; returns the summary."""
-    rows = []
-    for group in progress(evaluate.measure_all(weights, paths, ITERATIONS, jobs=jobs)):
-        rows += group
-    summary = evaluate.summarise(weights, "kodak", rows)
-    evaluate.write(RESULTS, f"kodak-{weights.name}", rows, summary)
-    write_atomically(RESULTS / f"kodak-{weights.name}.md", evaluate.report(summary).encode())
-    return summary
+def results(weights, paths: list[Path], jobs: int, progress: Callable) -> dict:
+    """Evaluate the Kodak photographs against all opponents; arguments as of `evaluate.run`."""
+    return evaluate.run(weights, "kodak", paths, RESULTS, against=CODECS, jobs=jobs, progress=progress)
 
 
 def curves(summaries: list[dict]) -> None:
@@ -65,7 +58,7 @@ def readme(summaries: list[dict], path: Path = ROOT / "README.md") -> None:
 
 def with_results(text: str, summaries: list[dict]) -> str:
     """The text with what stands between `<!-- results -->` and `<!-- /results -->` made new."""
-    tables = "\n".join(evaluate.table(summary) for summary in summaries)
+    tables = "\n".join(reports.table(summary) for summary in summaries)
     marked = f"<!-- results -->\n{tables}<!-- /results -->"
     new, count = re.subn(r"<!-- results -->.*?<!-- /results -->", lambda _: marked, text, flags=re.DOTALL)
     if count != 1:

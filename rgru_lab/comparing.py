@@ -1,0 +1,206 @@
+"""What rows of measurements say: mean curves, sizes at equal quality by two averages, who wins, and published peers."""
+
+import datetime
+import json
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from rgru_lab import metrics
+from rgru_lab.opponents import CODECS, JPEG_SETTINGS
+
+TARGETS = (0.85, 0.90, 0.95, 0.97, 0.98, 0.99)
+PUBLISHED = Path(__file__).parent.parent / "data" / "published.json"
+
+YARDSTICK = {0.90: 0.2864, 0.95: 0.507, 0.98: 1.035}
+"""Bits per pixel of optimised JPEG 4:2:0 on Kodak at an MS-SSIM, interpolated from published curves (mean over the
+pictures at equal quality). The JPEG measured here, with its newer encoder, needs a little less."""
+
+BARS_PERCENT = {
+    "small": {"raw": {0.90: -22, 0.95: -20, 0.98: -10}, "coded": {0.90: -38, 0.95: -27, 0.98: -12}},
+    "base": {"raw": {0.90: -30, 0.95: -28, 0.98: -20}, "coded": {0.90: -45, 0.95: -36, 0.98: -24}},
+}
+"""What each preset is to be smaller by than the yardstick, its bits stored as they are, and coded."""
+
+AVERAGING = "Mean MS-SSIM at mean bits per pixel over the pictures, at equal iteration or quality."
+
+
+def summarise(weights, set_name: str, rows: list[dict], opponents: list[dict]) -> dict:
+    """Everything that follows from the rows of one model and of its opponents, JPEG among them."""
+    ours, jpeg = mean_curve(rows), mean_curve(_by(opponents, "codec")["jpeg"])
+    return {
+        "model": weights.name,
+        "weights_sha256": weights.sha256,
+        "set": set_name,
+        "pictures": len({row["picture"] for row in rows}),
+        "averaging": AVERAGING,
+        "curve": ours,
+        "jpeg_curve": jpeg,
+        "at_equal_ms_ssim": [_at(ours, jpeg, target) for target in TARGETS],
+        "opponents": [_against(rows, group) for group in _by(opponents, "codec").values()],
+        "area": {"coded": _area(ours), "raw": _area(_raw(ours))},
+        "published": beside(ours, jpeg) if set_name == "kodak" else [],
+        "bars": _bars(weights.name, ours) if set_name == "kodak" else [],
+        "jpeg": JPEG_SETTINGS | {"encoder": CODECS["jpeg"].version},
+        **provenance(),
+    }
+
+
+def provenance() -> dict:
+    """Versions, machine and day: what a measurement depends on."""
+    return {
+        "versions": {name: version(name) for name in ("rgru-lab", "torch", "pillow", "pytorch-msssim", "numpy")},
+        "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "date": datetime.date.today().isoformat(),
+    }
+
+
+def mean_curve(rows: list[dict]) -> list[dict]:
+    """Means over the pictures at every rate point of one codec."""
+    curve = []
+    for point, group in sorted(_by(rows, "point").items()):
+        means = {key: _mean(group, key) for key in ("bpp", "psnr_db", "ssim", "ms_ssim", "encode_s", "decode_s")}
+        if all(row["raw_bytes"] for row in group):
+            raw = [row["bpp"] * row["raw_bytes"] / row["size_bytes"] for row in group]
+            means["raw_bpp"] = round(float(np.mean(raw)), 5)
+        shifts = [_mean(group, f"shift_{channel}") for channel in "rgb"]
+        curve.append({"point": point} | means | {"colour_shift": max(shifts, key=abs)})
+    return curve
+
+
+def bpp_at(curve: list[dict], ms_ssim: float) -> float | None:
+    """Bits per pixel at which a curve first reaches an MS-SSIM, linear between its points; None outside them."""
+    for low, high in pairwise(curve):
+        if low["ms_ssim"] <= ms_ssim <= high["ms_ssim"] and low["ms_ssim"] < high["ms_ssim"]:
+            share = (ms_ssim - low["ms_ssim"]) / (high["ms_ssim"] - low["ms_ssim"])
+            return round(low["bpp"] + share * (high["bpp"] - low["bpp"]), 4)
+    return None
+
+
+def per_picture(ours: list[dict], theirs: list[dict], ms_ssim: float) -> dict:
+    """Each picture's own sizes at an MS-SSIM, then their mean; and on how many pictures ours is smaller.
+
+    Where even a codec's smallest file is better, that file counts. The means are over the pictures on which both get
+    there; a picture on which one alone gets there is won by that one, and one on which none does is not counted.
+    """
+    pairs = []
+    for picture, rows in _by(ours, "picture").items():
+        curves = (rows, _by(theirs, "picture")[picture])
+        pairs.append([_bpp_for(sorted(curve, key=lambda row: row["point"]), ms_ssim) for curve in curves])
+    both = [pair for pair in pairs if None not in pair]
+    bpp, their_bpp = (round(float(mean), 4) for mean in np.mean(both, axis=0)) if both else (None, None)
+    return {
+        "ms_ssim": ms_ssim,
+        "pictures": len(both),
+        "bpp": bpp,
+        "their_bpp": their_bpp,
+        "change_percent": _change(bpp, their_bpp),
+        "won": sum(a is not None and (b is None or a < b) for a, b in pairs),
+        "counted": sum(pair != [None, None] for pair in pairs),
+    }
+
+
+def published() -> dict[str, dict]:
+    """Curves of other systems on Kodak: name to `source`, `note` and `curve` (means over the pictures)."""
+    return json.loads(PUBLISHED.read_text(encoding="utf-8"))
+
+
+def beside(ours: list[dict], jpeg: list[dict]) -> list[dict]:
+    """Our mean curve and those of others at equal MS-SSIM, all against the JPEG that was measured here."""
+    curves = {"ours": ours, "ours, bits as they are": _raw(ours)}
+    curves |= {name: entry["curve"] for name, entry in published().items()}
+    return [
+        {
+            "name": name,
+            "at_equal_ms_ssim": [{"ms_ssim": target, "bpp": bpp_at(curve, target)} for target in TARGETS],
+            "bjontegaard_ms_ssim_percent": _bjontegaard(curve, jpeg, "ms_ssim"),
+            "area": _area(curve),
+        }
+        for name, curve in curves.items()
+    ]
+
+
+def _at(ours: list[dict], theirs: list[dict], target: float) -> dict:
+    bpp, their_bpp = bpp_at(ours, target), bpp_at(theirs, target)
+    return {"ms_ssim": target, "bpp": bpp, "their_bpp": their_bpp, "change_percent": _change(bpp, their_bpp)}
+
+
+def _against(ours: list[dict], theirs: list[dict]) -> dict:
+    codec, curve, their_curve = theirs[0]["codec"], mean_curve(ours), mean_curve(theirs)
+    return {
+        "codec": codec,
+        "label": CODECS[codec].label,
+        "encoder": CODECS[codec].version,
+        "settings": CODECS[codec].settings,
+        "at_equal_ms_ssim": [_at(curve, their_curve, target) for target in TARGETS],
+        "per_picture": [per_picture(ours, theirs, target) for target in TARGETS],
+        "bjontegaard_ms_ssim_percent": _bjontegaard(curve, their_curve, "ms_ssim"),
+        "bjontegaard_psnr_percent": _bjontegaard(curve, their_curve, "psnr_db"),
+        "area": _area(their_curve),
+    }
+
+
+def _bars(name: str, curve: list[dict]) -> list[dict]:
+    rows = []
+    for bits, bars in BARS_PERCENT.get(name.rpartition("-")[0], {}).items():
+        for target, bar in bars.items():
+            bpp = bpp_at(_raw(curve) if bits == "raw" else curve, target)
+            change = _change(bpp, YARDSTICK[target])
+            rows.append(
+                {
+                    "bits": bits,
+                    "ms_ssim": target,
+                    "bpp": bpp,
+                    "yardstick_bpp": YARDSTICK[target],
+                    "change_percent": change,
+                    "bar_percent": bar,
+                    "met": change is not None and change <= bar,
+                }
+            )
+    return rows
+
+
+def _raw(curve: list[dict]) -> list[dict]:
+    """The curve with the bits stored as they are."""
+    return [point | {"bpp": point["raw_bpp"]} for point in curve]
+
+
+def _bpp_for(curve: list[dict], ms_ssim: float) -> float | None:
+    """Bits per pixel that a picture needs for an MS-SSIM, those of the smallest file at least."""
+    return curve[0]["bpp"] if curve[0]["ms_ssim"] >= ms_ssim else bpp_at(curve, ms_ssim)
+
+
+def _bjontegaard(ours: list[dict], theirs: list[dict], key: str) -> float | None:
+    def points(curve):
+        level = metrics.ms_ssim_db if key == "ms_ssim" else float
+        return [(point["bpp"], level(point[key])) for point in curve]
+
+    percent = metrics.bjontegaard_percent(points(ours), points(theirs))
+    return None if percent is None else round(percent, 1)
+
+
+def _area(curve: list[dict]) -> float | None:
+    area = metrics.area([(point["bpp"], point["ms_ssim"]) for point in curve])
+    return None if area is None else round(area, 4)
+
+
+def _change(bpp: float | None, their_bpp: float | None) -> float | None:
+    return None if bpp is None or their_bpp is None else round(100 * (bpp / their_bpp - 1), 1)
+
+
+def _by(rows: Sequence[dict], key: str) -> dict:
+    """The rows that share a value, by that value, in the order in which the values first come."""
+    groups = {}
+    for row in rows:
+        groups.setdefault(row[key], []).append(row)
+    return groups
+
+
+def _mean(rows: list[dict], key: str) -> float | None:
+    """None where one of them is infinite, as the PSNR of a picture that came back exactly is."""
+    mean = float(np.mean([row[key] for row in rows]))
+    return round(mean, 5) if np.isfinite(mean) else None

@@ -1,0 +1,199 @@
+"""A set of pictures through codec and opponents: the bytes and qualities of every file, one row each.
+
+Long, so it can be stopped: what is done stands in a file of its own until all is done, and need not be done again.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import multiprocessing
+import os
+import pickle
+import time
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+from rgru_lab import bitstream, codec, images, metrics
+from rgru_lab.opponents import CODECS, Ladder
+from rgru_lab.progression import Decoded, Progression
+
+READINGS = ("psnr_db", "ssim", "ms_ssim", "mean_abs_residual", "shift_r", "shift_g", "shift_b")
+COLUMNS = ("picture", "codec", "point", "size_bytes", "raw_bytes", "bpp", *READINGS, "encode_s", "decode_s")
+"""Of a row. `point` is the iteration, or the opponent's quality; `raw_bytes` is what our file would take if its bits
+were stored as they are; `encode_s` and `decode_s` are the seconds from the photo to this file and back."""
+
+
+def check(paths: Iterable[Path]):
+    """Raise an `InputError`, before hours are spent, if a picture cannot be read or is too small for MS-SSIM."""
+    for path in paths:
+        photo = images.load(path)
+        if not metrics.has_ms_ssim(photo):
+            raise metrics.MetricError(
+                f"{path} is {photo.shape[1]} x {photo.shape[0]} px, too small for MS-SSIM; leave out pictures with a "
+                f"side under {metrics.MS_SSIM_MIN_SIDE} px"
+            )
+
+
+def ours(weights, path: Path, iterations: int, bit_model="find") -> Iterator[dict]:
+    """One row per iteration of one picture; the quality is that of what the file itself decodes to.
+
+    `bit_model` as in `Progression`.
+    """
+    photo = images.load(path)
+    progression = Progression(weights, photo, bit_model)
+    encode_s = [seconds for seconds, _ in _timed(progression.run(iterations))]
+    file = bitstream.parse(progression.file(iterations))
+    learned = progression.bit_model if file.header.coding == "learned" else None
+    bits_s, planes = zip(*_timed(bitstream.planes(file, learned)), strict=True)
+    frames = _timed(codec.decode(weights.model, codec.Codes(*photo.shape[:2], planes)))
+    for i, (network_s, frame) in enumerate(frames, start=1):
+        size_bytes, raw_bytes = progression[i].size_bytes, progression[i].raw_bytes
+        row = {"picture": path.name, "codec": weights.name, "point": i, "size_bytes": size_bytes}
+        row |= {"raw_bytes": raw_bytes, "bpp": progression[i].bpp} | readings(Decoded(photo, frame, size_bytes))
+        yield _rounded(row | {"encode_s": encode_s[i - 1], "decode_s": bits_s[i - 1] + network_s})
+
+
+def theirs(codecs: Iterable[str], path: Path) -> Iterator[dict]:
+    """One row per opponent and quality (`Codec.points`) of one picture.
+
+    Files that decode to the same pixels, as JPEGs with other Huffman tables do, are looked at once.
+    """
+    photo = images.load(path)
+    known = {}
+    for name in codecs:
+        ladder = Ladder(photo, name)
+        for quality in CODECS[name].points:
+            started = time.perf_counter()
+            rung = ladder[quality]
+            encoded = time.perf_counter()
+            pixels = hashlib.sha256(rung.photo).digest()
+            decode_s = time.perf_counter() - encoded
+            if pixels not in known:
+                known[pixels] = readings(rung)
+            row = {"picture": path.name, "codec": name, "point": quality, "size_bytes": rung.size_bytes}
+            row |= {"raw_bytes": None, "bpp": rung.bpp} | known[pixels]
+            yield _rounded(row | {"encode_s": encoded - started, "decode_s": decode_s})
+
+
+def readings(decoded: Decoded) -> dict:
+    """The qualities of a row."""
+    shift = metrics.colour_shift(decoded.original, decoded.photo)
+    ssim = metrics.ssim(decoded.original, decoded.photo)
+    values = (decoded.psnr_db, ssim, decoded.ms_ssim, decoded.mean_abs_residual, *shift)
+    return dict(zip(READINGS, values, strict=True))
+
+
+def _timed(steps: Iterator) -> Iterator[tuple[float, object]]:
+    """(seconds since the first step began, what it gave); the time between two steps is not counted."""
+    passed = 0.0
+    while True:
+        started = time.perf_counter()
+        try:
+            value = next(steps)
+        except StopIteration:
+            return
+        passed += time.perf_counter() - started
+        yield passed, value
+
+
+def _rounded(row: dict) -> dict:
+    return {key: round(value, 5) if isinstance(value, float) else value for key, value in row.items()}
+
+
+def write(path: Path, rows: list[dict]) -> None:
+    """Write rows as a CSV file."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    images.write_atomically(path, text.getvalue().encode())
+
+
+def read(path: Path) -> list[dict]:
+    """The rows of a CSV file that `write` made."""
+    words = ("picture", "codec")
+    with open(path, newline="", encoding="utf-8") as file:
+        return [
+            {key: value if key in words else json.loads(value) if value else None for key, value in row.items()}
+            for row in csv.DictReader(file)
+        ]
+
+
+def identity(codec: str) -> dict:
+    """All that an opponent's rows depend on, besides the pictures."""
+    return {
+        "label": CODECS[codec].label,
+        "encoder": CODECS[codec].version,
+        "settings": CODECS[codec].settings,
+        "points": list(CODECS[codec].points),
+    }
+
+
+def every(work: partial, paths: list[Path], kept: Path, identity: dict, *, jobs: int = 1) -> Iterator[list[dict]]:
+    """The rows of one picture after the other, in the order of `paths`, several pictures at a time.
+
+    Args:
+        work: `partial(ours, weights, iterations=...)` or `partial(theirs, codecs)`; called with a path.
+        paths: the pictures.
+        kept: a file for what is done; the next call with the same `identity` goes on from there. The caller removes
+            it when the rows are safe.
+        identity: all that the rows depend on, besides the pictures.
+        jobs: processes, with one thread each: two of them do more than one with two threads. Seconds are measured
+            while all of them work.
+    """
+    done = _read(kept, identity)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    if not done:
+        images.write_atomically(kept, (json.dumps(identity) + "\n").encode())
+    digests = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+    missing = [path for path in paths if digests[path] not in done]
+    with open(kept, "a", encoding="utf-8") as file:
+        fresh = _measured(work, missing, jobs)
+        for path in paths:
+            if path in missing:
+                rows = done[digests[path]] = next(fresh)
+                file.write(json.dumps({"picture": digests[path], "rows": rows}) + "\n")
+                file.flush()
+            yield [row | {"picture": path.name} for row in done[digests[path]]]
+
+
+def _read(kept: Path, identity: dict) -> dict[str, list[dict]]:
+    """The rows that an earlier call left, by the picture's SHA-256; none if they depend on something else."""
+    try:
+        first, *lines = kept.read_text(encoding="utf-8").splitlines()
+        if json.loads(first) != json.loads(json.dumps(identity)):
+            return {}
+    except (OSError, ValueError):
+        return {}
+    done = {}
+    for line in lines:
+        try:
+            entry = json.loads(line)
+        except ValueError:  # it was being written when the power went
+            break
+        done[entry["picture"]] = entry["rows"]
+    return done
+
+
+def _measured(work: partial, paths: list[Path], jobs: int) -> Iterator[list[dict]]:
+    if jobs == 1 or not paths:
+        yield from (list(work(path)) for path in paths)
+        return
+    pickled = pickle.dumps(work)  # or multiprocessing would put weights into shared memory, of which some have little
+    bf16 = any(codec.uses_bf16(argument.model) for argument in work.args if hasattr(argument, "model"))
+    with multiprocessing.get_context("spawn").Pool(jobs, _begin, [bf16]) as pool:
+        yield from pool.imap(partial(_work, pickled), paths)
+
+
+def _begin(bf16: bool):
+    """One thread in each process, and one decision on bfloat16 for all of them."""
+    import torch
+
+    torch.set_num_threads(1)
+    os.environ[codec.BF16_VARIABLE] = str(int(bf16))
+
+
+def _work(pickled: bytes, path: Path) -> list[dict]:
+    return list(pickle.loads(pickled)(path))

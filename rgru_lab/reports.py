@@ -1,0 +1,124 @@
+"""What `comparing` found, for people: Markdown tables and the page of a model's results."""
+
+from rgru_lab.comparing import TARGETS
+
+LEVELS = [f"{target:.2f}" for target in TARGETS]
+
+
+def table(summary: dict) -> str:
+    """The sizes at equal MS-SSIM as a Markdown table."""
+    lines = [f"| MS-SSIM | {summary['model']}, bpp | JPEG, bpp | file size against JPEG |", "|---|---|---|---|"]
+    best = max(point["ms_ssim"] for point in summary["curve"])
+    for row in summary["at_equal_ms_ssim"]:
+        ours = f"{row['bpp']:.3f}" if row["bpp"] else "not reached" if row["ms_ssim"] > best else "below the first file"
+        jpeg = f"{row['their_bpp']:.3f}" if row["their_bpp"] else "not measured"
+        lines.append(f"| {row['ms_ssim']:.2f} | {ours} | {jpeg} | {_signed(row['change_percent'])} |")
+    return "\n".join(lines) + "\n"
+
+
+def report(summary: dict) -> str:
+    """The whole summary for people: where the curve stands against everybody, and what every iteration adds."""
+    lines = [
+        f"# {summary['model']} on {summary['pictures']} pictures ({summary['set']})",
+        "",
+        f"Sizes are bytes of real files, headers included. {summary['averaging']} JPEG: "
+        f"{summary['jpeg']['encoder']}, {summary['jpeg']['subsampling']}, optimised tables. {summary['date']}.",
+        "",
+        table(summary),
+        *_bars_table(summary["bars"]),
+        *_opponents_table(summary["opponents"]),
+        *_published_table(summary["published"]),
+        "The colour shift is the mean of I - P over all pixels and pictures, of R, G or B, whichever is largest. "
+        f"Seconds are for all iterations so far, on {summary['machine']}, {summary['jobs']} pictures at a time.",
+        "",
+        "| iteration | bpp, bits as they are | bpp | PSNR, dB | SSIM | MS-SSIM | MS-SSIM gained | colour shift, levels "
+        "| encoding, s | decoding, s |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    before = None
+    for point in summary["curve"]:
+        gained = "" if before is None else f"{point['ms_ssim'] - before:+.4f}"
+        psnr_db = "∞" if point["psnr_db"] is None else f"{point['psnr_db']:.2f}"
+        rates = f"{point['raw_bpp']:.4f} | {point['bpp']:.4f}"
+        readings = f"{psnr_db} | {point['ssim']:.4f} | {point['ms_ssim']:.4f} | {gained} | {point['colour_shift']:.2f}"
+        lines.append(f"| {point['point']} | {rates} | {readings} | {point['encode_s']:.2f} | {point['decode_s']:.2f} |")
+        before = point["ms_ssim"]
+    return "\n".join(lines) + "\n"
+
+
+def _bars_table(bars: list[dict]) -> list[str]:
+    if not bars:
+        return []
+    lines = [
+        "Against the yardstick, the published curve of optimised JPEG 4:2:0, and what these weights were to reach:",
+        "",
+        "| bits | MS-SSIM | bpp | yardstick, bpp | file size against it | bar | |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in bars:
+        reached = row["bpp"] is not None
+        ours = (
+            f"{row['bpp']:.3f} | {row['yardstick_bpp']:.3f} | {row['change_percent']:+.1f} %"
+            if reached
+            else "– | – | –"
+        )
+        short = f"short by {row['change_percent'] - row['bar_percent']:.1f} points" if reached else "not reached"
+        verdict = "met" if row["met"] else short
+        lines.append(f"| {row['bits']} | {row['ms_ssim']:.2f} | {ours} | {row['bar_percent']} % | {verdict} |")
+    return [*lines, ""]
+
+
+def _opponents_table(opponents: list[dict]) -> list[str]:
+    lines = [
+        "Our file size against each opponent's, by two averages: from the mean curves, and from each picture's own "
+        "size at that MS-SSIM, then the mean over the pictures on which both get there. Won: on how many pictures "
+        "ours is the smaller file.",
+        "",
+        f"| against | average | {' | '.join(LEVELS)} |",
+        "|---|---|" + "---|" * len(LEVELS),
+    ]
+    for row in opponents:
+        curves = [_signed(at["change_percent"]) for at in row["at_equal_ms_ssim"]]
+        each = [_signed(at["change_percent"]) for at in row["per_picture"]]
+        won = [f"{at['won']} of {at['counted']}" for at in row["per_picture"]]
+        lines.append(f"| {row['label']} | mean curves | {' | '.join(curves)} |")
+        lines.append(f"| | per picture | {' | '.join(each)} |")
+        lines.append(f"| | won | {' | '.join(won)} |")
+    lines += [
+        "",
+        "Over all qualities that both reach, how many percent more bits ours takes (Bjøntegaard); and the opponent's "
+        "area under MS-SSIM from 0.125 to 2 bits per pixel.",
+        "",
+        "| against | Bjøntegaard, MS-SSIM in dB | Bjøntegaard, PSNR | area |",
+        "|---|---|---|---|",
+    ]
+    for row in opponents:
+        changes = [_signed(row[f"bjontegaard_{metric}_percent"]) for metric in ("ms_ssim", "psnr")]
+        lines.append(f"| {row['label']} | {' | '.join(changes)} | {_number(row['area'])} |")
+    return [*lines, ""]
+
+
+def _published_table(rows: list[dict]) -> list[str]:
+    if not rows:
+        return []
+    lines = [
+        "Beside what others have published (sources: [published.json](../published.json)), bits per pixel at equal "
+        "MS-SSIM; the last columns are Bjøntegaard's difference (MS-SSIM in dB) from the JPEG measured here, and the "
+        "area:",
+        "",
+        f"| | {' | '.join(LEVELS)} | against JPEG | area |",
+        "|---|" + "---|" * (len(LEVELS) + 2),
+    ]
+    for row in rows:
+        rates = [_number(at["bpp"]) for at in row["at_equal_ms_ssim"]]
+        change = _signed(row["bjontegaard_ms_ssim_percent"])
+        lines.append(f"| {row['name']} | {' | '.join(rates)} | {change} | {_number(row['area'])} |")
+    return [*lines, ""]
+
+
+def _signed(percent: float | None) -> str:
+    return "–" if percent is None else f"{percent:+.1f} %"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
