@@ -144,9 +144,8 @@ def every(work: partial, paths: list[Path], kept: Path, identity: dict, *, jobs:
             while all of them work.
     """
     done = _read(kept, identity)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    if not done:
-        images.write_atomically(kept, (json.dumps(identity) + "\n").encode())
+    lines = [identity, *({"picture": digest, "rows": rows} for digest, rows in done.items())]
+    images.write_atomically(kept, "".join(json.dumps(line) + "\n" for line in lines).encode())
     digests = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
     missing = [path for path in paths if digests[path] not in done]
     with open(kept, "a", encoding="utf-8") as file:

@@ -15,7 +15,7 @@ from rgru_lab import __main__ as cli
 from rgru_lab import bitnet, bitstream, codec, images, metrics, model, photos
 from rgru_lab.bitmodel import Counts
 from rgru_lab.config import TrainConfig, preset
-from rgru_lab.opponents import Ladder
+from rgru_lab.opponents import CODECS, Ladder
 from rgru_lab.progression import Progression
 
 SIZE = (176, 208)  # large enough for MS-SSIM, small enough for a test
@@ -244,7 +244,7 @@ def test_gain_compares_the_codings_at_equal_quality(capsys, tmp_path, photo_path
         for point, decoded in zip(summary["curves"][coding], files, strict=True):
             assert point["bpp"] == pytest.approx(decoded.bpp, abs=1e-5)
             assert point["ms_ssim"] == pytest.approx(decoded.ms_ssim, abs=1e-5)
-    assert len(summary["curves"]["jpeg"]) == 16
+    assert len(summary["curves"]["jpeg"]) == len(CODECS["jpeg"].points)
 
 
 def test_fuzz_says_what_it_tried(capsys, tmp_path):
@@ -481,15 +481,26 @@ def test_evaluate_writes_every_picture_and_the_mean_curve(tmp_path, photo_path, 
     folder.mkdir()
     for shift in (0, 9):
         images.save_png(np.roll(images.load(photo_path), shift, 0), folder / f"{shift}.png")
-    assert run("evaluate", "--images", folder, "--model", weights_path, "--iterations", 2, "--output", out) == 0
+    words = ("evaluate", "--images", folder, "--model", weights_path, "--iterations", 2, "--out", out)
+    assert run(*words, "--against", "jpeg,webp") == 0
     rows = list(csv.DictReader((out / "set-micro-1.csv").open()))
-    assert len(rows) == 2 * (2 + 16)
+    assert len(rows) == 2 * 2
+    theirs = list(csv.DictReader((out / "set-opponents.csv").open()))
+    assert len(theirs) == 2 * sum(len(CODECS[codec].points) for codec in ("jpeg", "webp"))
     summary = json.loads((out / "set-micro-1.json").read_text())
     for point in summary["curve"]:
         group = [r for r in rows if r["codec"] == "micro-1" and int(r["point"]) == point["point"]]
         assert point["bpp"] == pytest.approx(sum(float(r["bpp"]) for r in group) / 2, abs=1e-5)
         assert point["ms_ssim"] == pytest.approx(sum(float(r["ms_ssim"]) for r in group) / 2, abs=1e-5)
-    assert summary["at_equal_ms_ssim"][0]["jpeg_bpp"] is not None
+    assert summary["at_equal_ms_ssim"][0]["their_bpp"] is not None
+
+
+def test_evaluate_refuses_an_unknown_opponent(capsys, tmp_path, photo_path):
+    said = refused(
+        capsys, "evaluate", "--images", photo_path.parent, "--against", "jpeg,gif", "--output", tmp_path / "r"
+    )
+    assert "no codec 'gif' to compare with" in said
+    assert not (tmp_path / "r").exists()
 
 
 def test_help_teaches_by_example(capsys):

@@ -1,6 +1,7 @@
 """PSNR by hand, SSIM and MS-SSIM against second implementations written here from the papers' formulas."""
 
 import io
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -167,3 +168,76 @@ def test_ms_ssim_hardly_sees_a_colour_shift(sample):
     redder = photo + np.array([4, 0, 0], np.uint8)
     assert metrics.ms_ssim(photo, redder) > max(0.999, metrics.ms_ssim(photo, _jpeg(photo, 90)))
     assert metrics.colour_shift(photo, redder) == (-4.0, 0.0, 0.0)
+
+
+# --- curves ---
+
+
+def _cubic_bjontegaard(ours, theirs):
+    """Bjøntegaard's own method: a cubic through each curve, log rate over quality, and the difference of the areas."""
+    curves = [np.array(curve).T for curve in (ours, theirs)]
+    low = max(levels.min() for _, levels in curves)
+    high = min(levels.max() for _, levels in curves)
+    areas = []
+    for rates, levels in curves:
+        integral = np.polyint(np.polyfit(levels, np.log(rates), 3))
+        areas.append(np.polyval(integral, high) - np.polyval(integral, low))
+    return 100 * (np.exp((areas[0] - areas[1]) / (high - low)) - 1)
+
+
+ANCHOR = [(0.2, 28.0), (0.4, 31.0), (0.8, 34.0), (1.6, 37.5)]
+
+
+@pytest.mark.parametrize(("share", "percent"), [(0.5, -50.0), (1.0, 0.0), (1.25, 25.0)])
+def test_the_same_share_of_the_bits_everywhere_is_that_difference(share, percent):
+    ours = [(share * rate, level) for rate, level in ANCHOR]
+    assert metrics.bjontegaard_percent(ours, ANCHOR) == pytest.approx(percent, abs=1e-9)
+
+
+def test_bjontegaards_difference_agrees_with_his_own_cubic():
+    ours = [(0.15, 28.2), (0.31, 31.4), (0.66, 34.9), (1.5, 38.0)]
+    found = metrics.bjontegaard_percent(ours, ANCHOR)
+    assert found == pytest.approx(_cubic_bjontegaard(ours, ANCHOR), abs=0.5)
+    assert found < -20
+
+
+def test_bjontegaard_swapped_is_the_other_way_round():
+    ours = [(0.15, 28.2), (0.31, 31.4), (0.66, 34.9), (1.5, 38.0)]
+    a, b = metrics.bjontegaard_percent(ours, ANCHOR), metrics.bjontegaard_percent(ANCHOR, ours)
+    assert (1 + a / 100) * (1 + b / 100) == pytest.approx(1)
+
+
+def test_points_after_which_the_quality_falls_are_left_out():
+    assert metrics.bjontegaard_percent([*ANCHOR, (2.0, 37.0)], ANCHOR) == pytest.approx(0, abs=1e-9)
+
+
+def test_curves_without_a_quality_in_common_have_no_difference():
+    assert metrics.bjontegaard_percent([(0.1, 10.0), (0.2, 20.0)], ANCHOR) is None
+    assert metrics.bjontegaard_percent([(0.1, 30.0)], ANCHOR) is None
+
+
+def test_ms_ssim_in_decibels_by_hand():
+    assert [metrics.ms_ssim_db(level) for level in (0.0, 0.9, 0.99)] == pytest.approx([0, 10, 20])
+
+
+def test_the_area_under_a_curve_by_hand():
+    """From (0.5, 0.8) to (1, 0.9) to (1.5, 0.9): 0.5 * 0.85 + 0.5 * 0.9 = 0.875; cut at 0.75 and 1.25."""
+    curve = [(0.5, 0.8), (1.0, 0.9), (1.5, 0.9)]
+    assert metrics.area(curve, 0.5, 1.5) == pytest.approx(0.875)
+    assert metrics.area(curve, 0.75, 1.25) == pytest.approx(0.25 * 0.875 + 0.25 * 0.9)
+
+
+def test_a_curve_that_ends_early_goes_on_level_and_one_that_begins_late_has_no_area():
+    curve = [(0.5, 0.8), (1.0, 0.9)]
+    assert metrics.area(curve, 0.5, 2.0) == pytest.approx(0.425 + 0.9)
+    assert metrics.area(curve, 0.495, 1.0) == pytest.approx(0.425 + 0.005 * 0.8)
+    assert metrics.area(curve, 0.4, 1.0) is None
+
+
+def test_googles_own_model_has_the_area_that_its_curve_says():
+    """Trapezoids by hand, from the published points themselves."""
+    from rgru_lab import comparing
+
+    points = [(p["bpp"], p["ms_ssim"]) for p in comparing.published()["Residual GRU, Google 2016"]["curve"]]
+    by_hand = sum((b - a) * (p + q) / 2 for (a, p), (b, q) in pairwise(points))
+    assert metrics.area(points) == pytest.approx(by_hand)

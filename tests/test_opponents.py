@@ -71,8 +71,59 @@ def test_webp_takes_its_best_method(webp):
     assert webp[60].size_bytes < len(buffer.getvalue())
 
 
-@pytest.mark.parametrize("picture", ["astronaut", "noise"])
+@pytest.mark.parametrize(
+    ("codec", "progressive", "sampling"),
+    [
+        ("jpeg", False, 2),
+        ("jpeg-default", False, 2),
+        ("jpeg-progressive", True, 2),
+        ("jpeg-444", False, 0),
+        ("jpeg-444-default", False, 0),
+        ("jpeg-444-progressive", True, 0),
+    ],
+)
+def test_jpegs_kin_is_what_its_name_says(ladder, codec, progressive, sampling):
+    for quality in (10, 50, 90):
+        rung = Ladder(ladder.original, codec)[quality]
+        picture = _opened(rung)
+        assert bool(picture.info.get("progressive")) is progressive
+        assert JpegImagePlugin.get_sampling(picture) == sampling
+        plain = Ladder(ladder.original, "jpeg" if sampling else "jpeg-444")[quality]
+        assert np.array_equal(rung.photo, plain.photo)
+        assert not codec.endswith("default") or rung.size_bytes > plain.size_bytes
+
+
+def test_avif_is_an_avif_that_spends_fewer_bytes_than_jpeg(ladder):
+    avif = Ladder(ladder.original, "avif")
+    assert _opened(avif[30]).format == "AVIF"
+    assert avif[30].size_bytes < avif[60].size_bytes < ladder.reaching(avif[60].ms_ssim).size_bytes
+    found = avif.fitting(3000)
+    assert found.size_bytes <= 3000 < avif[found.quality + 10].size_bytes
+
+
+def test_a_pillow_without_avif_is_told_how_to_get_it(ladder, monkeypatch):
+    monkeypatch.setattr("PIL.features.check", lambda name: name != "avif")
+    with pytest.raises(InputError, match="this Pillow was built without AVIF; pip install --upgrade pillow"):
+        Ladder(ladder.original, "avif")
+    assert Ladder(ladder.original, "webp").label == "WebP"
+
+
 @pytest.mark.parametrize("codec", CODECS)
+def test_points_are_qualities_that_there_are_in_rising_order(codec):
+    points = CODECS[codec].points
+    assert set(points) <= set(CODECS[codec].qualities)
+    assert list(points) == sorted(set(points))
+
+
+def test_versions_name_the_library_that_did_the_work():
+    from PIL import features
+
+    assert CODECS["webp"].version == f"webp {features.version('webp')}"
+    assert CODECS["jpeg"].version == CODECS["jpeg-444"].version
+
+
+@pytest.mark.parametrize("picture", ["astronaut", "noise"])
+@pytest.mark.parametrize("codec", ["jpeg", "jpeg-progressive", "jpeg-444-default", "webp"])
 def test_fitting_is_the_largest_quality_whose_file_fits(sample, noise, codec, picture):
     """At the exact size of every rung, and one byte to either side."""
     ladder = Ladder(noise(40, 40) if picture == "noise" else sample(picture, 96, 80), codec)
@@ -154,7 +205,7 @@ def test_reaching_measures_few_of_the_hundred(sample):
 
 
 def test_an_unknown_codec_and_a_photo_too_long_for_one_are_refused_in_words():
-    with pytest.raises(InputError, match="no codec 'gif' to compare with; choose from jpeg, webp"):
+    with pytest.raises(InputError, match=r"no codec 'gif' to compare with; choose from jpeg, .*webp, avif"):
         Ladder(np.zeros((4, 4, 3), np.uint8), "gif")
     with pytest.raises(PictureError, match="WebP holds sides up to 16383"):
         Ladder(np.zeros((1, 16384, 3), np.uint8), "webp")

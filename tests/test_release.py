@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from rgru_lab import __version__, config, evaluate, model, photos, plots, release
+from rgru_lab import __version__, comparing, config, model, photos, plots, release
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -77,10 +77,10 @@ def test_the_readme_test_notices_a_stale_table():
 
 def test_a_rate_at_equal_quality_is_interpolated_by_hand():
     curve = [{"bpp": 0.1, "ms_ssim": 0.8}, {"bpp": 0.3, "ms_ssim": 0.9}, {"bpp": 0.7, "ms_ssim": 0.92}]
-    assert evaluate.bpp_at(curve, 0.85) == pytest.approx(0.2)
-    assert evaluate.bpp_at(curve, 0.91) == pytest.approx(0.5)
-    assert evaluate.bpp_at(curve, 0.7) is None
-    assert evaluate.bpp_at(curve, 0.93) is None
+    assert comparing.bpp_at(curve, 0.85) == pytest.approx(0.2)
+    assert comparing.bpp_at(curve, 0.91) == pytest.approx(0.5)
+    assert comparing.bpp_at(curve, 0.7) is None
+    assert comparing.bpp_at(curve, 0.93) is None
 
 
 def test_the_newest_weights_of_each_preset_are_released_the_default_first(tmp_path, monkeypatch):
