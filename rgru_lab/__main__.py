@@ -412,8 +412,9 @@ def release(options):
     paths = photos.kodak()
     summaries = [release.results(model.load(name), paths, options.jobs, _each_picture) for name in release.shipped()]
     release.curves(summaries)
-    release.readme(summaries)
     release.four_rates(model.load())
+    release.claim(model.load())
+    release.readme(summaries)
     for path in release.notebooks():
         print(path)
 

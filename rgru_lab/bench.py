@@ -11,9 +11,10 @@ import re
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import psutil
@@ -32,6 +33,9 @@ KODAK = (512, 768)
 
 LARGE = (3000, 4000)
 """12 megapixels."""
+
+SIZES = ((256, 384), KODAK, (1024, 1536), (2048, 3072), LARGE)
+"""Heights and widths at which the growth of seconds and memory is measured."""
 
 MATRIX = 2048
 """Side of the square matrices whose product shows what the machine can do."""
@@ -150,6 +154,21 @@ def training_patches_per_s(model: ResidualCoder, *, channels_last: bool) -> floa
     return stage.batch / _median_s(run)
 
 
+class Line(NamedTuple):
+    """y = slope * x + intercept, fitted by least squares; `worst_percent` is the largest distance from it, of y."""
+
+    slope: float
+    intercept: float
+    worst_percent: float
+
+
+def line(x: Sequence[float], y: Sequence[float]) -> Line:
+    """The line nearest to the points, each weighed by 1 / y: a small picture counts as much as a large one."""
+    slope, intercept = np.polyfit(x, y, 1, w=1 / np.asarray(y))
+    fitted = slope * np.asarray(x) + intercept
+    return Line(float(slope), float(intercept), float(100 * np.abs(fitted / y - 1).max()))
+
+
 def peak_memory_bytes(name: str, size: tuple[int, int]) -> int:
     """Memory that compressing takes on top of the loaded weights, at its peak, in a process of its own."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
@@ -239,16 +258,24 @@ def report(name: str, *, large: bool = True) -> Iterator[tuple[str, object]]:
     trained = f"patches of {stage.patch} px per s, {stage.iterations} iterations"
     yield f"training, {trained}", _short(ours)
     yield f"training, straightforward loop, {trained}", _short(theirs)
-    memory = peak_memory_bytes(name, KODAK)
-    yield "peak memory at 768 x 512, MB", _short(memory / 1e6)
-    yield "predicted, MB", _short(codec.memory_bytes(model.config, *KODAK) / 1e6)
-    if large:
-        yield (
-            "float32, s per iteration at 12 megapixels",
-            _short(iteration_s(model, LARGE, bf16=False, channels_last=True, count=1)),
-        )
-        yield "peak memory at 12 megapixels, MB", _short(peak_memory_bytes(name, LARGE) / 1e6)
-        yield "predicted at 12 megapixels, MB", _short(codec.memory_bytes(model.config, *LARGE) / 1e6)
+    sizes = SIZES if large else SIZES[:3]
+    megapixels = [height * width / 1e6 for height, width in sizes]
+    seconds = [iteration_s(model, size, bf16=False, channels_last=True, count=1) for size in sizes]
+    memory = [peak_memory_bytes(name, size) / 1e6 for size in sizes]
+    for size, iteration, taken in zip(sizes, seconds, memory, strict=True):
+        at = f"{size[1]} x {size[0]} px"
+        yield f"{at}: first iteration, s", _short(iteration)
+        yield f"{at}: peak memory, MB", _short(taken)
+        yield f"{at}: memory predicted, MB", _short(codec.memory_bytes(model.config, *size) / 1e6)
+    counts = (1, 2, 4, 8, ITERATIONS)
+    repeated = [count * iteration_s(model, KODAK, bf16=False, channels_last=True, count=count) for count in counts]
+    for what, unit, fitted in (
+        ("seconds of the first iteration", "s per megapixel", line(megapixels, seconds)),
+        ("peak memory", "MB per megapixel", line(megapixels, memory)),
+        ("seconds at 768 x 512", "s per iteration", line(counts, repeated)),
+    ):
+        yield f"{what}: growth, {unit}", _short(fitted.slope)
+        yield f"{what}: farthest from that line, %", _short(fitted.worst_percent)
 
 
 def _short(value: float) -> float:

@@ -161,25 +161,35 @@ def _smooth(values: np.ndarray, window: int = 9) -> np.ndarray:
     return np.convolve(values, ones, "same") / np.convolve(np.ones(len(values)), ones, "same")
 
 
-def rate_distortion(curves: dict[str, list[dict]], title: str) -> Figure:
+def rate_distortion(curves: dict[str, list[dict]], title: str, beside: dict[str, list[dict]] | None = None) -> Figure:
     """MS-SSIM over bits per pixel.
 
     Args:
         curves: name to points, each with "bpp" and "ms_ssim"; the name "JPEG" gets JPEG's colour, each other one a
             colour and a marker of its own.
         title: what was measured.
+        beside: more curves, thin, grey, each with its own kind of line; the axes end where `curves` do, or at 2 bpp.
     """
-    styles = cycle(CURVES)
+    styles, dashes = cycle(CURVES), cycle(("--", "-.", ":", (0, (6, 1, 1, 1, 1, 1))))
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     for name, curve in curves.items():
-        points = [(p["bpp"], p["ms_ssim"]) for p in curve if p["ms_ssim"] is not None]
         colour, marker = (JPEG, "o") if name == "JPEG" else next(styles)
-        axes.plot(*zip(*points, strict=True), f"{marker}-", label=name, color=colour, ms=4)
+        axes.plot(*_rates(curve), f"{marker}-", label=name, color=colour, ms=4)
+    ends = axes.get_ylim()[0], min(2.0, axes.get_xlim()[1])
+    for (name, curve), dash in zip((beside or {}).items(), dashes, strict=False):
+        axes.plot(*_rates(curve), ls=dash, label=name, color="0.45", lw=1.2)
     axes.set(xlabel="bits per pixel", ylabel="MS-SSIM (RGB)", title=title)
+    if beside:
+        axes.set(xlim=(0, ends[1]), ylim=(max(0.8, ends[0]), 1))
     axes.grid(alpha=0.3)
     axes.legend()
     return figure
+
+
+def _rates(curve: list[dict]) -> tuple:
+    """Bits per pixel and MS-SSIM of a curve's points."""
+    return tuple(zip(*((p["bpp"], p["ms_ssim"]) for p in curve if p["ms_ssim"] is not None), strict=True))
 
 
 def residual_map(residual: np.ndarray) -> np.ndarray:

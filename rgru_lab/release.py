@@ -1,11 +1,14 @@
 """Rebuild everything that depends on the weights: results, figures, the README's table, the notebooks' outputs."""
 
+import json
 import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from rgru_lab import evaluate, model, photos, plots, reports
+import numpy as np
+
+from rgru_lab import comparing, evaluate, model, photos, plots, reports
 from rgru_lab.config import DEFAULT_MODEL, PRESETS, InputError
 from rgru_lab.images import write_atomically
 from rgru_lab.opponents import CODECS, Ladder
@@ -16,6 +19,10 @@ RESULTS = ROOT / "data" / "results"
 FIGURES = ROOT / "data" / "figures"
 NOTEBOOKS = ROOT / "notebooks"
 FOUR_RATES = (1, 2, 4, 8)
+PEERS = ("Residual GRU, Google 2016", "Johnston 2018")
+CLAIMED_MS_SSIM = 0.9
+CLAIMED_PERCENT = 25
+NOSE_AND_MOUTH = np.s_[150:280, 155:350]
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
@@ -31,9 +38,12 @@ def results(weights, paths: list[Path], jobs: int, progress: Callable) -> dict:
 
 
 def curves(summaries: list[dict]) -> None:
-    """The figure of all models' curves beside JPEG's."""
+    """The figure of all models' curves and JPEG's; thinner the other opponents' and the published ones."""
     named = {summary["model"]: summary["curve"] for summary in summaries} | {"JPEG": summaries[0]["jpeg_curve"]}
-    figure = plots.rate_distortion(named, f"mean over the {summaries[0]['pictures']} Kodak photographs")
+    measured = json.loads((RESULTS / "kodak-opponents.json").read_text(encoding="utf-8"))["codecs"]
+    beside = {measured[codec]["label"]: measured[codec]["curve"] for codec in ("webp", "avif")}
+    beside |= {name: comparing.published()[name]["curve"] for name in PEERS}
+    figure = plots.rate_distortion(named, f"mean over the {summaries[0]['pictures']} Kodak photographs", beside)
     FIGURES.mkdir(parents=True, exist_ok=True)
     write_atomically(FIGURES / "kodak.png", plots.png(figure))
 
@@ -49,21 +59,77 @@ def four_rates(weights) -> None:
     write_atomically(FIGURES / "four_rates.png", plots.png(figure))
 
 
+def claim(weights) -> dict:
+    """The announcement's figure made again: an animal's face, ours and the JPEG of the same MS-SSIM, nose and mouth.
+
+    Ours is the iteration nearest to MS-SSIM 0.9, the JPEG that of the nearest MS-SSIM to ours. Writes `claim.png` and
+    `claim.json`; returns what stands in the latter.
+    """
+    photo = photos.sample("chelsea")
+    progression = Progression(weights, photo)
+    _, ours = min(progression.run(4), key=lambda step: abs(step[1].ms_ssim - CLAIMED_MS_SSIM))
+    ladder = Ladder(photo)
+    above = ladder.reaching(ours.ms_ssim).quality
+    jpeg = min((ladder[max(1, q)] for q in (above - 1, above)), key=lambda rung: abs(rung.ms_ssim - ours.ms_ssim))
+    found = {
+        "model": weights.name,
+        "weights_sha256": weights.sha256,
+        "iteration": progression.decoded.index(ours) + 1,
+        "size_bytes": ours.size_bytes,
+        "ms_ssim": round(ours.ms_ssim, 4),
+        "jpeg_quality": jpeg.quality,
+        "jpeg_size_bytes": jpeg.size_bytes,
+        "jpeg_ms_ssim": round(jpeg.ms_ssim, 4),
+        "smaller_percent": round(100 * (1 - ours.size_bytes / jpeg.size_bytes), 1),
+    }
+    titles = [
+        "the photograph",
+        f"JPEG: {jpeg.size_bytes:,} bytes, MS-SSIM {jpeg.ms_ssim:.3f}",
+        f"ours: {ours.size_bytes:,} bytes, MS-SSIM {ours.ms_ssim:.3f}",
+    ]
+    shown = [photo, jpeg.photo, ours.photo]
+    figure = plots.pictures(
+        [*shown, *(picture[NOSE_AND_MOUTH] for picture in shown)], [*titles, "nose and mouth", "JPEG", "ours"], 3
+    )
+    FIGURES.mkdir(parents=True, exist_ok=True)
+    write_atomically(FIGURES / "claim.png", plots.png(figure))
+    write_atomically(RESULTS / "claim.json", (json.dumps(found, indent=1) + "\n").encode())
+    return found
+
+
+def blocks(summaries: list[dict]) -> dict[str, str]:
+    """What the README says in numbers, by the name of the place where it stands; all from results files."""
+    first = summaries[0]
+    found = json.loads((RESULTS / "claim.json").read_text(encoding="utf-8"))
+    bench, viewer = (
+        json.loads((RESULTS / f"{what}-{first['model']}.json").read_text()) for what in ("bench", "viewer")
+    )
+    return {
+        "claim": reports.claim(found, CLAIMED_MS_SSIM, CLAIMED_PERCENT),
+        "results": "\n".join([*map(reports.table, summaries), reports.verdict(first, CLAIMED_PERCENT)]),
+        "opponents": reports.standings(first),
+        "speed": reports.speed(bench, viewer),
+    }
+
+
 def readme(summaries: list[dict], path: Path = ROOT / "README.md") -> None:
-    """Put the tables of sizes at equal MS-SSIM between the README's two marks."""
-    text = path.read_text(encoding="utf-8")
-    new = with_results(text, summaries)
-    write_atomically(path, new.encode())
+    """Make the README's numbers new."""
+    text = with_blocks(path.read_text(encoding="utf-8"), blocks(summaries))
+    write_atomically(path, text.encode())
 
 
-def with_results(text: str, summaries: list[dict]) -> str:
-    """The text with what stands between `<!-- results -->` and `<!-- /results -->` made new."""
-    tables = "\n".join(reports.table(summary) for summary in summaries)
-    marked = f"<!-- results -->\n{tables}<!-- /results -->"
-    new, count = re.subn(r"<!-- results -->.*?<!-- /results -->", lambda _: marked, text, flags=re.DOTALL)
-    if count != 1:
-        raise InputError(f"the README has {count} places marked <!-- results -->; it needs one")
-    return new
+def with_blocks(text: str, blocks: dict[str, str]) -> str:
+    """The text with what stands between `<!-- NAME -->` and `<!-- /NAME -->` made new, for every block."""
+    for name, block in blocks.items():
+        text, count = re.subn(
+            f"<!-- {name} -->.*?<!-- /{name} -->",
+            lambda _, name=name, block=block: f"<!-- {name} -->\n{block}<!-- /{name} -->",
+            text,
+            flags=re.DOTALL,
+        )
+        if count != 1:
+            raise InputError(f"the README has {count} places marked <!-- {name} -->; it needs one")
+    return text
 
 
 def notebooks(names: list[str] = ()) -> Iterator[Path]:

@@ -138,6 +138,7 @@ def tiny(monkeypatch):
     monkeypatch.setenv(codec.BF16_VARIABLE, "0")
     monkeypatch.setattr(bench, "KODAK", (32, 48))
     monkeypatch.setattr(bench, "LARGE", (48, 64))
+    monkeypatch.setattr(bench, "SIZES", ((16, 32), (32, 48), (32, 64), (48, 64)))
     monkeypatch.setattr(bench, "MATRIX", 32)
     monkeypatch.setattr(bench, "ITERATIONS", 2)
     monkeypatch.setattr(bench.TrainConfig, "curriculum", (Stage(1.0, 2, 32, 1),))
@@ -152,9 +153,11 @@ def test_every_quantity_of_the_report_is_positive_and_named_once(weights_path):
     assert named["model"] == "micro-1"
     numbers = [value for value in named.values() if not isinstance(value, str)]
     assert len(numbers) == len(rows) - 2
-    assert min(numbers) > 0
+    assert min(value for what, value in named.items() if not isinstance(value, str) and ": " not in what) > 0
+    assert named["peak memory: growth, MB per megapixel"] == 1000
+    assert named["peak memory: farthest from that line, %"] == pytest.approx(0, abs=1e-6)
     assert json.loads(json.dumps(named)) == named
-    assert named["peak memory at 12 megapixels, MB"] == 3.07
+    assert named["64 x 48 px: peak memory, MB"] == 3.07
 
 
 @pytest.mark.usefixtures("tiny")
@@ -171,9 +174,18 @@ def test_the_command_writes_what_it_prints(capsys, tmp_path, weights_path):
     assert cli.main(["bench", "--small", "--model", str(weights_path), "--output", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().out
     rows = json.loads((tmp_path / "out" / "bench-micro-1.json").read_text())
-    assert not any("megapixels" in what for what in rows)
+    assert not any(what.startswith("64 x 48 px") for what in rows)
     for what, value in rows.items():
         assert f"{value:,}" in said if isinstance(value, (int, float)) else value in said, what
+
+
+def test_a_line_through_points_on_it_is_that_line_and_the_farthest_point_is_found():
+    assert bench.line([1, 2, 10], [7, 9, 25]) == pytest.approx((2, 5, 0), abs=1e-9)
+    slope, intercept, worst = bench.line([1, 2, 3, 4], [1, 2, 3, 8])
+    assert worst == pytest.approx(
+        max(abs(100 * (slope * x + intercept) / y - 100) for x, y in zip(range(1, 5), (1, 2, 3, 8), strict=True))
+    )
+    assert worst > 20
 
 
 def test_what_will_not_fit_is_said_before_anything_is_measured(monkeypatch, weights_path):
