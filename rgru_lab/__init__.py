@@ -29,6 +29,7 @@ The rooms, each with one purpose; a room imports only from rooms above it:
     reports      the same for people
     evaluate     all three, into data/results/
     gain         what coding the bits saves, into data/results/
+    ablation     what memory, coded bits, cells and reconstructions are worth, into data/results/
     plots        matplotlib figures
     viewer       the slider of the notebooks
     lessons      what notebooks need around a lesson: set-up, guesses, checked exercises with a way out

@@ -366,6 +366,31 @@ def gain(options):
     print("\n" + gain.report(summary))
 
 
+def ablation(options):
+    import json
+
+    from rgru_lab import ablation, measuring, model
+
+    weights = model.load(options.model)
+    name, paths = _pictures(options.images)
+    folder = Path(options.output)
+    measuring.check(paths)
+    try:
+        evaluation = json.loads((folder / f"{name}-{weights.name}.json").read_text(encoding="utf-8"))
+        trained = json.loads((folder / "trials.json").read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(
+            f"{error.filename} is not there; run evaluate and trials with the same --output first"
+        ) from None
+    rows = []
+    for path in _bar(paths, len(paths), "picture"):
+        rows += ablation.measure(weights, path, options.iterations)
+    summary = ablation.summarise(weights, name, rows, evaluation, trained)
+    for path in ablation.write(folder, summary):
+        print(path)
+    print("\n" + ablation.report(summary))
+
+
 def fuzz(options):
     import datetime
     import json
@@ -629,6 +654,12 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("--output", default="data/results", metavar="DIR")
     add_model(new)
     add_iterations(new, MAX_ITERATIONS, "how far to go (default 16)")
+
+    new = command(ablation, "what each part is worth", "Without memory, without coded bits, with other cells.")
+    new.add_argument("--images", default="kodak", metavar="kodak|DIR")
+    new.add_argument("--output", default="data/results", metavar="DIR", help="where evaluate and trials wrote, too")
+    add_model(new)
+    add_iterations(new, 4, "how far to go (default 4)")
 
     new = command(fuzz, "damaged files by the thousand: nothing may break", FUZZ)
     add_model(new)

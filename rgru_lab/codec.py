@@ -119,7 +119,7 @@ def _encode(model, photo, iterations, bf16):
     for _ in range(iterations):
         with torch.inference_mode(), _precision(model, bf16):  # not around the yield: it would leak into the caller
             step = next(steps)
-            plane = step.bits[0].to(torch.int8).cpu().numpy()
+            plane = step.bits[0].round().to(torch.int8).cpu().numpy()  # a binarizer of one's own may say .9999999
             frame = _photo(step.picture, height, width)
         del step  # or it would be kept while the next one is computed
         yield plane, frame

@@ -1,0 +1,172 @@
+"""What each part is worth: the memory taken away, the bits left uncoded, and other cells and reconstructions.
+
+Writes `ablation.json` and `ablation.md`. The memory is measured here, on a set of pictures; what coded bits save
+follows from the model's evaluation, and the comparison of cells from `trials`.
+"""
+
+import copy
+import json
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from rgru_lab import codec, comparing, images, metrics, trials
+from rgru_lab.config import InputError
+from rgru_lab.model import ResidualCoder
+
+CUTS = {
+    "as it is": (),
+    "encoder forgets": ("encode",),
+    "decoder forgets": ("decode",),
+    "both forget": ("encode", "decode"),
+}
+"""Which halves see every iteration as their first."""
+
+TARGETS = (0.90, 0.95, 0.98)
+
+
+def forgetful(model: ResidualCoder, halves: tuple[str, ...]) -> ResidualCoder:
+    """The same networks, where the named ones ("encode", "decode") get no memory of earlier iterations."""
+    twin = copy.copy(model)
+    for name in halves:
+        setattr(twin, name, partial(_first, getattr(model, name)))
+    return twin
+
+
+def _first(half: Callable, x: Tensor, state=None):
+    """A half of the codec, as in iteration 1."""
+    return half(x)
+
+
+def measure(weights, path: Path, iterations: int) -> Iterator[dict]:
+    """One row per cut and iteration of one picture."""
+    photo = images.load(path)
+    for cut, halves in CUTS.items():
+        steps = codec.encode(forgetful(weights.model, halves), photo, iterations)
+        for i, (_, frame) in enumerate(steps, start=1):
+            readings = {"psnr_db": metrics.psnr_db(photo, frame), "ms_ssim": metrics.ms_ssim(photo, frame)}
+            yield {"picture": path.name, "cut": cut, "point": i} | readings
+
+
+def summarise(weights, set_name: str, rows: list[dict], evaluation: dict, trained: list[dict]) -> dict:
+    """All three parts.
+
+    Args:
+        weights: those that the rows are of.
+        set_name: what the pictures are called.
+        rows: from `measure`.
+        evaluation: the summary that `evaluate` wrote of the same weights.
+        trained: the rows that `trials` wrote.
+
+    Raises:
+        InputError: the evaluation is of other weights.
+    """
+    if evaluation["weights_sha256"] != weights.sha256:
+        raise InputError(f"the evaluation is of {evaluation['model']}, not of these weights; run evaluate first")
+    memory = []
+    for cut in CUTS:
+        for point in sorted({row["point"] for row in rows}):
+            group = [row for row in rows if (row["cut"], row["point"]) == (cut, point)]
+            means = {key: round(float(np.mean([row[key] for row in group])), 5) for key in ("psnr_db", "ms_ssim")}
+            memory.append({"cut": cut, "point": point} | means)
+    return {
+        "model": weights.name,
+        "weights_sha256": weights.sha256,
+        "set": set_name,
+        "pictures": len({row["picture"] for row in rows}),
+        "memory": memory,
+        "coding": [_coding(evaluation["curve"], target) for target in TARGETS],
+        "cells": [row for budget in ("steps", "seconds") for row in _cells(trained, budget)],
+        **comparing.provenance(),
+    }
+
+
+def _coding(curve: list[dict], target: float) -> dict:
+    raw = comparing.bpp_at([point | {"bpp": point["raw_bpp"]} for point in curve], target)
+    coded = comparing.bpp_at(curve, target)
+    saved = None if None in (raw, coded) else round(100 * (1 - coded / raw), 1)
+    return {"ms_ssim": target, "raw_bpp": raw, "bpp": coded, "saved_percent": saved}
+
+
+def _cells(trained: list[dict], budget: str) -> list[dict]:
+    """Each cell with each reconstruction, the best first; a tie with the best where the seeds' ranges overlap."""
+    groups = {}
+    for row in trained:
+        if row["question"] == "common setting":  # whose steps set the time for the others: it belongs to both budgets
+            groups.setdefault("residual-gru, one-shot", []).append(row)
+        elif row["question"] == "cell and reconstruction" and row["budget"] == budget:
+            groups.setdefault(row["setting"], []).append(row)
+    found = []
+    for setting, rows in groups.items():
+        last = {key: [row[key][-1] for row in rows] for key in ("mean_abs_residual", "ms_ssim")}
+        found.append({"budget": budget, "setting": setting, "steps": [row["steps"] for row in rows]} | last)
+    found.sort(key=lambda row: -np.mean(row["ms_ssim"]))
+    for row in found:
+        row["verdict"] = "tie" if max(row["ms_ssim"]) >= min(found[0]["ms_ssim"]) else "behind"
+    found[0]["verdict"] = "best"
+    return found
+
+
+def report(summary: dict) -> str:
+    """The whole summary for people."""
+    points = sorted({row["point"] for row in summary["memory"]})
+    memory = {(row["cut"], row["point"]): row for row in summary["memory"]}
+    lines = [
+        f"# What the parts are worth ({summary['model']})",
+        "",
+        "## The memory",
+        "",
+        f"Mean MS-SSIM (PSNR in dB) over {summary['pictures']} pictures ({summary['set']}) when a half sees every "
+        "iteration as its first. The networks were trained with their memories: trained without, they would learn to "
+        "do better than this.",
+        "",
+        "| iteration | " + " | ".join(CUTS) + " |",
+        "|---|" + "---|" * len(CUTS),
+    ]
+    for point in points:
+        cells = [memory[cut, point] for cut in CUTS]
+        lines.append(f"| {point} | " + " | ".join(f"{c['ms_ssim']:.4f} ({c['psnr_db']:.2f})" for c in cells) + " |")
+    lines += [
+        "",
+        "## Coded bits",
+        "",
+        "Mean curves; the same pictures from the same bits, stored as they are or by their probabilities.",
+        "",
+        "| MS-SSIM | as they are, bpp | coded, bpp | saved |",
+        "|---|---|---|---|",
+    ]
+    for row in summary["coding"]:
+        if row["saved_percent"] is None:
+            lines.append(f"| {row['ms_ssim']:.2f} | not reached | not reached | – |")
+        else:
+            rates = f"{row['raw_bpp']:.3f} | {row['bpp']:.3f} | {row['saved_percent']:.1f} %"
+            lines.append(f"| {row['ms_ssim']:.2f} | {rates} |")
+    lines += [
+        "",
+        "## Cells and reconstructions",
+        "",
+        f"`micro`, trained from random weights for {trials.STEPS} steps, or for the processor time that the Residual "
+        "GRU, one-shot, takes for these; seeds side by side, after iteration "
+        f"{trials.SHOWN[-1]}, on validation photographs. Best by mean MS-SSIM; a tie where the seeds' ranges overlap. "
+        "So short a training says who learns sooner, not who ends higher.",
+        "",
+        "| equal | cell, reconstruction | steps | mean \\|R\\|, levels | MS-SSIM | |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in summary["cells"]:
+        steps = " / ".join(map(str, row["steps"]))
+        levels = " / ".join(f"{value:.1f}" for value in row["mean_abs_residual"])
+        quality = " / ".join(f"{value:.4f}" for value in row["ms_ssim"])
+        lines.append(f"| {row['budget']} | {row['setting']} | {steps} | {levels} | {quality} | {row['verdict']} |")
+    return "\n".join(lines) + "\n"
+
+
+def write(folder: Path, summary: dict) -> Iterator[Path]:
+    """Write both files into a folder; yields their paths."""
+    for suffix, text in (("json", json.dumps(summary, indent=1, allow_nan=False) + "\n"), ("md", report(summary))):
+        path = Path(folder) / f"ablation.{suffix}"
+        images.write_atomically(path, text.encode())
+        yield path

@@ -1,0 +1,127 @@
+"""The ablation: who forgets forgets, and the three tables say what the rows say."""
+
+import copy
+from itertools import islice
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from rgru_lab import ablation, codec, images
+from rgru_lab.config import InputError
+
+
+@pytest.fixture
+def x():
+    torch.manual_seed(5)
+    return torch.rand(1, 3, 48, 64) - 0.5
+
+
+def _steps(model, x, n=3):
+    with torch.inference_mode():
+        return list(islice(codec.unroll(model, x), n))
+
+
+def test_nobody_forgets_anything_in_the_first_iteration_and_everybody_later(weights, x):
+    whole = _steps(weights.model, x)
+    for halves in list(ablation.CUTS.values())[1:]:
+        cut = _steps(ablation.forgetful(weights.model, halves), x)
+        assert torch.equal(cut[0].picture, whole[0].picture)
+        assert not torch.equal(cut[1].picture, whole[1].picture)
+    assert torch.equal(_steps(ablation.forgetful(weights.model, ()), x)[2].picture, whole[2].picture)
+
+
+def test_only_the_half_that_is_named_forgets(weights, x):
+    """The second bits without the encoder's memory are those of a fresh codec that is shown the same residual."""
+    model = weights.model
+    whole = _steps(model, x, 2)
+    with torch.inference_mode():
+        fresh, _ = model.encode(model.gain(whole[0].picture) * whole[0].residual)
+    assert torch.equal(_steps(ablation.forgetful(model, ("encode",)), x, 2)[1].bits, fresh)
+    cut = _steps(ablation.forgetful(model, ("decode",)), x, 2)
+    assert torch.equal(cut[1].bits, whole[1].bits)
+    with torch.inference_mode():
+        picture, _ = model.decode(whole[1].bits)
+    assert torch.equal(cut[1].picture, model.reconstruct(picture, whole[0].picture, model.gain(whole[0].picture)))
+
+
+def test_the_model_itself_keeps_its_memory(weights, x):
+    before = _steps(weights.model, x)[2].picture
+    _steps(ablation.forgetful(weights.model, ("encode", "decode")), x)
+    assert torch.equal(_steps(weights.model, x)[2].picture, before)
+
+
+def test_rows_are_of_every_cut_and_iteration(weights, tmp_path, sample):
+    images.save_png(sample("coffee", 161, 161), tmp_path / "a.png")
+    rows = list(ablation.measure(weights, tmp_path / "a.png", 2))
+    assert [(row["cut"], row["point"]) for row in rows] == [(cut, i) for cut in ablation.CUTS for i in (1, 2)]
+    assert rows[0]["ms_ssim"] == rows[2]["ms_ssim"]
+    assert rows[1]["ms_ssim"] != rows[7]["ms_ssim"]
+
+
+WEIGHTS = SimpleNamespace(name="small-9", sha256="77")
+CURVE = [
+    {"bpp": 0.1, "raw_bpp": 0.2, "ms_ssim": 0.8},
+    {"bpp": 0.3, "raw_bpp": 0.4, "ms_ssim": 1.0},
+]
+
+
+def _trial(setting, quality, seed, budget="steps", question="cell and reconstruction"):
+    last = {"mean_abs_residual": [9.0, 20 - 10 * quality], "ms_ssim": [0.1, quality]}
+    return {"question": question, "setting": setting, "budget": budget, "seed": seed, "steps": 200 + seed} | last
+
+
+TRAINED = [
+    _trial("Residual GRU", 0.65, 0, question="common setting"),
+    _trial("Residual GRU", 0.66, 1, question="common setting"),
+    _trial("other", 0.99, 0, question="patches"),
+    *(_trial("lstm, one-shot", quality, seed) for seed, quality in enumerate((0.5, 0.64))),
+    *(_trial("gru, one-shot", quality, seed) for seed, quality in enumerate((0.4, 0.655))),
+    *(_trial("gru, one-shot", quality, seed, "seconds") for seed, quality in enumerate((0.7, 0.71))),
+]
+
+
+@pytest.fixture
+def summary():
+    rows = [
+        {"picture": name, "cut": cut, "point": i, "psnr_db": 20.0 + i, "ms_ssim": 0.8 + 0.01 * i + shift}
+        for name, shift in (("a", 0.0), ("b", 0.02))
+        for cut in ablation.CUTS
+        for i in (1, 2)
+    ]
+    return ablation.summarise(WEIGHTS, "kodak", rows, {"weights_sha256": "77", "curve": CURVE}, copy.deepcopy(TRAINED))
+
+
+def test_means_are_over_the_pictures(summary):
+    assert summary["pictures"] == 2
+    assert summary["memory"][1] == {"cut": "as it is", "point": 2, "psnr_db": 22.0, "ms_ssim": 0.83}
+    assert "| 2 | 0.8300 (22.00) | 0.8300 (22.00) |" in ablation.report(summary)
+
+
+def test_what_coding_saves_by_hand(summary):
+    """At .90 the curve is half-way: .3 bpp as they are, .2 coded, a third saved."""
+    assert summary["coding"][0] == {"ms_ssim": 0.90, "raw_bpp": 0.3, "bpp": 0.2, "saved_percent": 33.3}
+    assert "| 0.90 | 0.300 | 0.200 | 33.3 % |" in ablation.report(summary)
+
+
+def test_cells_are_ranked_at_each_budget_and_overlapping_seeds_tie(summary):
+    told = [(row["budget"], row["setting"], row["verdict"]) for row in summary["cells"]]
+    assert told == [
+        ("steps", "residual-gru, one-shot", "best"),
+        ("steps", "lstm, one-shot", "behind"),
+        ("steps", "gru, one-shot", "tie"),
+        ("seconds", "gru, one-shot", "best"),
+        ("seconds", "residual-gru, one-shot", "behind"),
+    ]
+    assert "| steps | gru, one-shot | 200 / 201 | 16.0 / 13.4 | 0.4000 / 0.6550 | tie |" in ablation.report(summary)
+
+
+def test_a_quality_that_is_not_reached_is_said_so():
+    curve = [{"bpp": 0.1, "raw_bpp": 0.2, "ms_ssim": 0.8}, {"bpp": 0.3, "raw_bpp": 0.4, "ms_ssim": 0.92}]
+    summary = ablation.summarise(WEIGHTS, "kodak", [], {"weights_sha256": "77", "curve": curve}, TRAINED)
+    assert "| 0.98 | not reached | not reached | – |" in ablation.report(summary)
+
+
+def test_the_evaluation_of_other_weights_is_refused():
+    with pytest.raises(InputError, match=r"the evaluation is of small-8, not of these weights; run evaluate first"):
+        ablation.summarise(WEIGHTS, "kodak", [], {"weights_sha256": "78", "model": "small-8", "curve": CURVE}, TRAINED)

@@ -1,0 +1,83 @@
+"""Sentences and tables for people: their words follow the numbers."""
+
+import pytest
+
+from rgru_lab import reports
+
+
+def _summary(change=-36.0, psnr=12.3, bjontegaard=-28.6):
+    at = [{"ms_ssim": level, "bpp": 0.2, "their_bpp": 0.3, "change_percent": change} for level in (0.90, 0.95, 0.98)]
+    won = [{"ms_ssim": level, "won": won, "counted": 24} for level, won in ((0.90, 24), (0.95, 23), (0.98, 15))]
+    jpeg = {
+        "codec": "jpeg",
+        "label": "JPEG",
+        "at_equal_ms_ssim": at,
+        "per_picture": won,
+        "bjontegaard_ms_ssim_percent": bjontegaard,
+        "bjontegaard_psnr_percent": psnr,
+    }
+    missing = [{"ms_ssim": 0.90, "bpp": None}, {"ms_ssim": 0.95, "bpp": 0.255}, {"ms_ssim": 0.98, "bpp": 0.591}]
+    return {
+        "model": "small-9",
+        "curve": [{"point": i, "bpp": 0.1 * i, "ms_ssim": level} for i, level in ((1, 0.9), (2, 0.985), (3, 0.984))],
+        "at_equal_ms_ssim": at,
+        "opponents": [jpeg],
+        "published": [
+            {"name": "ours", "at_equal_ms_ssim": missing},
+            {"name": "Hyperprior", "at_equal_ms_ssim": missing},
+        ],
+    }
+
+
+def test_the_verdict_says_how_far_past_the_claim_and_where_it_ends():
+    text = reports.verdict(_summary(), 25)
+    assert "a file is 36.0 % smaller than the JPEG, 11.0 points past the 25 %" in text
+    assert "the smaller file on 24 of 24 at 0.90, 23 of 24 at 0.95, 15 of 24 at 0.98 photographs" in text
+    assert "it takes 28.6 % fewer bits than JPEG" in text
+    assert "By PSNR, which counts squared errors alone, they take 12.3 % more bits than JPEG" in text
+    assert "ends at MS-SSIM 0.985, with iteration 2 and 0.20 bits per pixel" in text
+
+
+def test_the_verdict_admits_what_is_missed():
+    text = reports.verdict(_summary(change=-21.5, psnr=-3.0, bjontegaard=4.0), 25)
+    assert "21.5 % smaller than the JPEG, 3.5 points short of the 25 %" in text
+    assert "it takes 4.0 % more bits than JPEG" in text
+    assert "they take 3.0 % fewer bits" in text
+
+
+def test_standings_list_ours_once_then_the_measured_then_the_published():
+    lines = reports.standings(_summary()).splitlines()
+    assert lines[2:] == [
+        "| **small-9** | 0.200 | 0.200 | 0.200 |",
+        "| JPEG | 0.300 | 0.300 | 0.300 |",
+        "| *Hyperprior* | – | 0.255 | 0.591 |",
+    ]
+
+
+def test_the_caption_of_the_claim_says_how_far_from_the_quality_it_is():
+    found = {"ms_ssim": 0.8827, "jpeg_ms_ssim": 0.8811, "size_bytes": 1585, "jpeg_size_bytes": 2840}
+    text = reports.claim(found | {"smaller_percent": 44.2, "iteration": 1}, 0.9, 25)
+    assert "0.883 and 0.881, ours takes 1,585 bytes and the JPEG 2,840: ours is 44 % smaller" in text
+    assert "Announced were 25 % at 0.90; iteration 1 of ours is the nearest to that, 0.017 away" in text
+
+
+def test_the_speeds_are_those_of_the_two_benchmarks():
+    bench = {"machine": "x86_64, 2 threads", reports.SPEEDS[0]: 12.5, "something else": 3}
+    text = reports.speed(bench, {"JupyterLab: cell start to first visible frame, s": 1.9, "payload, MB": 6})
+    assert text.splitlines() == [
+        "| on x86_64, 2 threads | |",
+        "|---|---|",
+        "| encoding, 16 iterations at 768 x 512, s | 12.5 |",
+        "| JupyterLab: cell start to first visible frame, s | 1.9 |",
+    ]
+
+
+@pytest.mark.parametrize("name", reports.SPEEDS)
+def test_every_speed_of_the_readme_is_one_that_bench_measures(name):
+    import inspect
+
+    from rgru_lab import bench
+
+    source = inspect.getsource(bench.report)
+    words = name.replace("768 x 512 px: ", "").replace("4000 x 3000 px: ", "").split(": ")[-1]
+    assert words.split(",")[0] in source
