@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
-from rgru_lab import __version__, comparing, images, measuring, reports
+from rgru_lab import __version__, bitnet, comparing, images, measuring, reports
 from rgru_lab.config import MAX_ITERATIONS
 from rgru_lab.opponents import CODECS
 
@@ -45,10 +45,11 @@ def run(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    bit_model = bitnet.find(weights) if bit_model == "find" else bit_model
     theirs = opponents(set_name, paths, folder, against, jobs=jobs, fresh=fresh, progress=progress)
     identity = {
         "weights": weights.sha256,
-        "bits": bit_model.fingerprint.hex() if hasattr(bit_model, "fingerprint") else str(bit_model),
+        "bit_model": "" if bit_model is None else bit_model.fingerprint.hex(),
         "iterations": iterations,
         "version": __version__,
     }
@@ -56,7 +57,8 @@ def run(
     work = partial(measuring.ours, weights, iterations=iterations, bit_model=bit_model)
     groups = measuring.every(work, paths, kept, identity, jobs=jobs)
     rows = [row for group in progress(groups, len(paths), weights.name) for row in group]
-    summary = comparing.summarise(weights, set_name, rows, theirs) | {"jobs": jobs}
+    summary = comparing.summarise(weights, set_name, rows, theirs)
+    summary |= {"bit_model": identity["bit_model"], "jobs": jobs}
     name = f"{set_name}-{weights.name}"
     measuring.write(folder / f"{name}.csv", rows)
     _write(folder / f"{name}.json", json.dumps(summary, indent=1, allow_nan=False))

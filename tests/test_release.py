@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from rgru_lab import __version__, comparing, config, model, photos, plots, release
+from rgru_lab import __version__, ablation, comparing, config, measuring, model, photos, plots, release, reports
+from rgru_lab.opponents import CODECS, Ladder
+from rgru_lab.progression import Progression
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -66,13 +68,71 @@ def test_every_iteration_up_to_the_eighth_adds_to_ms_ssim(name):
     assert min(np.diff(curve[:8])) > 0
 
 
-def test_the_table_in_the_readme_is_the_one_in_the_results():
-    assert release.with_results(README, SUMMARIES) == README
+def test_every_number_in_the_readmes_blocks_is_the_one_in_the_results():
+    assert release.with_blocks(README, release.blocks(SUMMARIES)) == README
 
 
-def test_the_readme_test_notices_a_stale_table():
-    stale = README.replace(" bpp |", " pbb |", 1)
-    assert release.with_results(stale, SUMMARIES) != stale
+@pytest.mark.parametrize("name", ["claim", "results", "opponents", "speed"])
+def test_the_readme_test_notices_a_stale_block(name):
+    start = README.index(f"<!-- {name} -->")
+    place = next(match.start() for match in re.finditer(r"\d", README[start:])) + start
+    stale = README[:place] + str((int(README[place]) + 1) % 10) + README[place + 1 :]
+    assert release.with_blocks(stale, release.blocks(SUMMARIES)) == README != stale
+
+
+def test_a_readme_without_a_block_is_refused():
+    with pytest.raises(config.InputError, match="the README has 0 places marked <!-- claim -->; it needs one"):
+        release.with_blocks("# Hello", {"claim": "ours"})
+
+
+def test_every_measured_number_in_the_readme_stands_in_a_block():
+    """Sizes of installation and memory, limits and definitions aside."""
+    prose = re.sub(r"<!-- (\w+) -->.*?<!-- /\1 -->", "", README, flags=re.DOTALL)
+    prose = re.sub(r"```.*?```", "", prose, flags=re.DOTALL)
+    said = {"2 GB": "installation", "750 bytes": "of memory for a pixel", "9 GB": "12 of 16 megapixels"}
+    found = re.findall(r"(?<![\w.])[\d.,]+ (?:%|dB|bpp|bits per pixel|kB|MB|GB|bytes)(?!\w)", prose)
+    assert set(found) <= set(said)
+
+
+def test_the_claim_is_of_the_default_weights_and_of_real_files():
+    found = json.loads((release.RESULTS / "claim.json").read_text())
+    weights, photo = model.load(), photos.sample("chelsea")
+    assert found["weights_sha256"] == weights.sha256
+    progression = Progression(weights, photo)
+    *_, (i, ours) = progression.run(found["iteration"])
+    assert (len(progression.file(i)), round(ours.ms_ssim, 3)) == (found["size_bytes"], round(found["ms_ssim"], 3))
+    jpeg = Ladder(photo)[found["jpeg_quality"]]
+    assert jpeg.size_bytes == pytest.approx(found["jpeg_size_bytes"], rel=0.02)  # another libjpeg may differ a little
+    assert found["smaller_percent"] == pytest.approx(
+        100 * (1 - found["size_bytes"] / found["jpeg_size_bytes"]), abs=0.05
+    )
+    assert abs(found["ms_ssim"] - found["jpeg_ms_ssim"]) < 0.01
+
+
+@each_model
+def test_the_ablation_is_of_weights_that_ship(name):
+    found = json.loads((release.RESULTS / "ablation.json").read_text())
+    assert (found["model"] == name) == (found["weights_sha256"] == model.load(name).sha256)
+    assert found["model"] in SHIPPED
+    assert ablation.report(found) == (release.RESULTS / "ablation.md").read_text(encoding="utf-8")
+
+
+def test_the_pages_of_results_are_those_of_their_json():
+    for summary in SUMMARIES:
+        page = release.RESULTS / f"kodak-{summary['model']}.md"
+        assert reports.report(summary) == page.read_text(encoding="utf-8")
+
+
+def test_the_opponents_rows_make_their_curves():
+    found = json.loads((release.RESULTS / "kodak-opponents.json").read_text())
+    rows = measuring.read(release.RESULTS / "kodak-opponents.csv")
+    assert set(found["codecs"]) == set(CODECS)
+    assert len(found["pictures"]) == 24
+    for codec, entry in found["codecs"].items():
+        group = [row for row in rows if row["codec"] == codec]
+        assert entry["curve"] == comparing.mean_curve(group)
+        assert entry["points"] == sorted({row["point"] for row in group})
+        assert len(group) == 24 * len(entry["points"])
 
 
 def test_a_rate_at_equal_quality_is_interpolated_by_hand():
@@ -124,7 +184,7 @@ def test_the_colours_of_curves_differ_for_the_colour_blind_too(weak):
         assert np.abs(a - b).max() > 40
 
 
-def test_the_figure_of_several_models_is_written_with_jpeg_of_the_first(tmp_path, monkeypatch):
+def test_the_figure_of_several_models_is_written_with_jpeg_of_the_first_and_the_others_beside(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(release, "FIGURES", tmp_path / "figures")
     draw = plots.rate_distortion
@@ -134,7 +194,8 @@ def test_the_figure_of_several_models_is_written_with_jpeg_of_the_first(tmp_path
         for name, level, jpeg in (("small-2", 0.8, 0.7), ("base-1", 0.85, 0.6))
     ]
     release.curves(summaries)
-    ((curves, title),) = drawn
+    ((curves, title, beside),) = drawn
+    assert list(beside) == ["WebP", "AVIF", *release.PEERS]
     assert curves == {"small-2": _curve(0.8), "base-1": _curve(0.85), "JPEG": _curve(0.7)}
     assert title == "mean over the 24 Kodak photographs"
     assert (tmp_path / "figures" / "kodak.png").read_bytes().startswith(b"\x89PNG")
