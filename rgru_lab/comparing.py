@@ -31,7 +31,7 @@ AVERAGING = "Mean MS-SSIM at mean bits per pixel over the pictures, at equal ite
 
 def summarise(weights, set_name: str, rows: list[dict], opponents: list[dict]) -> dict:
     """Everything that follows from the rows of one model and of its opponents, JPEG among them."""
-    ours, jpeg = mean_curve(rows), mean_curve(_by(opponents, "codec")["jpeg"])
+    ours, jpeg = mean_curve(rows), mean_curve(grouped(opponents, "codec")["jpeg"])
     return {
         "model": weights.name,
         "weights_sha256": weights.sha256,
@@ -41,7 +41,7 @@ def summarise(weights, set_name: str, rows: list[dict], opponents: list[dict]) -
         "curve": ours,
         "jpeg_curve": jpeg,
         "at_equal_ms_ssim": [_at(ours, jpeg, target) for target in TARGETS],
-        "opponents": [_against(rows, group) for group in _by(opponents, "codec").values()],
+        "opponents": [_against(rows, group) for group in grouped(opponents, "codec").values()],
         "area": {"coded": _area(ours), "raw": _area(_raw(ours))},
         "published": beside(ours, jpeg) if set_name == "kodak" else [],
         "bars": _bars(weights.name, ours) if set_name == "kodak" else [],
@@ -62,7 +62,7 @@ def provenance() -> dict:
 def mean_curve(rows: list[dict]) -> list[dict]:
     """Means over the pictures at every rate point of one codec."""
     curve = []
-    for point, group in sorted(_by(rows, "point").items()):
+    for point, group in sorted(grouped(rows, "point").items()):
         means = {key: _mean(group, key) for key in ("bpp", "psnr_db", "ssim", "ms_ssim", "encode_s", "decode_s")}
         if all(row["raw_bytes"] for row in group):
             raw = [row["bpp"] * row["raw_bytes"] / row["size_bytes"] for row in group]
@@ -88,8 +88,8 @@ def per_picture(ours: list[dict], theirs: list[dict], ms_ssim: float) -> dict:
     there; a picture on which one alone gets there is won by that one, and one on which none does is not counted.
     """
     pairs = []
-    for picture, rows in _by(ours, "picture").items():
-        curves = (rows, _by(theirs, "picture")[picture])
+    for picture, rows in grouped(ours, "picture").items():
+        curves = (rows, grouped(theirs, "picture")[picture])
         pairs.append([_bpp_for(sorted(curve, key=lambda row: row["point"]), ms_ssim) for curve in curves])
     both = [pair for pair in pairs if None not in pair]
     bpp, their_bpp = (round(float(mean), 4) for mean in np.mean(both, axis=0)) if both else (None, None)
@@ -192,7 +192,7 @@ def _change(bpp: float | None, their_bpp: float | None) -> float | None:
     return None if bpp is None or their_bpp is None else round(100 * (bpp / their_bpp - 1), 1)
 
 
-def _by(rows: Sequence[dict], key: str) -> dict:
+def grouped(rows: Sequence[dict], key: str) -> dict:
     """The rows that share a value, by that value, in the order in which the values first come."""
     groups = {}
     for row in rows:

@@ -93,15 +93,13 @@ def opponents(
     rows += [row for group in progress(groups, len(paths), ", ".join(missing)) for row in group]
     order = list(CODECS)
     rows.sort(key=lambda row: (order.index(row["codec"]), row["picture"], row["point"]))
-    codecs = {}
-    for row in rows:
-        codecs.setdefault(row["codec"], []).append(row)
     measuring.write(table, rows)
     found = {
         "set": set_name,
         "pictures": pictures,
         "codecs": {
-            codec: measuring.identity(codec) | {"curve": comparing.mean_curve(group)} for codec, group in codecs.items()
+            codec: measuring.identity(codec) | {"curve": comparing.mean_curve(group)}
+            for codec, group in comparing.grouped(rows, "codec").items()
         },
         **comparing.provenance(),
     }
