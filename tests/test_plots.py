@@ -34,3 +34,16 @@ def test_a_figure_gives_the_same_bytes_each_time_and_keeps_its_title(palette):
     files = [plots.png(plots.lines({"a": ([1, 2], [3, 4])}, "x", "y"), title="T", palette=palette) for _ in range(2)]
     assert files[0] == files[1]
     assert Image.open(io.BytesIO(files[0])).text["Title"] == "T"
+
+
+def test_jpeg_has_its_own_colour_in_every_figure_and_the_others_take_the_next():
+    curves = plots.lines({"a": ([1], [2]), "JPEG": ([1], [2]), "b": ([1], [2])}, "x", "y").axes[0].lines
+    assert [curve.get_color() for curve in curves] == [plots.CURVES[0][0], plots.JPEG, plots.CURVES[1][0]]
+
+
+def test_a_narrow_panel_is_a_smaller_picture():
+    sizes = [
+        plots.pictures([photos.sample("coffee")], ["a cup"], width=width).get_size_inches() for width in (1.3, 2.6)
+    ]
+    assert 2 * sizes[0][0] == sizes[1][0]
+    assert sizes[0][1] < sizes[1][1]
