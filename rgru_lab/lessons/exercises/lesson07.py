@@ -76,7 +76,7 @@ def learning_rate(answer):
         )
     if not math.isclose(rate(49, 0.0), 2e-3, rel_tol=1e-6):
         raise Wrong(
-            f"at the end of the warm-up, step 49 of 50, progress 0, it is {rate(49, 0.0):g} instead of the peak, {2e-3:g}"
+            f"at the end of the warm-up, step 49 of 50, progress 0, it is {rate(49, 0.0):g} instead of the peak, 0.002"
         )
     if rate(400, 0.0) > 2e-3 * 1.001:
         raise Wrong("after the warm-up it goes on rising; min(1, ...) stops it")
