@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Iterable
 from itertools import cycle
 
 import numpy as np
@@ -49,13 +50,19 @@ def comparison(progression: Progression, ladder: Ladder, iterations: list[int], 
     return figure
 
 
-def strip(progression: Progression, iterations: list[int]) -> Figure:
-    """I, then P[i] above R[i] for some iterations: the residual on one fixed scale, so that its shrinking is seen."""
+def strip(progression: Progression, iterations: list[int], width: float = 2.5) -> Figure:
+    """I, then P[i] above R[i] for some iterations: the residual on one fixed scale, so that its shrinking is seen.
+
+    Args:
+        progression: run at least as far as the last of `iterations`.
+        iterations: which to show, from 1.
+        width: of a panel, as in `pictures`.
+    """
     if not iterations:
         raise InputError("there is no iteration to draw yet; let at least one be computed first")
     columns = len(iterations) + 1
     original = progression.original
-    figure = Figure(figsize=(2.5 * columns, 2 * (2.5 * _ratio(original) + 0.5)), layout="constrained")
+    figure = Figure(figsize=(width * columns, 2 * (width * _ratio(original) + 0.5)), layout="constrained")
     axes = figure.subplots(2, columns, squeeze=False)
     _picture(axes[0, 0], original, f"I, the original\n{original.shape[1]} × {original.shape[0]} px", "black")
     axes[1, 0].axis("off")
@@ -74,7 +81,14 @@ def strip(progression: Progression, iterations: list[int]) -> Figure:
     return figure
 
 
-def pictures(shown: list[np.ndarray], titles: list[str], columns: int = 4, *, limit: float | None = None) -> Figure:
+def pictures(
+    shown: list[np.ndarray],
+    titles: list[str],
+    columns: int = 4,
+    *,
+    limit: float | None = None,
+    width: float = 2.6,
+) -> Figure:
     """Pictures side by side, each under its title.
 
     Args:
@@ -82,12 +96,13 @@ def pictures(shown: list[np.ndarray], titles: list[str], columns: int = 4, *, li
         titles: one for each.
         columns: pictures in a row.
         limit: the number at which a map's colours are at their fullest; None: the largest there is.
+        width: of a panel, in inches; the smaller, the larger the titles beside the pictures.
     """
     if not shown or len(shown) != len(titles):
         raise InputError(f"there are {len(shown)} pictures and {len(titles)} titles; give one title for each picture")
     columns = min(columns, len(shown))
     rows = -(-len(shown) // columns)
-    figure = Figure(figsize=(2.6 * columns, rows * (2.6 * _ratio(shown[0]) + 0.4)), layout="constrained")
+    figure = Figure(figsize=(width * columns, rows * (width * _ratio(shown[0]) + 0.4)), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     maps = [np.abs(pixels).max() for pixels in shown if pixels.ndim == 2]
     limit = limit or max([*maps, 1e-9])
@@ -103,13 +118,13 @@ def lines(curves: dict[str, tuple], x: str, y: str, title: str = "") -> Figure:
     """Curves in one pair of axes.
 
     Args:
-        curves: name to (x values, y values); at most four, each with a colour and a marker of its own.
+        curves: name to (x values, y values); at most four beside "JPEG", each with a colour and a marker of its own.
         x, y: what the axes show, with units.
         title: above them.
     """
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.subplots()
-    for (name, (xs, ys)), (colour, marker) in zip(curves.items(), cycle(CURVES), strict=False):
+    for (name, (xs, ys)), (colour, marker) in zip(curves.items(), _styles(curves), strict=True):
         axes.plot(xs, ys, f"{marker}-", label=name, color=colour, ms=4)
     axes.set(xlabel=x, ylabel=y, title=title)
     axes.grid(alpha=0.3)
@@ -170,11 +185,10 @@ def rate_distortion(curves: dict[str, list[dict]], title: str, beside: dict[str,
         title: what was measured.
         beside: more curves, thin, grey, each with its own kind of line; the axes end where `curves` do, or at 2 bpp.
     """
-    styles, dashes = cycle(CURVES), cycle(("--", "-.", ":", (0, (6, 1, 1, 1, 1, 1))))
+    dashes = cycle(("--", "-.", ":", (0, (6, 1, 1, 1, 1, 1))))
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
-    for name, curve in curves.items():
-        colour, marker = (JPEG, "o") if name == "JPEG" else next(styles)
+    for (name, curve), (colour, marker) in zip(curves.items(), _styles(curves), strict=True):
         axes.plot(*_rates(curve), f"{marker}-", label=name, color=colour, ms=4)
     ends = axes.get_ylim()[0], min(2.0, axes.get_xlim()[1])
     for (name, curve), dash in zip((beside or {}).items(), dashes, strict=False):
@@ -244,6 +258,12 @@ def _picture(axes, pixels: np.ndarray, title: str, colour: str, **options):
     axes.set_title(title, fontsize=9, color=colour)
     axes.axis("off")
     return shown
+
+
+def _styles(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Colour and marker of each curve: JPEG's own, or the next that is free."""
+    free = cycle(CURVES)
+    return [(JPEG, "o") if name == "JPEG" else next(free) for name in names]
 
 
 def _ratio(photo: np.ndarray) -> float:

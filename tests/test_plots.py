@@ -45,3 +45,16 @@ def test_curves_beside_are_grey_each_with_a_line_of_its_own_and_do_not_widen_the
     assert axes.lines[2].get_linestyle() != axes.lines[3].get_linestyle()
     assert axes.get_xlim()[1] < 1
     assert axes.get_ylim()[0] > 0.8
+
+
+def test_jpeg_has_its_own_colour_in_every_figure_and_the_others_take_the_next():
+    curves = plots.lines({"a": ([1], [2]), "JPEG": ([1], [2]), "b": ([1], [2])}, "x", "y").axes[0].lines
+    assert [curve.get_color() for curve in curves] == [plots.CURVES[0][0], plots.JPEG, plots.CURVES[1][0]]
+
+
+def test_a_narrow_panel_is_a_smaller_picture():
+    sizes = [
+        plots.pictures([photos.sample("coffee")], ["a cup"], width=width).get_size_inches() for width in (1.3, 2.6)
+    ]
+    assert 2 * sizes[0][0] == sizes[1][0]
+    assert sizes[0][1] < sizes[1][1]

@@ -21,6 +21,11 @@ def _bits(coder, x, n):
     return [step.bits for _, step in zip(range(n), unroll(coder, x), strict=False)]
 
 
+def _states_mixed_up(coder, x, n):
+    bits, state = coder.encode(x, None)
+    return coder.decode(bits, state)
+
+
 def _additive(combine):
     return lambda output, previous, gain: output / gain if previous is None else combine(output, previous, gain)
 
@@ -67,6 +72,8 @@ MISTAKES = {
         (_loop(encoder=False), "encoder begins"),
         (_loop(decoder=False), "decoder begins"),
         (_loop(lambda x, p, r: (x - p) / 2), "P[2] is the first"),
+        (_loop(lambda x, p, r: 3 * (x - p)), "twice"),
+        (_states_mixed_up, "other half's memory"),
     ],
     "06.2": [
         (lambda output, previous, gain: output, "unchanged"),

@@ -28,9 +28,9 @@ def _by_numpy(photo, size, share):
     return corners[np.argsort(-sizes, kind="stable")[: max(1, int(share * len(corners) + 0.5))]]
 
 
-def _rate(warmup=lambda step, n: min(1, (step + 1) / n), floor=0.01):
+def _rate(warmup=lambda step, n: min(1, (step + 1) / n), floor=0.01, turn=math.pi):
     def learning_rate(step, progress, peak, warmup_steps):
-        cosine = floor + (1 - floor) * (1 + math.cos(math.pi * progress)) / 2
+        cosine = floor + (1 - floor) * (1 + math.cos(turn * progress)) / 2
         return peak * warmup(step, warmup_steps) * cosine
 
     return learning_rate
@@ -49,6 +49,7 @@ MISTAKES = {
         (_chooser(least=0), "returns 0"),
         (_chooser(step=0.5), "no tile's"),
         (lambda photo, size, share: photo, "pair"),
+        (lambda photo, size, share: {}[0, size], "another photo"),
         (lambda photo, size, share: _corners(photo, size)[: max(1, round(share * 20))], "most PNG bytes"),
     ],
     "07.2": [
@@ -56,6 +57,8 @@ MISTAKES = {
         (_rate(warmup=lambda step, n: (step + 1) / n), "goes on rising"),
         (_rate(warmup=lambda step, n: 1), "step 0 has"),
         (_rate(floor=0.0), "ends at 0"),
+        (_rate(turn=180), "radians"),
+        (lambda *a: a[2] * _rate()(*a), "instead of the peak, 0.002"),
         (lambda s, p, peak, n: peak * min(1, (s + 1) / n) * (1 - 0.99 * p), "at step"),
         (lambda s, p, peak, n: peak * min(1, (s + 1) / n), "at progress 1"),
     ],

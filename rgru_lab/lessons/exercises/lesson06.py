@@ -36,6 +36,9 @@ _WRONG_LOOPS = {
         _loop(lambda x, p, r: r - p)
     ),
     "the gain is missing: the encoder should see g * r": _loop(gain=False),
+    "the residual is multiplied by g twice; the line of the encoder does it already": _loop(
+        lambda x, p, r: 3 * (x - p)  # SHAPE's gain
+    ),
     "the encoder begins every pass with an empty memory; give it back the state that it returned": _loop(encoder=False),
     "the decoder begins every pass with an empty memory; give it back the state that it returned": _loop(decoder=False),
 }
@@ -57,6 +60,10 @@ def loop(answer):
     except TypeError as error:
         if "ellipsis" in str(error):
             raise NotImplementedError from None
+        raise
+    except ValueError as error:
+        if "unpack" in str(error):
+            raise Wrong("a half was given the other half's memory; the decoder's is decoder_state") from None
         raise
     if got is None or got is ...:
         raise NotImplementedError

@@ -32,7 +32,10 @@ def hard_corners(answer):
         photo[y : y + size, x : x + size] = pixels.reshape(size, size, 3)
     expected = _hard_corners()(photo, size, 1.0)
     for share, count in ((0.25, 5), (0.001, 1), (1.0, 20)):
-        got = answer(photo.copy(), size, share)
+        try:
+            got = answer(photo.copy(), size, share)
+        except KeyError:
+            raise Wrong("it looks into a dictionary of another photo; cut each tile out of `photo`") from None
         if got is None or got is ...:
             raise NotImplementedError
         try:
@@ -73,7 +76,7 @@ def learning_rate(answer):
         )
     if not math.isclose(rate(49, 0.0), 2e-3, rel_tol=1e-6):
         raise Wrong(
-            f"at the end of the warm-up (step 49 of 50, progress 0) it is {rate(49, 0.0):g} instead of the peak"
+            f"at the end of the warm-up, step 49 of 50, progress 0, it is {rate(49, 0.0):g} instead of the peak, 0.002"
         )
     if rate(400, 0.0) > 2e-3 * 1.001:
         raise Wrong("after the warm-up it goes on rising; min(1, ...) stops it")
@@ -81,6 +84,8 @@ def learning_rate(answer):
         raise Wrong(f"step 0 has {rate(0, 0.0):g}; with 50 steps of warm-up it should be {2e-3 / 50:g}")
     if math.isclose(rate(900, 1.0), 0.0, abs_tol=1e-9):
         raise Wrong("it ends at 0; it should end at one hundredth of the peak")
+    if math.isclose(rate(900, 1.0), 2e-3 * (0.01 + 0.99 * (1 + math.cos(180)) / 2), rel_tol=1e-4):
+        raise Wrong("half a turn is π and not 180: cos takes radians")
     if not math.isclose(rate(900, 1.0), 2e-5, rel_tol=1e-4):
         raise Wrong(f"at progress 1 it is {rate(900, 1.0):g}; one hundredth of the peak is {2e-5:g}")
     for step, progress in ((10, 0.2), (300, 0.3), (500, 0.5), (800, 0.8)):
