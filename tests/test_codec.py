@@ -413,6 +413,19 @@ def test_without_a_wish_bfloat16_is_used_where_it_is_clearly_faster(make_coder, 
     assert codec.uses_bf16(make_coder()) is used
 
 
+@pytest.mark.parametrize(("speedup", "sizes"), [(0.25, {16}), (0.49, {16}), (0.51, {16, 48}), (2.0, {16, 48})])
+def test_a_processor_without_bfloat16_is_known_from_a_small_picture(monkeypatch, speedup, sizes):
+    seen = set()
+
+    def seconds(conv, x, bf16):
+        seen.add(x.shape[-1])
+        return 1.0 if bf16 else speedup
+
+    monkeypatch.setattr(codec, "_seconds", seconds)
+    assert codec.bf16_speedup.__wrapped__(torch.device("cpu")) == speedup
+    assert seen == sizes
+
+
 @pytest.mark.parametrize("mode", RECONSTRUCTIONS)
 def test_models_that_add_to_the_last_picture_never_use_bfloat16(make_coder, noise, monkeypatch, mode):
     coder = make_coder(replace(preset("micro"), reconstruction=mode))

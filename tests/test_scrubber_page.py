@@ -119,6 +119,12 @@ def test_the_slider_follows_the_mouse(page, progression, pixels):
     assert np.array_equal(pixels(page, pane("P"))[..., :3], progression[2].photo)
 
 
+def test_a_click_on_a_number_goes_to_its_iteration(page):
+    for i in (2, 3, 1):
+        page.locator(".rgru-ticks b").nth(i - 1).click()
+        iteration(page, i)
+
+
 def test_the_opponent_is_its_own_file_decoded(page, progression, scrubber, pixels):
     for i in (1, N):
         page.keyboard.press("Home" if i == 1 else "End")
@@ -136,7 +142,7 @@ def test_numbers_are_those_of_the_progression(page, progression, scrubber):
         saved = f"{100 * (1 - ours.bpp / 24):.1f} %"
         numbers = [f"{ours.size_bytes:,}", f"{ours.bpp:.3f}", f"{ours.psnr_db:.1f}", f"{ours.ms_ssim:.3f}", saved]
         assert table(page)[0] == [f"P[{i}], ours", *numbers]
-        assert table(page)[1][:2] == [f"JPEG, q {rival['quality']}", f"{rival['size_bytes']:,}"]
+        assert table(page)[1][:2] == [f"JPEG, quality {rival['quality']}", f"{rival['size_bytes']:,}"]
         assert text(page, ".rgru-pane-R .rgru-text") == f"mean |R| {ours.mean_abs_residual:.1f} levels"
         spoken = page.locator(".rgru-slider").get_attribute("aria-valuetext")
         assert spoken.startswith(f"iteration {i} of {N}: {ours.size_bytes:,} bytes")
@@ -150,8 +156,40 @@ def test_the_opponent_and_what_is_equal_can_be_chosen(page, scrubber):
         for match, name in (("level", "same MS-SSIM"), ("bytes", "same bytes")):
             page.get_by_role("button", name=name).click()
             row = scrubber.readings[f"{match}-{rival}"][N - 1]
-            assert table(page)[1][:2] == [f"{label}, q {row['quality']}", f"{row['size_bytes']:,}"]
+            assert table(page)[1][:2] == [f"{label}, quality {row['quality']}", f"{row['size_bytes']:,}"]
             page.wait_for_selector(f'{pane("X")}[data-picture="{row["file"]}"]')
+
+
+def test_what_an_iteration_brought_is_in_the_last_row(page, progression):
+    page.keyboard.press("Home")
+    iteration(page, 1)
+    assert table(page)[2] == ["ours, since P[i-1]", "–", "–", "–", "–", ""]
+    page.keyboard.press("ArrowRight")
+    iteration(page, 2)
+    first, second = progression[1], progression[2]
+    gains = [second.psnr_db - first.psnr_db, second.ms_ssim - first.ms_ssim]
+    assert table(page)[2] == [
+        "ours, since P[1]",
+        f"+{second.size_bytes - first.size_bytes:,}",
+        f"+{second.bpp - first.bpp:.3f}",
+        f"{gains[0]:+.1f}".replace("-", "−"),
+        f"{gains[1]:+.4f}".replace("-", "−"),
+        "",
+    ]
+
+
+def test_nothing_moves_but_what_is_shown(visit, written):
+    page = visit(written, viewport={"width": 780, "height": 900})
+    places = "(q) => [...document.querySelectorAll(q)].map((e) => e.getBoundingClientRect()).map((r) => [r.x, r.width])"
+    seen = []
+    for key, name in (("Home", "Difference"), ("End", "Split"), ("Home", "Side by side")):
+        page.get_by_role("button", name=name, exact=True).click()
+        page.keyboard.press(key)
+        page.wait_for_timeout(40)
+        seen.append([page.evaluate(places, ".rgru-toolbar button"), page.evaluate(places, ".rgru-table th")])
+    assert seen[0] == seen[1] == seen[2]
+    page.evaluate("document.querySelector('.rgru-pane-P .rgru-text').textContent = 'many words '.repeat(12)")
+    assert rectangle(page, "P")["y"] == rectangle(page, "I")["y"]  # pictures are on one line, however long the caption
 
 
 def test_where_an_opponent_cannot_get_so_small_that_is_said(page, progression, scrubber):
@@ -168,7 +206,8 @@ def test_the_verdict_names_whoever_is_nearer(page, progression, scrubber):
     ours, theirs = progression[N].ms_ssim, scrubber.readings["bytes-jpeg"][N - 1]
     assert theirs["fits"]
     winner = "ours" if ours > theirs["ms_ssim"] else "JPEG"
-    assert f"{winner} is nearer to the original: MS-SSIM {ours:.3f} against" in text(page, ".rgru-verdict")
+    numbers = f"MS-SSIM ours {ours:.3f}, JPEG {theirs['ms_ssim']:.3f}"
+    assert text(page, ".rgru-verdict") == f"At the same bytes {winner} is nearer to the original: {numbers}."
     page.get_by_role("button", name="same MS-SSIM").click()
     saved = 100 * (1 - progression[N].size_bytes / scrubber.readings["level-jpeg"][N - 1]["size_bytes"])
     words = f"{abs(saved):.0f} % {'fewer' if saved > 0 else 'more'} bytes than JPEG"
@@ -204,12 +243,24 @@ def test_the_split_clips_and_never_moves_the_pictures(page, progression, pixels)
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowLeft")
     assert page.locator(right).bounding_box() == before
+    handle.hover()
+    page.mouse.down()
+    assert page.locator(".rgru-cross:visible").count() == 0
+    page.mouse.up()
     inset = "el => Number(el.style.clipPath.match(/([\\d.]+)%/)[1])"
     for key, edge in (("1", 0), ("2", 50), ("3", 100)):
         page.keyboard.press(key)
         assert abs(page.locator(right).evaluate(inset) - edge) < 1
     page.get_by_label("left picture").select_option("I")
     assert np.array_equal(pixels(page, left)[..., :3], progression.original)
+
+
+def test_the_split_says_how_large_both_files_are(page, progression, scrubber):
+    page.keyboard.press("2")
+    row = scrubber.readings["bytes-jpeg"][N - 1]
+    names = page.locator(".rgru-name").all_inner_texts()
+    ours, theirs = f"{progression[N].size_bytes:,}", f"{row['size_bytes']:,}"
+    assert names == [f"P[{N}] · {ours} bytes", f"JPEG, quality {row['quality']} · {theirs} bytes"]
 
 
 def test_the_difference_of_any_two(page, progression, pixels):
@@ -249,6 +300,52 @@ def test_zoom_is_in_whole_device_pixels_in_all_panes_at_once(visit, written, rat
     assert seen[-1] >= 4
     page.locator(".rgru-pane-P .rgru-port").dblclick()
     assert text(page, ".rgru-zoom-label").startswith("Fit")
+    page.locator(".rgru-pane-P .rgru-port").dblclick()
+    assert not text(page, ".rgru-zoom-label").startswith("Fit")
+
+
+@pytest.mark.parametrize(("width", "ratio", "percent"), [(480, 1, 200), (400, 1, 100), (300, 1, 100), (320, 1.5, 200)])
+def test_fit_is_a_whole_number_wherever_the_picture_has_room(visit, written, width, ratio, percent):
+    page = visit(written, device_scale_factor=ratio, viewport={"width": width, "height": 1400})
+    page.keyboard.press("2")
+    assert text(page, ".rgru-zoom-label") == f"Fit {percent} %"
+    assert abs(rectangle(page, "split")["width"] * ratio - 208 * percent / 100) < 0.01
+    canvas = ".rgru-pane-split canvas"
+    assert page.evaluate(f"getComputedStyle(document.querySelector('{canvas}')).imageRendering") == "pixelated"
+
+
+def test_what_is_too_large_is_scaled_down_and_that_is_said(visit, written):
+    page = visit(written, viewport={"width": 700, "height": 900})
+    page.evaluate("document.querySelector('.rgru').style.width = '360px'")
+    page.wait_for_function("!document.querySelector('.rgru-zoom-label').textContent.endsWith(' 100 %')")
+    scale = rectangle(page, "P")["width"] / 208
+    assert scale < 1
+    assert text(page, ".rgru-zoom-label") == f"Fit {100 * scale:.0f} %"
+
+
+def test_fit_shows_all_of_the_picture_wherever_one_was(page):
+    page.keyboard.press("2")
+    page.locator(".rgru-zoom-label").focus()
+    for key in ("+", "+", "+", *["Shift+ArrowDown", "Shift+ArrowRight"] * 6, "0"):
+        page.keyboard.press(key)
+    for name, role in (("Side by side", "P"), ("Split", "split")):
+        page.get_by_role("button", name=name, exact=True).click()
+        port, sheet = page.locator(f".rgru-pane-{role} .rgru-port").bounding_box(), rectangle(page, role)
+        for at, side in (("x", "width"), ("y", "height")):
+            assert abs(port[at] + port[side] / 2 - sheet[at] - sheet[side] / 2) <= 1
+
+
+def test_zoom_goes_to_what_was_clicked_last(page):
+    sheet = rectangle(page, "P")
+    x, y = 150, 60
+    page.mouse.click(sheet["x"] + (x + 0.5) * sheet["width"] / 208, sheet["y"] + (y + 0.5) * sheet["height"] / 168)
+    page.mouse.move(sheet["x"] + 20, sheet["y"] + 20)  # on the way to the button
+    for _ in range(3):
+        page.get_by_role("button", name="zoom in").click()
+    port, sheet = page.locator(".rgru-pane-P .rgru-port").bounding_box(), rectangle(page, "P")
+    middle = port["x"] + port["width"] / 2, port["y"] + port["height"] / 2
+    assert abs(middle[0] - sheet["x"] - (x + 0.5) * sheet["width"] / 208) <= 1
+    assert abs(middle[1] - sheet["y"] - (y + 0.5) * sheet["height"] / 168) <= 1
 
 
 def test_dragging_moves_all_panes_alike_and_the_wheel_zooms_around_the_pointer(page):
@@ -274,6 +371,7 @@ def test_dragging_moves_all_panes_alike_and_the_wheel_zooms_around_the_pointer(p
     page.mouse.up()
     moved = [rectangle(page, role)["x"] - old for role, old in zip("IPRX", offsets, strict=True)]
     assert np.allclose(moved, 30, atol=1)
+    page.locator(".rgru-zoom-label").focus()
     page.keyboard.press("Shift+ArrowRight")
     assert rectangle(page, "P")["x"] < offsets[1] + moved[1] - 40
 
@@ -304,6 +402,71 @@ def test_the_probe_reads_the_pixel_in_every_picture(page, progression):
     assert page.locator(".rgru-cross:visible").count() == 4
     page.mouse.move(5, 5)
     page.wait_for_function("document.querySelector('.rgru-probe').innerText.startsWith('Point')")
+
+
+def probe(page, start):
+    page.wait_for_function("(start) => document.querySelector('.rgru-probe').innerText.startsWith(start)", arg=start)
+
+
+def test_arrow_keys_move_the_probe_and_it_is_spoken(page, progression):
+    page.locator(".rgru-zoom-label").focus()
+    page.keyboard.press("Tab")
+    while page.evaluate("document.activeElement.className") != "rgru-stage":
+        page.keyboard.press("Tab")
+    page.keyboard.press("ArrowRight")
+    probe(page, "x 104, y 84;")  # the middle
+    for key in ("ArrowRight", "Shift+ArrowRight", "ArrowDown", "Shift+ArrowUp", "ArrowLeft"):
+        page.keyboard.press(key)
+    probe(page, "x 114, y 75;")
+    original, ours = progression.original[75, 114], progression[N].photo[75, 114]
+    spoken = (
+        f"x 114, y 75; red green blue:, I {' '.join(map(str, original))}, P[{N}] {' '.join(map(str, ours))}, R[{N}]"
+    )
+    page.wait_for_function("(said) => document.querySelector('.rgru-live').textContent.startsWith(said)", arg=spoken)
+    for _ in range(30):
+        page.keyboard.press("Shift+ArrowLeft")
+    probe(page, "x 0, y 75;")
+    assert page.locator(".rgru").get_attribute("data-iteration") == str(N)  # these arrows are the probe's
+    page.keyboard.press(",")
+    iteration(page, N - 1)
+    page.keyboard.press(".")
+    iteration(page, N)
+
+
+def test_the_probe_takes_the_zoomed_picture_with_it(page):
+    page.locator(".rgru-stage").focus()
+    for key in ("+", "+", "+", "+", *["Shift+ArrowRight"] * 12, *["Shift+ArrowDown"] * 12):
+        page.keyboard.press(key)
+    probe(page, "x 207, y 167;")
+    port, cross = (page.locator(f".rgru-pane-P .rgru-{name}").bounding_box() for name in ("port", "cross"))
+    for at, side in (("x", "width"), ("y", "height")):
+        assert port[at] <= cross[at] + cross[side] / 2 <= port[at] + port[side]
+
+
+def test_the_largest_residual_is_found(page, progression):
+    page.keyboard.press("Home")
+    iteration(page, 1)
+    page.get_by_role("button", name="largest", exact=True).click()
+    size = np.abs(progression[1].residual).sum(axis=2)
+    y, x = np.unravel_index(size.argmax(), size.shape)
+    probe(page, f"x {x}, y {y};")
+    page.keyboard.press("End")
+    page.keyboard.press("d")
+    page.get_by_label("minus picture").select_option("Q")
+    page.get_by_label("picture", exact=True).select_option("P")
+    page.locator(".rgru-zoom-label").focus()
+    page.keyboard.press("m")
+    size = np.abs(progression[N].photo.astype(int) - progression[N - 1].photo).sum(axis=2)
+    y, x = np.unravel_index(size.argmax(), size.shape)
+    probe(page, f"x {x}, y {y};")
+
+
+def test_the_help_opens_and_closes(page):
+    for key, is_open in (("?", True), ("Escape", False), ("?", True), ("?", False)):
+        page.keyboard.press(key)
+        assert page.locator(".rgru-help").is_visible() == is_open
+    page.keyboard.press("?")
+    assert "point at a pixel and read it" in text(page, ".rgru-help")
 
 
 def test_the_lens_magnifies_the_same_place_in_all_panes(page, progression, pixels):
@@ -495,3 +658,17 @@ def test_fingers_pinch_and_split(visit, written):
     assert not text(page, ".rgru-zoom-label").startswith("Fit")
     scale = rectangle(page, "P")["width"] * page.evaluate("devicePixelRatio") / 208
     assert abs(scale - round(scale)) < 0.02
+
+
+def test_a_tap_reads_a_pixel_that_stays(visit, written):
+    page = visit(written, has_touch=True, is_mobile=True, viewport={"width": 400, "height": 800})
+    assert text(page, ".rgru-probe").startswith("Tap a pixel")
+    sheet = rectangle(page, "P")
+    page.touchscreen.tap(sheet["x"] + 100.5 * sheet["width"] / 208, sheet["y"] + 50.5 * sheet["height"] / 168)
+    probe(page, "x 100, y 50;")
+    page.wait_for_timeout(100)
+    probe(page, "x 100, y 50;")
+    page.keyboard.press("l")
+    assert page.locator(".rgru-lens:visible").count() == 4
+    box = page.locator(".rgru-play").bounding_box()
+    assert box["width"] == box["height"] >= 44

@@ -363,6 +363,19 @@ def test_the_payload_counts_every_byte_that_was_sent():
     assert latency.payload_bytes(scrubber) == before + 8 + len('"ours": [1]')
 
 
+def test_the_viewers_bench_says_how_busy_the_machine_is_and_shows_sixteen_iterations(tmp_path, monkeypatch):
+    monkeypatch.setattr(latency.psutil, "getloadavg", lambda: (1.25, 0.5, 0.125))
+
+    def stop(*arguments, **options):
+        raise InterruptedError(options)
+
+    monkeypatch.setattr(latency, "Scrubber", stop)
+    report = latency.report("small", tmp_path)
+    assert next(report) == ("load at the start, processes over 1, 5 and 15 minutes", [1.25, 0.5, 0.125])
+    with pytest.raises(InterruptedError, match="'iterations': 16"):
+        next(report)
+
+
 @pytest.mark.parametrize(("values", "p95"), [([3.0], 3.0), (list(range(21)), 19), ([5, 1, 9], 9)])
 def test_the_95th_percentile_is_one_of_the_values(values, p95):
     assert latency._p95(values) == p95

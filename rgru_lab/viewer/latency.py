@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from rgru_lab import images, model, photos
 from rgru_lab.config import InputError
@@ -29,7 +30,7 @@ PATIENCE_MS = 180_000
 SIZE = (768, 512)
 """Width and height of the photograph, those of Kodak's."""
 
-ITERATIONS = 8
+ITERATIONS = 16
 MOVES = 120
 """How often the slider is moved."""
 
@@ -88,8 +89,15 @@ from rgru_lab.progression import Progression
 from rgru_lab.viewer import Scrubber
 weights, photo = model.load("MODEL"), images.load("photo.png")
 ---
-Scrubber(Progression(weights, photo))"""
+Scrubber(Progression(weights, photo), iterations=COUNT)"""
 """The cells of the notebook with a scrubber; the second one is timed."""
+
+
+SHOWN = {
+    "the original": ".rgru-pane-I canvas[data-picture=I]",
+    "first visible frame": ".rgru[data-iteration]:not([data-iteration='0'])",
+}
+"""What appears after a cell was run, in this order, and how it is known."""
 
 
 def chromium() -> str:
@@ -157,6 +165,8 @@ def report(name: str, folder: Path) -> Iterator[tuple[str, object]]:
     from PIL import Image
     from playwright.sync_api import sync_playwright
 
+    load = [_short(processes) for processes in psutil.getloadavg()]
+    yield "load at the start, processes over 1, 5 and 15 minutes", load
     photo = np.asarray(Image.fromarray(photos.sample("coffee")).resize(SIZE, Image.Resampling.LANCZOS))
     scrubber = Scrubber(Progression(model.load(name), photo), iterations=ITERATIONS)
     scrubber.save_html(folder / "page.html")
@@ -168,7 +178,7 @@ def report(name: str, folder: Path) -> Iterator[tuple[str, object]]:
     frames = [photo, *(ours.photo for ours in scrubber.progression.decoded)]
     for i, frame in enumerate(frames):
         images.save_png(frame, folder / f"frame-{i}.png")
-    _notebook(folder / "scrubber.ipynb", SCRUBBER.replace("MODEL", name))
+    _notebook(folder / "scrubber.ipynb", SCRUBBER.replace("MODEL", name).replace("COUNT", str(ITERATIONS)))
     _notebook(folder / "matplotlib.ipynb", MATPLOTLIB.replace("COUNT", str(len(frames))))
 
     with sync_playwright() as playwright, jupyterlab(folder) as lab:
@@ -176,6 +186,7 @@ def report(name: str, folder: Path) -> Iterator[tuple[str, object]]:
         page = browser.new_page(viewport={"width": 1280, "height": 1400})
         page.goto((folder / "page.html").as_uri())
         page.wait_for_selector('[data-ready="true"]', timeout=PATIENCE_MS)
+        yield "panes", page.locator(".rgru-port:visible").count()
         drawn, shown = _move(page, page.locator("input[type=range]").first)
         yield from _timings("page: input handler to last draw call, ms", drawn)
         yield from _timings("page: input to next presented frame, ms", shown)
@@ -187,8 +198,9 @@ def report(name: str, folder: Path) -> Iterator[tuple[str, object]]:
         page.wait_for_selector(".jp-InputPrompt >> text=[1]:", timeout=PATIENCE_MS)
         begun = time.perf_counter()
         _run_cell(page)
-        page.wait_for_selector(".rgru[data-iteration]:not([data-iteration='0'])", timeout=PATIENCE_MS)
-        yield "JupyterLab: cell start to first visible frame, s", _short(time.perf_counter() - begun)
+        for what, selector in SHOWN.items():
+            page.wait_for_selector(selector, timeout=PATIENCE_MS)
+            yield f"JupyterLab: cell start to {what}, s", _short(time.perf_counter() - begun)
         page.wait_for_selector('.rgru[data-ready="true"]', timeout=PATIENCE_MS)
         drawn, shown = _move(page, page.locator(".rgru input[type=range]").first)
         yield from _timings("JupyterLab: input handler to last draw call, ms", drawn)

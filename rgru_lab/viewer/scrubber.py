@@ -297,7 +297,7 @@ def _pack(photo: np.ndarray, quick: bool = True) -> bytes:
     """
     import io
 
-    from PIL import Image
+    from PIL import Image, WebPImagePlugin  # noqa: F401 (or Pillow would load all it has, while somebody waits)
 
     if max(photo.shape[:2]) > CODECS["webp"].max_side:
         return images.encode_png(photo)

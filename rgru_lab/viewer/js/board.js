@@ -11,7 +11,9 @@ class Board {
     heads.at(-1).title = "against 24 bits per pixel, uncompressed";
     this.ours = { name: h("th", { scope: "row", class: "rgru-ours-name" }), cells: cells() };
     this.theirs = { name: h("th", { scope: "row", class: "rgru-theirs-name" }), cells: cells() };
-    const rows = [this.ours, this.theirs].map((row) => (row.node = h("tr", {}, row.name, ...row.cells)));
+    this.gained = { name: h("th", { scope: "row" }), cells: cells() };
+    const rows = [this.ours, this.theirs, this.gained].map((row) => (row.node = h("tr", {}, row.name, ...row.cells)));
+    this.gained.node.className = "rgru-gained";
     const table = h("table", { class: "rgru-table" }, h("thead", {}, h("tr", {}, ...heads)), h("tbody", {}, ...rows));
     this.verdict = h("p", { class: "rgru-verdict" });
     this.residual = new Curve("mean |R[i]|", "iteration i");
@@ -25,7 +27,8 @@ class Board {
     const ours = this.facts.row("ours", i), theirs = this.facts.row(`${match}-${rival}`, i);
     const label = this.facts.label(rival);
     this.fill(this.ours, i ? `P[${i}], ours` : "P[i], ours", ours);
-    this.fill(this.theirs, theirs ? `${label}, q ${theirs.quality}` : label, theirs);
+    this.fill(this.theirs, theirs ? `${label}, quality ${theirs.quality}` : label, theirs);
+    this.gain(i, ours, this.facts.row("ours", i - 1));
     this.theirs.node.classList.toggle("rgru-misfit", Boolean(theirs && !theirs.fits));
     say(this.verdict, this.judge(ours, theirs, match, label));
     this.mark(i, ours, theirs, rival);
@@ -38,6 +41,18 @@ class Board {
       `${(100 * (1 - row.bpp / 24)).toFixed(1)} %`,
     ];
     cells.forEach((cell, k) => say(cell, texts ? texts[k] : "…"));
+  }
+
+  // What the last iteration brought, and what it cost.
+  gain(i, ours, before) {
+    const { name, cells } = this.gained;
+    const gains = [["size_bytes", 0], ["bpp", 3], ["psnr_db", 1], ["ms_ssim", 4]].map(([what, digits]) => {
+      const [now, then] = [ours?.[what], before?.[what]];
+      if (i < 2 || now === null || then === null) return "–";
+      return now === undefined || then === undefined ? "…" : more(now - then, digits);
+    });
+    say(name, i > 1 ? `ours, since P[${i - 1}]` : "ours, since P[i-1]");
+    [...gains, ""].forEach((text, k) => say(cells[k], text));
   }
 
   // The comparison in one sentence.
@@ -60,7 +75,7 @@ class Board {
     if (a === undefined || b === undefined) return "measuring …";
     const winner = (a ?? Infinity) > (b ?? Infinity) ? "ours" : label; // no PSNR: infinite
     const words = show(a) === show(b) ? "both are equally near" : `${winner} is nearer to the original`;
-    return `At the same bytes ${words}: ${name} ${show(a)}${unit} against ${show(b)}${unit}.${small}`;
+    return `At the same bytes ${words}: ${name} ours ${show(a)}${unit}, ${label} ${show(b)}${unit}.${small}`;
   }
 
   // What moves only when new readings come.

@@ -35,6 +35,17 @@ function difference(a, b, table) {
   return { image: out, mean: sum / 3 / to.length };
 }
 
+// Where two pictures differ most, over all three colours: { x, y }.
+function farthest(a, b) {
+  let most = -1, at = 0;
+  for (let k = 0; k < a.data.length; k += 4) {
+    let size = 0;
+    for (let c = k; c < k + 3; c++) size += Math.abs(a.data[c] - b.data[c]);
+    if (size > most) [most, at] = [size, k / 4];
+  }
+  return { x: at % a.width, y: Math.floor(at / a.width) };
+}
+
 function sumOf(before, change) {
   const out = new ImageData(before.width, before.height);
   const to = new Uint8Array(out.data.buffer), a = before.data, b = change.data;

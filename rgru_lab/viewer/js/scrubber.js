@@ -24,16 +24,19 @@ const KINDS = [
 const GAINS = [1, 2, 4, 8].map((gain) => [gain, `×${gain}`, gain > 1 ? `${gain} times as strong` : "fixed scale"]);
 
 const HELP = [
-  ["← →", "one iteration back or on"],
+  ["← → or , .", "one iteration back or on"],
   ["Home, End", "the first, the last iteration"],
   ["Space", "play, pause"],
   ["1 2 3", "split view with the handle left, in the middle, right"],
   ["D", "difference, and back"],
   ["+ − 0", "zoom in, out, fit"],
-  ["Shift + arrows", "move the zoomed picture"],
+  ["Arrows in the pictures", "point at a pixel and read it; with Shift in steps of ten"],
+  ["M", "point at the largest residual"],
+  ["Shift + arrows", "elsewhere: move the zoomed picture"],
   ["L", "lens: look closely at the same place in all pictures"],
   ["F", "full screen"],
-  ["Mouse", "point to read a pixel; click, then the wheel zooms; drag to move; double-click to fit"],
+  ["Mouse", "point to read a pixel; click, then the wheel zooms; drag to move; double-click to zoom in, or to fit"],
+  ["Fingers", "tap to read a pixel; two zoom; one moves what is zoomed; a double tap zooms in, or fits"],
 ];
 
 const BEGINNING = {
@@ -69,7 +72,8 @@ class Scrubber {
     ports.split = new Port([this.layers.left, this.layers.right]);
     ports.difference = new Port([this.layers.minus]);
     this.captions = {};
-    const node = keepKeys(h("div", { class: "rgru-stage", tabindex: "0", role: "group", "aria-label": "pictures" }));
+    const asked = { role: "application", "aria-label": "pictures; arrow keys point at a pixel and read it" };
+    const node = keepKeys(h("div", { class: "rgru-stage", tabindex: "0", ...asked }));
     for (const [name, port] of Object.entries(ports)) {
       const title = h("span", { class: "rgru-title" }), text = h("span", { class: "rgru-text" });
       this.captions[name] = { title, text };
@@ -77,6 +81,7 @@ class Scrubber {
       node.append(h("figure", { class: `rgru-pane rgru-pane-${name}` }, caption, port.node));
     }
     this.stage = new Stage(node, Object.values(ports), ports.split, () => this.moved());
+    node.addEventListener("pointerup", ({ pointerType }) => pointerType === "touch" && this.speakPixel());
     return node;
   }
 
@@ -86,7 +91,8 @@ class Scrubber {
     this.rivals = segments("opponent", [], act("rival"));
     this.matches = segments("match", [["bytes", "same bytes"], ["level", "same MS-SSIM"]], act("match"));
     this.against = group(this.rivals.node);
-    this.zoomLabel = button("zoom: fit, or one to one", () => this.stage.zoomTo(this.stage.zoom ? 0 : 1), {}, "Fit");
+    const zoomOrFit = () => (this.stage.zoom ? this.stage.zoomTo(0) : this.stage.zoomBy(1));
+    this.zoomLabel = button("back to fit (0), or zoom in", zoomOrFit, {}, "Fit");
     this.zoomLabel.classList.add("rgru-zoom-label");
     this.lensButton = button("lens (L)", () => this.toggleLens(), { "aria-pressed": "false" }, icon("lens"));
     const full = button("full screen (F)", () => this.fullScreen(), {}, icon("full"));
@@ -109,7 +115,8 @@ class Scrubber {
     const range = { type: "range", min: "1", max: "1", value: "1", step: "1", disabled: true };
     this.slider = keepKeys(h("input", { class: "rgru-slider", "aria-label": "iteration", ...range }));
     this.slider.addEventListener("input", () => this.go(Number(this.slider.value)));
-    this.ticks = h("div", { class: "rgru-ticks", "aria-hidden": "true" });
+    const onTick = (event) => this.go(this.tickAt(event.clientX));
+    this.ticks = h("div", { class: "rgru-ticks", "aria-hidden": "true", onclick: onTick });
     this.counter = h("div", { class: "rgru-counter" });
     this.progress = h("progress", { class: "rgru-progress", max: "1", value: "0", "aria-label": "progress" });
     this.status = h("span", { class: "rgru-status", role: "status" });
@@ -131,9 +138,11 @@ class Scrubber {
     this.gains = segments("gain of the residual", GAINS, act("gain"));
     this.gains.node.classList.add("rgru-gain");
     this.coloured = word("residual");
+    this.coloured.classList.add("rgru-needed");
     this.legend = { low: h("span"), bar: h("i", { class: "rgru-legend-bar" }), high: h("span") };
     const legend = h("span", { class: "rgru-legend" }, this.legend.low, this.legend.bar, this.legend.high);
-    this.residualOptions = group(this.coloured, this.kinds.node, this.gains.node, legend);
+    const largest = button("point at the largest residual (M)", () => this.pointAtLargest(), {}, "largest");
+    this.residualOptions = group(this.coloured, this.kinds.node, this.gains.node, legend, largest);
     return h("div", { class: "rgru-options" }, this.splitOptions, this.minusOptions, this.residualOptions);
   }
 
@@ -300,6 +309,12 @@ class Scrubber {
     this.paint(start);
   }
 
+  // The iteration whose number is nearest to a place on the screen.
+  tickAt(clientX) {
+    const [first, last] = [this.ticks.firstChild, this.ticks.lastChild].map((tick) => tick.getBoundingClientRect().x);
+    return 1 + Math.round(((clientX - first) / (last - first || 1)) * (this.ticks.children.length - 1));
+  }
+
   residual(i) {
     return `I|P${i}|${this.state.kind}|${this.state.gain}`;
   }
@@ -359,7 +374,8 @@ class Scrubber {
     this.matches.show(state.match);
     this.kinds.show(state.kind);
     this.gains.show(state.gain);
-    say(this.matches.node.lastChild, `same ${facts.level.name}`);
+    const { lastChild } = this.matches.node;
+    say(lastChild, (lastChild.dataset.text = `same ${facts.level.name}`));
     const pictures = [["I", "I, original"], ["P", "P[i], ours"], ["Q", "P[i-1], one before"], ["X", label]];
     const withResidual = [...pictures, ["R", "R[i], residual"]];
     for (const name of ["left", "right"]) this.pickers[name].show(withResidual, state[name]);
@@ -454,9 +470,15 @@ class Scrubber {
     const missing = ours ? `mean |R| ${ours.mean_abs_residual.toFixed(1)} levels` : "…";
     put("R", `${this.title("R")} = I − ${this.title("P")}`, missing);
     put("X", `${this.title("X")}, ${theirs && !theirs.fits ? misfit : matched}`, brief(theirs));
-    const full = (role) => `${this.title(role)}${role === "X" && theirs ? `, quality ${theirs.quality}` : ""}`;
+    const size = (role) => {
+      const row = isNarrow ? null : { P: ours, Q: facts.row("ours", i - 1), X: theirs }[role];
+      return row ? ` · ${bytes(row.size_bytes)}` : "";
+    };
+    const quality = (role) => (role === "X" && theirs ? `, quality ${theirs.quality}` : "");
+    const full = (role) => `${this.title(role)}${quality(role)}${size(role)}`;
     if (view === "split") {
-      put("split", `${this.title(left)} beside ${this.title(right)}`, "drag the handle, or press 1 2 3");
+      const hint = hasFingers() ? "drag the handle" : "drag the handle, or press 1 2 3";
+      put("split", `${this.title(left)} beside ${this.title(right)}`, hint);
       this.stage.nameSides(full(left), full(right));
     } else if (view === "difference") {
       const mean = this.album.means.get(this.pictures()[0][1]);
@@ -472,10 +494,33 @@ class Scrubber {
   announce() {
     clearTimeout(this.announcing);
     if (this.state.followed) return;
-    this.announcing = setTimeout(() => {
+    this.speak(() => {
       const { i } = this.state, brief = this.facts.brief(this.facts.row("ours", i));
-      say(this.live, `Iteration ${i}: ${brief}. ${this.board.verdict.textContent}`);
-    }, 700);
+      return `Iteration ${i}: ${brief}. ${this.board.verdict.textContent}`;
+    });
+  }
+
+  // Once the hand rests.
+  speak(text) {
+    clearTimeout(this.announcing);
+    this.announcing = setTimeout(() => say(this.live, text()), 700);
+  }
+
+  speakPixel() {
+    if (this.stage.point) this.speak(() => [...this.probeLine.children].map((value) => value.textContent).join(", "));
+  }
+
+  movePoint(dx, dy) {
+    this.stage.movePoint(dx, dy);
+    this.speakPixel();
+  }
+
+  pointAtLargest() {
+    const { view, from, minus } = this.state, roles = view === "difference" ? [from, minus] : ["I", "P"];
+    const [a, b] = roles.map((role) => this.nameOf(role) && this.album.get(this.nameOf(role)) && this.nameOf(role));
+    if (!a || !b) return;
+    this.stage.reveal(farthest(this.album.pixels(a), this.album.pixels(b)));
+    this.speakPixel();
   }
 
   // What the pixel under the pointer is, in every picture.
@@ -487,14 +532,15 @@ class Scrubber {
       return image && Array.from(image.data.subarray(at, at + 3));
     };
     if (!point) {
-      say(this.probeLine, "Point at a pixel to read its red, green and blue.");
+      const [point, zoom] = hasFingers() ? ["Tap", "two fingers zoom"] : ["Point at", "click it and the wheel zooms"];
+      say(this.probeLine, `${point} a pixel to read its red, green and blue; ${zoom}.`);
       return;
     }
     const [original, ours, theirs] = [rgb("I"), rgb("P"), rgb("X")];
     const value = (...parts) => h("span", { class: "rgru-value" }, ...parts);
     const swatch = (levels) => h("i", { class: "rgru-swatch", style: `background: rgb(${levels.join(" ")})` });
     const missing = original && ours && original.map((level, k) => signed(level - ours[k])).join(" ");
-    const shown = [value(`x ${point.x}, y ${point.y}`)];
+    const shown = [value(`x ${point.x}, y ${point.y}; red green blue:`)];
     if (original) shown.push(value(swatch(original), `I ${original.join(" ")}`));
     if (ours) shown.push(value(swatch(ours), `P[${i}] ${ours.join(" ")}`));
     if (missing) shown.push(value(`R[${i}] ${missing}`));
@@ -523,6 +569,7 @@ class Scrubber {
 
   key(event) {
     const { key, target } = event;
+    if (key === "Escape" && !this.help.hidden) this.toggleHelp();
     if (event.ctrlKey || event.metaKey || event.altKey || key === "Escape" || key === "Tab") return;
     if (event.shiftKey && key === "Enter") return; // the notebook's own
     event.stopPropagation(); // or JupyterLab would take D, J, 0 and the arrows for its cells
@@ -540,6 +587,9 @@ class Scrubber {
       if (to !== undefined) return () => this.splitTo(to);
     } else if (target === this.slider) {
       if (key in arrows || ["Home", "End", "PageUp", "PageDown"].includes(key)) return null; // native
+    } else if (target === stage.node && key in arrows) {
+      const [dx, dy] = arrows[key].map((step) => -step * (shiftKey ? 10 : 1));
+      return () => this.movePoint(dx, dy);
     } else if (shiftKey && key in arrows) {
       return () => stage.panBy(60 * arrows[key][0], 60 * arrows[key][1]);
     } else {
@@ -552,6 +602,7 @@ class Scrubber {
       1: () => this.splitTo(0), 2: () => this.splitTo(0.5), 3: () => this.splitTo(1),
       d: () => this.set({ view: this.state.view === "difference" ? "panes" : "difference" }),
       "+": () => stage.zoomBy(1), "=": () => stage.zoomBy(1), "-": () => stage.zoomBy(-1), 0: () => stage.zoomTo(0),
+      ",": () => this.go(this.state.i - 1), ".": () => this.go(this.state.i + 1), m: () => this.pointAtLargest(),
       l: () => this.toggleLens(), f: () => this.fullScreen(), "?": () => this.toggleHelp(),
     }[key.toLowerCase()];
   }

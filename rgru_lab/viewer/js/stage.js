@@ -3,6 +3,9 @@
 const ZOOMS = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32];
 const LENS_PX = 148;
 
+// The largest whole-number scale up to this one; only what is too large for any is scaled down.
+const whole = (most) => (most > 0.999 ? Math.floor(most + 0.001) : most);
+
 // A window onto one picture, or onto two that share a place.
 class Port {
   constructor(layers) {
@@ -18,7 +21,7 @@ class Port {
 class Stage {
   constructor(node, ports, splitPort, changed) {
     Object.assign(this, { node, ports, splitPort, changed });
-    Object.assign(this, { zoom: 0, x: 0.5, y: 0.5, split: 0.5, lens: false, point: null });
+    Object.assign(this, { zoom: 0, x: 0.5, y: 0.5, split: 0.5, lens: false, point: null, aim: null });
     this.width = this.height = 1;
     this.pointers = new Map();
     this.buildHandle();
@@ -36,7 +39,9 @@ class Stage {
     const hold = (event) => {
       event.stopPropagation();
       held = event.type === "pointerdown";
-      if (held) this.handle.setPointerCapture(event.pointerId);
+      if (!held) return;
+      this.handle.setPointerCapture(event.pointerId);
+      this.pointAt(null); // the place would be left behind
     };
     for (const type of ["pointerdown", "pointerup", "pointercancel"]) this.handle.addEventListener(type, hold);
     this.handle.addEventListener("pointermove", (event) => {
@@ -59,7 +64,7 @@ class Stage {
   }
 
   size(width, height) {
-    Object.assign(this, { width, height, zoom: 0, x: 0.5, y: 0.5, point: null });
+    Object.assign(this, { width, height, zoom: 0, point: null, aim: null });
     this.node.style.setProperty("--ratio", `${width} / ${height}`);
     this.arrange();
     this.place();
@@ -72,8 +77,13 @@ class Stage {
     const columns = scale(2) > 1.5 * scale(4) ? 2 : 4;
     this.node.style.setProperty("--columns", columns);
     this.node.dataset.columns = columns;
-    this.node.style.setProperty("--height", `${Math.round((height * columns) / 4)}px`);
-    this.node.style.setProperty("--tall", `${Math.round(height)}px`);
+    const ratio = window.devicePixelRatio || 1;
+    const room = (most, across) => { // no more than the picture fills at its whole-number scale
+      const scale = whole(Math.min(width / across / this.width, most / this.height) * ratio);
+      return `${Math.round(scale < 1 ? most : (scale * this.height) / ratio)}px`;
+    };
+    this.node.style.setProperty("--height", room((height * columns) / 4, columns));
+    this.node.style.setProperty("--tall", room(height, 1));
   }
 
   visible() {
@@ -81,9 +91,9 @@ class Stage {
   }
 
   fit(port) {
-    const ratio = window.devicePixelRatio || 1;
-    const most = Math.min(port.node.clientWidth / this.width, port.node.clientHeight / this.height) * ratio;
-    return most >= 2 ? Math.floor(most + 0.001) : most; // whole steps once pixels are large enough to be seen
+    const ratio = window.devicePixelRatio || 1, box = port.node.getBoundingClientRect();
+    const most = Math.min(box.width / this.width, box.height / this.height) * ratio;
+    return whole(most);
   }
 
   scale(port = this.visible()[0]) {
@@ -92,13 +102,17 @@ class Stage {
 
   place() {
     const ratio = window.devicePixelRatio || 1;
-    for (const port of this.visible()) {
+    const visible = this.visible();
+    if (this.zoom && visible.length) this.hold(visible[0].node.getBoundingClientRect());
+    for (const port of visible) {
       const box = port.node.getBoundingClientRect();
       const scale = this.scale(port) / ratio; // CSS pixels per pixel of the picture
       const width = this.width * scale, height = this.height * scale;
-      const snap = (origin, offset) => Math.round((origin + offset) * ratio) / ratio - origin;
-      const left = snap(box.left, width <= box.width ? (box.width - width) / 2 : box.width / 2 - this.x * width);
-      const top = snap(box.top, height <= box.height ? (box.height - height) / 2 : box.height / 2 - this.y * height);
+      const put = (origin, room, size, share) => {
+        const offset = this.zoom && size > room ? room / 2 - share * size : (room - size) / 2;
+        return Math.round((origin + offset) * ratio) / ratio - origin;
+      };
+      const left = put(box.left, box.width, width, this.x), top = put(box.top, box.height, height, this.y);
       Object.assign(port, { left, top, scale });
       const transform = `translate(${left}px, ${top}px)`;
       Object.assign(port.sheet.style, { width: `${width}px`, height: `${height}px`, transform });
@@ -130,10 +144,10 @@ class Stage {
     this.zoomTo(steps[clamp((at < 0 ? 0 : at) + direction, 0, steps.length - 1)], port, event);
   }
 
-  // The place under the pointer stays where it is.
+  // The place under the pointer stays where it is; without one, what was aimed at last comes to the middle.
   zoomTo(zoom, port = this.visible()[0], event = null) {
     if (!port || zoom === this.zoom) return;
-    const box = port.node.getBoundingClientRect();
+    const box = port.node.getBoundingClientRect(), aim = event ? null : this.aim;
     const middle = { clientX: box.left + box.width / 2, clientY: box.top + box.height / 2 };
     const { clientX, clientY } = event ?? middle, at = { x: clientX - box.left, y: clientY - box.top };
     const fx = (at.x - port.left) / (this.width * port.scale), fy = (at.y - port.top) / (this.height * port.scale);
@@ -142,17 +156,17 @@ class Stage {
       const scale = zoom / (window.devicePixelRatio || 1);
       this.x = fx + (box.width / 2 - at.x) / (this.width * scale);
       this.y = fy + (box.height / 2 - at.y) / (this.height * scale);
-      this.hold(box);
+      if (aim) Object.assign(this, { x: (aim.x + 0.5) / this.width, y: (aim.y + 0.5) / this.height });
     }
     this.place();
     this.changed();
   }
 
   panBy(dx, dy, port = this.visible()[0]) {
-    if (!port || !this.zoom) return;
+    if (!port || !this.zoom || !(dx || dy)) return;
+    this.aim = null;
     this.x -= dx / (this.width * port.scale);
     this.y -= dy / (this.height * port.scale);
-    this.hold(port.node.getBoundingClientRect());
     this.place();
   }
 
@@ -183,8 +197,10 @@ class Stage {
     node.addEventListener("pointerdown", (event) => this.down(port, event));
     node.addEventListener("pointermove", (event) => this.move(port, event));
     for (const end of ["pointerup", "pointercancel"]) node.addEventListener(end, (event) => this.up(event));
-    node.addEventListener("pointerleave", () => this.pointAt(null));
-    node.addEventListener("dblclick", () => this.zoomTo(0, port));
+    node.addEventListener("pointerleave", (event) => {
+      if (event.pointerType !== "touch") this.pointAt(null); // a finger leaves whenever it is lifted
+    });
+    node.addEventListener("dblclick", (event) => (this.zoom ? this.zoomTo(0, port) : this.zoomBy(1, port, event)));
   }
 
   down(port, event) {
@@ -196,6 +212,7 @@ class Stage {
     this.pointers.set(event.pointerId, event);
     this.pinched = null;
     this.move(port, event);
+    this.aim = this.point;
   }
 
   move(port, event) {
@@ -252,6 +269,29 @@ class Stage {
       this.showPoint();
       this.changed();
     });
+  }
+
+  // Without a pointer: the place moves by so many pixels, and the picture with it once it would be out of sight.
+  movePoint(dx, dy) {
+    const port = this.visible()[0];
+    if (!port) return;
+    const [fx, fy] = this.zoom ? [this.x, this.y] : [0.5, 0.5];
+    const middle = { x: Math.floor(fx * this.width), y: Math.floor(fy * this.height) };
+    const from = this.point ?? this.aim;
+    this.reveal(from ? { x: from.x + dx, y: from.y + dy } : middle);
+  }
+
+  reveal(point) {
+    const port = this.visible()[0];
+    const x = clamp(point.x, 0, this.width - 1), y = clamp(point.y, 0, this.height - 1);
+    const far = (place, room, offset) => {
+      const at = offset + (place + 0.5) * port.scale, margin = Math.min(16, room / 4);
+      return at - clamp(at, margin, room - margin);
+    };
+    const { width, height } = port.node.getBoundingClientRect();
+    this.panBy(-far(x, width, port.left), -far(y, height, port.top), port);
+    this.aim = { x, y };
+    this.pointAt(this.aim);
   }
 
   showPoint() {

@@ -18,6 +18,7 @@ function say(node, text) {
 }
 
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
+const hasFingers = () => matchMedia("(pointer: coarse)").matches;
 const word = (text) => h("span", { class: "rgru-word" }, text);
 const group = (...nodes) => h("span", { class: "rgru-group" }, ...nodes);
 
@@ -27,6 +28,10 @@ const count = (n) => n.toLocaleString("en");
 const bytes = (n) => `${count(n)} bytes`;
 const decibels = (value) => (value === undefined ? "…" : value === null ? "∞" : value.toFixed(1));
 const similarity = (value) => (value === undefined ? "…" : value === null ? "–" : value.toFixed(3));
+const more = (value, digits) => {
+  const options = { minimumFractionDigits: digits, maximumFractionDigits: digits };
+  return `${value < 0 ? "−" : "+"}${Math.abs(value).toLocaleString("en", options)}`;
+};
 const signed = (value) => (value > 0 ? `+${value}` : value < 0 ? `−${-value}` : "0");
 
 // ---- controls
@@ -58,7 +63,7 @@ function button(label, act, properties = {}, ...children) {
 function segments(label, options, choose) {
   const buttons = options.map(([value, text, title]) => {
     const node = button(title ?? text, () => choose(value), {}, text);
-    node.dataset.value = value;
+    Object.assign(node.dataset, { value, text });
     return node;
   });
   const node = h("div", { class: "rgru-segments", role: "group", "aria-label": label }, ...buttons);
