@@ -22,7 +22,8 @@ from rgru_lab.progression import Decoded, Progression
 READINGS = ("psnr_db", "ssim", "ms_ssim", "mean_abs_residual", "shift_r", "shift_g", "shift_b")
 COLUMNS = ("picture", "codec", "point", "size_bytes", "raw_bytes", "bpp", *READINGS, "encode_s", "decode_s")
 """Of a row. `point` is the iteration, or the opponent's quality; `raw_bytes` is what our file would take if its bits
-were stored as they are; `encode_s` and `decode_s` are the seconds from the photo to this file and back."""
+were stored as they are; `encode_s` and `decode_s` are the processor seconds from the photo to this file and back, which
+other work on the machine hardly changes."""
 
 
 def check(paths: Iterable[Path]):
@@ -65,11 +66,11 @@ def theirs(codecs: Iterable[str], path: Path) -> Iterator[dict]:
     for name in codecs:
         ladder = Ladder(photo, name)
         for quality in CODECS[name].points:
-            started = time.perf_counter()
+            started = time.process_time()
             rung = ladder[quality]
-            encoded = time.perf_counter()
+            encoded = time.process_time()
             pixels = hashlib.sha256(rung.photo).digest()
-            decode_s = time.perf_counter() - encoded
+            decode_s = time.process_time() - encoded
             if pixels not in known:
                 known[pixels] = readings(rung)
             row = {"picture": path.name, "codec": name, "point": quality, "size_bytes": rung.size_bytes}
@@ -89,12 +90,12 @@ def _timed(steps: Iterator) -> Iterator[tuple[float, object]]:
     """(seconds since the first step began, what it gave); the time between two steps is not counted."""
     passed = 0.0
     while True:
-        started = time.perf_counter()
+        started = time.process_time()
         try:
             value = next(steps)
         except StopIteration:
             return
-        passed += time.perf_counter() - started
+        passed += time.process_time() - started
         yield passed, value
 
 
@@ -140,8 +141,7 @@ def every(work: partial, paths: list[Path], kept: Path, identity: dict, *, jobs:
         kept: a file for what is done; the next call with the same `identity` goes on from there. The caller removes
             it when the rows are safe.
         identity: all that the rows depend on, besides the pictures.
-        jobs: processes, with one thread each: two of them do more than one with two threads. Seconds are measured
-            while all of them work.
+        jobs: processes, with one thread each: two of them do more than one with two threads.
     """
     done = _read(kept, identity)
     lines = [identity, *({"picture": digest, "rows": rows} for digest, rows in done.items())]

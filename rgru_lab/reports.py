@@ -102,7 +102,7 @@ def report(summary: dict) -> str:
         *_opponents_table(summary["opponents"]),
         *_published_table(summary["published"]),
         "The colour shift is the mean of I - P over all pixels and pictures, of R, G or B, whichever is largest. "
-        f"Seconds are for all iterations so far, on {summary['machine']}, {summary['jobs']} pictures at a time.",
+        f"Processor seconds are for all iterations so far, on {summary['machine']}.",
         "",
         "| iteration | bpp, bits as they are | bpp | PSNR, dB | SSIM | MS-SSIM | MS-SSIM gained | colour shift, levels "
         "| encoding, s | decoding, s |",
