@@ -39,7 +39,7 @@ def run(
         iterations: how far to go.
         against: keys of `opponents.CODECS`; JPEG is always among them.
         bit_model: as in `Progression`.
-        jobs: pictures at a time.
+        jobs: pictures at a time, fewer where memory does not hold as many.
         fresh: measure the opponents again, even if their results are there.
         progress: called with the rows of each picture, how many pictures there are, and what is measured.
     """
@@ -53,12 +53,13 @@ def run(
         "iterations": iterations,
         "version": __version__,
     }
+    jobs = measuring.affordable_jobs(weights, paths, jobs)
     kept = folder / f".{set_name}-{weights.name}.part"
     work = partial(measuring.ours, weights, iterations=iterations, bit_model=bit_model)
     groups = measuring.every(work, paths, kept, identity, jobs=jobs)
     rows = [row for group in progress(groups, len(paths), weights.name) for row in group]
     summary = comparing.summarise(weights, set_name, rows, theirs)
-    summary |= {"bit_model": identity["bit_model"], "jobs": jobs}
+    summary["bit_model"] = identity["bit_model"]
     name = f"{set_name}-{weights.name}"
     measuring.write(folder / f"{name}.csv", rows)
     _write(folder / f"{name}.json", json.dumps(summary, indent=1, allow_nan=False))

@@ -37,6 +37,18 @@ def check(paths: Iterable[Path]):
             )
 
 
+def affordable_jobs(weights, paths: Iterable[Path], jobs: int) -> int:
+    """As many pictures at a time, `jobs` at most and one at least, as memory holds for the largest of them."""
+    from PIL import Image
+
+    sizes = []
+    for path in paths:
+        with Image.open(path) as picture:
+            sizes.append(picture.size)
+    largest = max(codec.memory_bytes(weights.model.config, height, width) for width, height in sizes)
+    return max(1, min(jobs, codec.free_bytes() // largest))
+
+
 def ours(weights, path: Path, iterations: int, bit_model="find") -> Iterator[dict]:
     """One row per iteration of one picture; the quality is that of what the file itself decodes to.
 

@@ -25,7 +25,7 @@ JPEG_ROWS = [_row("jpeg", 5, 0.1, 0.8), _row("jpeg", 95, 2.0, 0.99)]
 def _summary(points, set_name="kodak", weights=WEIGHTS, raw_bytes=1000):
     """Of one picture with these (bpp, MS-SSIM); every file has 1000 bytes, and would have `raw_bytes` with raw bits."""
     rows = [_row(weights.name, i, *point, raw_bytes=raw_bytes) for i, point in enumerate(points, start=1)]
-    return comparing.summarise(weights, set_name, rows, JPEG_ROWS) | {"jobs": 1}
+    return comparing.summarise(weights, set_name, rows, JPEG_ROWS)
 
 
 def test_the_curve_has_the_largest_channels_mean_shift_with_its_sign():
@@ -47,7 +47,7 @@ def test_the_curve_has_the_largest_channels_mean_shift_with_its_sign():
         "colour_shift": -3.0,
     }
     jpeg = [row | {"picture": name} for name in ("a.png", "b.png") for row in JPEG_ROWS]
-    summary = comparing.summarise(WEIGHTS, "kodak", rows, jpeg) | {"jobs": 1}
+    summary = comparing.summarise(WEIGHTS, "kodak", rows, jpeg)
     assert summary["pictures"] == 2
     line = "| 1 | 0.3000 | 0.3000 | 31.00 | 0.5000 | 0.8500 |  | -3.00 | 0.25 | 0.12 |"
     assert line in reports.report(summary).splitlines()
@@ -170,7 +170,7 @@ def test_every_opponent_is_compared_by_itself():
         assert {at["won"] for at in found["per_picture"]} == {int(change < 0)}
         assert found["bjontegaard_ms_ssim_percent"] == change
         assert found["bjontegaard_psnr_percent"] == change
-    text = reports.report(comparing.summarise(WEIGHTS, "holiday", ours, jpeg + webp) | {"jobs": 1})
+    text = reports.report(comparing.summarise(WEIGHTS, "holiday", ours, jpeg + webp))
     assert "| WebP | mean curves | -50.0 % | -50.0 % | -50.0 % | -50.0 % | -50.0 % | -50.0 % |" in text
     assert "| | won | 0 of 1 | 0 of 1 |" in text
     assert "| WebP | -50.0 % | -50.0 % |" in text

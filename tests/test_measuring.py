@@ -156,6 +156,13 @@ def test_the_decision_on_bfloat16_is_handed_on(monkeypatch):
         torch.set_num_threads(threads)
 
 
+@pytest.mark.parametrize(("pictures", "jobs"), [(0.5, 1), (1.5, 1), (2.5, 2), (99, 4)])
+def test_memory_decides_how_many_pictures_at_a_time(weights, paths, monkeypatch, pictures, jobs):
+    largest = codec.memory_bytes(weights.model.config, 192, 224)
+    monkeypatch.setattr(codec, "free_bytes", lambda: int(pictures * largest))
+    assert measuring.affordable_jobs(weights, paths, 4) == jobs
+
+
 # --- stopped and resumed ---
 
 
