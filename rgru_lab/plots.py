@@ -102,7 +102,8 @@ def pictures(
         raise InputError(f"there are {len(shown)} pictures and {len(titles)} titles; give one title for each picture")
     columns = min(columns, len(shown))
     rows = -(-len(shown) // columns)
-    figure = Figure(figsize=(width * columns, rows * (width * _ratio(shown[0]) + 0.4)), layout="constrained")
+    above = 0.25 + 0.15 * max(title.count("\n") + 1 for title in titles)  # inches, for the titles
+    figure = Figure(figsize=(width * columns, rows * (width * _ratio(shown[0]) + above)), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     maps = [np.abs(pixels).max() for pixels in shown if pixels.ndim == 2]
     limit = limit or max([*maps, 1e-9])

@@ -161,6 +161,19 @@ def test_a_wrong_one_is_told_what_it_does_and_stops_nothing(double, capsys):
     assert lessons.solved() == []
 
 
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda x: 2 * ..., "a gap is still `...`"),
+        (lambda x: x if x > 0 else -x, "torch.where"),
+        (lambda x: x if x.numpy() > 0 else -x, "np.where"),
+        (3.0, "it got a float; give the function itself"),
+    ],
+)
+def test_common_slips_are_said_in_words(double, answer, words):
+    assert words in lessons.verdict("99.1", answer)
+
+
 def test_a_check_draws_the_same_numbers_each_time_and_leaves_the_learners_alone(double):
     torch.manual_seed(5)
     expected = torch.rand(2)

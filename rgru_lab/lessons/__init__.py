@@ -56,7 +56,8 @@ def set_up(minutes: int, needs: str = ""):
     if missing:
         print(f"Missing here: {', '.join(missing)}. In the kit's folder: pip install -e .")
     print(doctor())
-    print(f"This lesson takes about {minutes} minutes{f' and needs {needs}' if needs else ''}.")
+    unit = "minute" if minutes == 1 else "minutes"
+    print(f"This lesson takes about {minutes} {unit}{f' and needs {needs}' if needs else ''}.")
 
 
 def doctor() -> str:
@@ -138,7 +139,7 @@ def reveal(guess, truth, what: str, unit: str = "", digits: int = 3):
         kind = "a word" if isinstance(truth, str) else "a number"
         print(f"{what}: {said(truth)}. Your guess {guess!r} should be {kind}.")
     elif isinstance(truth, str):
-        print(f"{what}: {truth}. You guessed {guess}" + (": right!" if guess == truth else "."))
+        print(f"{what}: {truth}. You guessed {guess}" + (": right!" if guess.strip().lower() == truth.lower() else "."))
     else:
         print(f"{what}: {said(truth)}. You guessed {said(guess)}, off by {said(abs(guess - truth))}.")
 
@@ -205,8 +206,24 @@ def verdict(number: str, answer) -> str | None:
         except NotImplementedError:
             return "no answer yet"
         except Exception as error:  # the learner's code may do anything
-            return f"it stopped with {type(error).__name__}: {error}"
+            return _in_words(error, answer)
     return None
+
+
+IN_WORDS = {
+    "ellipsis": "a gap is still `...`; fill every one",
+    "Boolean value of Tensor": "it asks one question, as `if` does, of a whole tensor; `torch.where` asks each element",
+    "truth value of an array": "it asks one question, as `if` does, of a whole array; `np.where` asks each element",
+}
+"""What Python, torch and numpy say of slips that are common in exercises, and what it means."""
+
+
+def _in_words(error: Exception, answer) -> str:
+    said = str(error)
+    if "not callable" in said and not callable(answer):
+        return f"it got a {type(answer).__name__}; give the function itself: its name, without brackets behind it"
+    means = [words for part, words in IN_WORDS.items() if part in said]
+    return means[0] if means else f"it stopped with {type(error).__name__}: {said}"
 
 
 def check(number: str, answer):

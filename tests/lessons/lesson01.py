@@ -68,6 +68,7 @@ MISTAKES = {
     ],
     "01.3": [
         (_mse, "mean squared error; PSNR"),
+        (lambda a, b: 10 * np.log10(255**2 / (_mse(a, b) * a.size)), "summed"),
         (lambda a, b: 10 * np.log10(_mse(a, b) / 255**2), "upside down"),
         (lambda a, b: np.log10(255**2 / _mse(a, b)), "bels"),
         (lambda a, b: 20 * np.log10(255**2 / _mse(a, b)), "squared already"),

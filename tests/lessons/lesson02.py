@@ -53,6 +53,7 @@ MISTAKES = {
         (_gru(_right_mix, late=True), "after U"),
         (_gru(lambda z, h, c: z * h + (1 - z) * c), "turned round"),
         (_gru(lambda z, h, c: c), "candidate alone"),
+        (_gru(lambda z, h, c: (1 - z) * h + z * torch.sigmoid(torch.atanh(c))), "is a tanh"),
         (_gru(_right_mix, gates=(1, 0)), "numbers are not"),
         (lambda x, h, W, U: undefined, "NameError"),  # noqa: F821
         (lambda x, h, W, U: [], "list"),
@@ -65,5 +66,13 @@ MISTAKES = {
         (_cuts(_memory, lambda new, x, updated, W_ox, a: new + W_ox(x)), "output is not"),
         (lambda *a: _cuts(_memory, _output)(*a)[::-1], "exchanged"),
     ],
-    "02.3": [(0.0, "0.0%"), (-3, "left after"), (0.95, "share"), ("-6", "no number"), (6, "0.0%")],
+    "02.3": [
+        (0.0, "0.0%"),
+        (-3, "left after"),
+        (0.95, "share"),
+        ("-6", "no number"),
+        (6, "0.0%"),
+        (float("nan"), "no number"),
+        ([-7], "list"),
+    ],
 }

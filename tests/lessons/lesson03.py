@@ -86,6 +86,8 @@ MISTAKES = {
         (lambda i, c, k, h: 3 * i * c * k**2 + 3 * c * c * h**2 + c * c + i * c, "biases"),
         (lambda i, c, k, h: 3 * i * c * k**2 + c + 3 * c * c * h**2 + c * c + i * c, "that many biases"),
         (lambda i, c, k, h: 3 * i * c * k**2 + 6 * c + 3 * c * c * h**2 + c * c + i * c, "only W has"),
+        (lambda i, c, k, h: 3 * i * c * k**2 + 8 * c + 3 * c * c * h**2 + c * c + i * c, "all five"),
+        (lambda i, c, k, h: 3 * c * (i * k**2 + 1 + c * h) + c * c + i * c, "comes squared"),
         (lambda i, c, k, h: 3 * c * (i * k**2 + 1 + c * h**2), "plain GRU"),
         (lambda i, c, k, h: 3 * c * (i * k**2 + 1 + c * h**2) + c * c, "W_ox is missing"),
         (lambda i, c, k, h: 3 * c * (i * k**2 + 1 + c * h**2) + i * c, "W_h is missing"),

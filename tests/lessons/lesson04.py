@@ -89,6 +89,7 @@ MISTAKES = {
         (lambda y: _step(y) + 2 * (y - y.detach()), "twice"),
         (lambda y: _step(y) + (y**2 - (y**2).detach()), "gradient is not"),
         (lambda y: _step(y).tolist(), "list"),
+        (lambda y: 1.0 if y >= 0 else -1.0, "torch.where"),
         (lambda y: _step(y).mean(), "shape"),
     ],
     "04.3": [
@@ -99,7 +100,7 @@ MISTAKES = {
         (lambda y: torch.where(torch.rand_like(y) < (1 - y) / 2, 1.0, -1.0), "exchanged"),
         (lambda y: torch.where(torch.rand_like(y) < 0.5, 1.0, -1.0), "fair coin"),
         (lambda y: torch.where(torch.rand(len(y), 1) < (1 + y) / 2, 1.0, -1.0), "its own"),
-        (lambda y: torch.where(torch.rand(()) < (1 + y) / 2, 1.0, -1.0), "no chance"),
+        (lambda y: torch.where(torch.rand(()) < (1 + y) / 2, 1.0, -1.0), "drawn for all"),
         (lambda y: torch.where(torch.randn_like(y) < y, 1.0, -1.0), "mean of many draws"),
         (lambda y: y + torch.rand_like(y) - 0.5, "nothing between"),
     ],

@@ -107,6 +107,10 @@ def psnr_db(answer):
             (right / 10, "this is in bels; multiply by 10 for decibels"),
             (2 * right, "20 log₁₀ belongs to a ratio of levels; 255² / MSE is squared already, so it is 10"),
             (10 * np.log(255**2 / mse), "np.log is the natural logarithm; decibels need np.log10"),
+            (
+                10 * np.log10(255**2 / np.square(difference).sum()),
+                "the errors are summed; MSE is the mean over all pixels and channels",
+            ),
             (10 * np.log10(255 / mse), "the peak has to be squared as well: 255²"),
             (10 * np.log10(1 / mse), "the peak is missing: 255² over the error"),
             (10 * np.log10(255**2 / np.sqrt(mse)), "the root of the error was taken; MSE is the mean of the squares"),

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from rgru_lab.lessons import Wrong, exercise
+from rgru_lab.lessons.exercises import real
 
 
 def _gru_step():
@@ -41,6 +42,8 @@ def gru_step(answer):
     candidate = torch.tanh(x @ W[2] + (r * h) @ U[2])
     if torch.allclose(got, z * h + (1 - z) * candidate, atol=1e-5):
         raise Wrong("z is turned round: here z = 0 keeps the memory and z = 1 replaces it")
+    if torch.allclose(got, (1 - z) * h + z * torch.sigmoid(x @ W[2] + (r * h) @ U[2]), atol=1e-5):
+        raise Wrong("the candidate is a tanh; σ is for the two gates")
     if torch.allclose(got, candidate, atol=1e-5):
         raise Wrong("it returns the candidate alone; z has to mix it with the old memory")
     raise Wrong("the shape is right, the numbers are not; compare each line with its equation")
@@ -83,11 +86,14 @@ def short_cuts(answer):
 
 
 @exercise("02.3", "a cell that keeps", lambda: -6.0)
-def bias(answer):
-    if isinstance(answer, (bool, str)):
+def kept(answer):
+    if isinstance(answer, str):
         raise Wrong(f"{answer!r} is no number; give the bias as one, -1.5 for one")
-    z = 1 / (1 + math.exp(-float(answer))) if float(answer) > -700 else 0.0
-    if 0.95 <= float(answer) <= 1:
+    bias = real(answer, "the bias")
+    if math.isnan(bias):
+        raise Wrong("nan is no number; give the bias as one, -1.5 for one")
+    z = 1 / (1 + math.exp(-bias)) if bias > -700 else 0.0
+    if 0.95 <= bias <= 1:
         raise Wrong("this looks like the share that is left; asked is the bias, the number that goes into σ")
     left = (1 - z) ** 16
     if left < 0.95:

@@ -71,6 +71,7 @@ SLIPS_OF_COUNTS = (
     (lambda i, c, k, h: _count(i, c, k, h, bias=0), "the biases are missing: W has one for each channel it gives"),
     (lambda i, c, k, h: _count(i, c, k, h, bias=1), "W gives 3 * channels, so it has that many biases"),
     (lambda i, c, k, h: _count(i, c, k, h, bias=6), "U_gates and U have a bias in your count; only W has"),
+    (lambda i, c, k, h: _count(i, c, k, h, bias=8), "all five have a bias in your count; only W has"),
     (lambda i, c, k, h: _count(i, c, k, h, W_h=0, W_ox=0), "that is a plain GRU; W_h and W_ox are missing"),
     (lambda i, c, k, h: _count(i, c, k, h, W_h=0), "W_h is missing: 1 x 1, from memory to memory"),
     (lambda i, c, k, h: _count(i, c, k, h, W_ox=0), "W_ox is missing: 1 x 1, from input to output"),
@@ -79,6 +80,7 @@ SLIPS_OF_COUNTS = (
     (lambda i, c, k, h: _count(i, c, k, h, U=0, W_h=0, W_ox=0), "that is W alone; four convolutions are missing"),
     (lambda i, c, k, h: _count(i, c, k, h, W=1), "W gives 3 * channels: z, r and the candidate"),
     (lambda i, c, k, h: _count(i, c, k, 1), "U's kernel has hidden_kernel x hidden_kernel positions, not one"),
+    (lambda i, c, k, h: _count(i, c, k, h**0.5), "hidden_kernel comes squared: a kernel of 3 has 9 positions"),
     (lambda i, c, k, h: _count(i, c, k**0.5, h**0.5), "a kernel is square: its positions are kernel**2"),
 )
 

@@ -132,6 +132,8 @@ def draw(answer):
     _check_bits(got, y)
     values = got.detach()
     if (values == values[0]).all():
+        if any(not torch.equal(answer(y[:1].clone()).detach(), values[:1]) for _ in range(20)):
+            raise Wrong("one number is drawn for all elements; each draws its own: torch.rand_like(y)")
         raise Wrong(
             "there is no chance in it: the same y gives the same bit each time; compare with torch.rand_like(y)"
         )
