@@ -240,6 +240,24 @@ def test_every_import_is_in_the_list():
     assert imported <= names | sys.stdlib_module_names
 
 
+def test_the_workflow_runs_the_same_script_for_every_python_that_the_kit_is_for():
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    low, high = re.search(r">=3\.(\d+),<3\.(\d+)", (ROOT / "pyproject.toml").read_text()).groups()
+    pythons = re.search(r"python: \[(.*)\]", workflow)[1]
+    assert pythons == ", ".join(f'"3.{minor}"' for minor in range(int(low), int(high)))
+    assert "os: [ubuntu-latest, macos-latest, windows-latest]" in workflow
+    assert workflow.count("- run: .ci/run\n") == 2
+    assert "cron:" in workflow
+
+
+def test_colabs_versions_are_ones_that_the_kit_allows():
+    wanted = dict(re.findall(r"^([a-z-]+)>=([\d.]+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
+    for line in (ROOT / ".ci" / "colab.txt").read_text().splitlines():
+        name, pinned = line.split("==")
+        if name in wanted:
+            assert [*map(int, pinned.split("."))] >= [*map(int, wanted[name].split("."))], name
+
+
 def test_the_version_is_said_once():
     assert f"version: {__version__}" in (ROOT / "CITATION.cff").read_text()
 
