@@ -63,8 +63,9 @@ def mean_curve(rows: list[dict]) -> list[dict]:
     """Means over the pictures at every rate point of one codec."""
     curve = []
     for point, group in sorted(grouped(rows, "point").items()):
-        means = {key: _mean(group, key) for key in ("bpp", "psnr_db", "ssim", "ms_ssim", "encode_s", "decode_s")}
-        if all(row["raw_bytes"] for row in group):
+        means = {key: _mean(group, key) for key in ("bpp", "psnr_db", "ssim", "ms_ssim")}
+        if all(row["raw_bytes"] for row in group):  # ours
+            means |= {key: _mean(group, key) for key in ("encode_s", "decode_s")}
             raw = [row["bpp"] * row["raw_bytes"] / row["size_bytes"] for row in group]
             means["raw_bpp"] = round(float(np.mean(raw)), 5)
         shifts = [_mean(group, f"shift_{channel}") for channel in "rgb"]

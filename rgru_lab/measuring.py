@@ -22,8 +22,8 @@ from rgru_lab.progression import Decoded, Progression
 READINGS = ("psnr_db", "ssim", "ms_ssim", "mean_abs_residual", "shift_r", "shift_g", "shift_b")
 COLUMNS = ("picture", "codec", "point", "size_bytes", "raw_bytes", "bpp", *READINGS, "encode_s", "decode_s")
 """Of a row. `point` is the iteration, or the opponent's quality; `raw_bytes` is what our file would take if its bits
-were stored as they are; `encode_s` and `decode_s` are the processor seconds from the photo to this file and back, which
-other work on the machine hardly changes."""
+were stored as they are; `encode_s` and `decode_s` are the processor seconds from the photo to our file and back, which
+other work on the machine hardly changes. Opponents have none of these three."""
 
 
 def check(paths: Iterable[Path]):
@@ -78,16 +78,13 @@ def theirs(codecs: Iterable[str], path: Path) -> Iterator[dict]:
     for name in codecs:
         ladder = Ladder(photo, name)
         for quality in CODECS[name].points:
-            started = time.process_time()
             rung = ladder[quality]
-            encoded = time.process_time()
             pixels = hashlib.sha256(rung.photo).digest()
-            decode_s = time.process_time() - encoded
             if pixels not in known:
                 known[pixels] = readings(rung)
             row = {"picture": path.name, "codec": name, "point": quality, "size_bytes": rung.size_bytes}
             row |= {"raw_bytes": None, "bpp": rung.bpp} | known[pixels]
-            yield _rounded(row | {"encode_s": encoded - started, "decode_s": decode_s})
+            yield _rounded(row | {"encode_s": None, "decode_s": None})
 
 
 def readings(decoded: Decoded) -> dict:

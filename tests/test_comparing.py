@@ -15,7 +15,8 @@ WEIGHTS = SimpleNamespace(name="small-9", sha256="00" * 32)
 
 def _row(codec, point, bpp, ms_ssim, picture="a.png", shift=(0.0, 0.0, 0.0), raw_bytes=1000):
     raw_bytes = None if codec in CODECS else raw_bytes
-    readings = (picture, codec, point, 1000, raw_bytes, bpp, 30.0 + point, 0.5, ms_ssim, 4.0, *shift, 0.25, 0.125)
+    seconds = (None, None) if codec in CODECS else (0.25, 0.125)
+    readings = (picture, codec, point, 1000, raw_bytes, bpp, 30.0 + point, 0.5, ms_ssim, 4.0, *shift, *seconds)
     return dict(zip(COLUMNS, readings, strict=True))
 
 
