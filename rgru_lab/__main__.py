@@ -436,6 +436,7 @@ def release(options):
         return
     paths = photos.kodak()
     summaries = [release.results(model.load(name), paths, options.jobs, _each_picture) for name in release.shipped()]
+    release.ablate(model.load(), paths, summaries[0], _each_picture)
     release.curves(summaries)
     release.four_rates(model.load())
     release.claim(model.load())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rgru_lab import comparing, evaluate, model, photos, plots, reports
+from rgru_lab import ablation, comparing, evaluate, model, photos, plots, reports
 from rgru_lab.config import DEFAULT_MODEL, PRESETS, InputError
 from rgru_lab.images import write_atomically
 from rgru_lab.opponents import CODECS, Ladder
@@ -19,6 +19,7 @@ RESULTS = ROOT / "data" / "results"
 FIGURES = ROOT / "data" / "figures"
 NOTEBOOKS = ROOT / "notebooks"
 FOUR_RATES = (1, 2, 4, 8)
+ABLATED = 4
 PEERS = ("Residual GRU, Google 2016", "Johnston 2018")
 CLAIMED_MS_SSIM = 0.9
 CLAIMED_PERCENT = 25
@@ -35,6 +36,15 @@ def shipped() -> list[str]:
 def results(weights, paths: list[Path], jobs: int, progress: Callable) -> dict:
     """Evaluate the Kodak photographs against all opponents; arguments as of `evaluate.run`."""
     return evaluate.run(weights, "kodak", paths, RESULTS, against=CODECS, jobs=jobs, progress=progress)
+
+
+def ablate(weights, paths: list[Path], summary: dict, progress: Callable) -> None:
+    """Write `ablation.json` and `.md` of these weights, whose evaluation is `summary`."""
+    groups = progress(([*ablation.measure(weights, path, ABLATED)] for path in paths), len(paths), "ablation")
+    rows = [row for group in groups for row in group]
+    trained = json.loads((RESULTS / "trials.json").read_text(encoding="utf-8"))
+    for _ in ablation.write(RESULTS, ablation.summarise(weights, "kodak", rows, summary, trained)):
+        pass
 
 
 def curves(summaries: list[dict]) -> None:
@@ -98,8 +108,15 @@ def claim(weights) -> dict:
 
 
 def blocks(summaries: list[dict]) -> dict[str, str]:
-    """What the README says in numbers, by the name of the place where it stands; all from results files."""
+    """What the README says in numbers, by the name of the place where it stands; all from results files.
+
+    Raises:
+        InputError: these weights' speed has not been measured.
+    """
     first = summaries[0]
+    for what, command in (("bench", "bench"), ("viewer", "bench --viewer")):
+        if not (RESULTS / f"{what}-{first['model']}.json").exists():
+            raise InputError(f"the speed of {first['model']} is not known; run python -m rgru_lab {command} while idle")
     found = json.loads((RESULTS / "claim.json").read_text(encoding="utf-8"))
     bench, viewer = (
         json.loads((RESULTS / f"{what}-{first['model']}.json").read_text()) for what in ("bench", "viewer")

@@ -80,6 +80,14 @@ def test_the_readme_test_notices_a_stale_block(name):
     assert release.with_blocks(stale, release.blocks(SUMMARIES)) == README != stale
 
 
+def test_a_speed_that_was_not_measured_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(release, "RESULTS", tmp_path)
+    with pytest.raises(
+        config.InputError, match="the speed of small-9 is not known; run python -m rgru_lab bench while"
+    ):
+        release.blocks([{"model": "small-9"}])
+
+
 def test_a_readme_without_a_block_is_refused():
     with pytest.raises(config.InputError, match="the README has 0 places marked <!-- claim -->; it needs one"):
         release.with_blocks("# Hello", {"claim": "ours"})
