@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from playwright.sync_api import expect
 
 from rgru_lab import plots
 from rgru_lab.progression import Progression
@@ -245,7 +246,7 @@ def test_the_split_clips_and_never_moves_the_pictures(page, progression, pixels)
     assert page.locator(right).bounding_box() == before
     handle.hover()
     page.mouse.down()
-    assert page.locator(".rgru-cross:visible").count() == 0
+    expect(page.locator(".rgru-cross:visible")).to_have_count(0)  # with the next frame
     page.mouse.up()
     inset = "el => Number(el.style.clipPath.match(/([\\d.]+)%/)[1])"
     for key, edge in (("1", 0), ("2", 50), ("3", 100)):

@@ -185,8 +185,8 @@ def test_an_infinite_psnr_is_said_in_json(weights, sample, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"against": ("gif",)}, "choose one or more of jpeg, webp"),
-        ({"against": ()}, "choose one or more of jpeg, webp"),
+        ({"against": ("gif",)}, "choose one or more of jpeg, jpeg-default"),
+        ({"against": ()}, "choose one or more of jpeg, jpeg-default"),
         ({"iterations": 17}, "choose 1 to 16"),
         ({"guess": Guess("beauty", 2)}, "ask for one of ms_ssim, psnr_db, size_bytes, jpeg_bytes, webp_bytes"),
         ({"guess": Guess("webp_bytes", 2), "against": ("jpeg",)}, "'webp_bytes' is not possible here"),
