@@ -186,7 +186,7 @@ def rate_distortion(curves: dict[str, list[dict]], title: str, beside: dict[str,
         title: what was measured.
         beside: more curves, thin, grey, each with its own kind of line; the axes end where `curves` do, or at 2 bpp.
     """
-    dashes = cycle(("--", "-.", ":", (0, (6, 1, 1, 1, 1, 1))))
+    dashes = cycle(("--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 4)), (0, (9, 4))))
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     for (name, curve), (colour, marker) in zip(curves.items(), _styles(curves), strict=True):
