@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 import torch
 
@@ -117,6 +118,8 @@ def test_results_are_read_by_name():
         ("lost", "kept", "Q: kept. You guessed lost.\n"),
         (3, "kept", "should be a word"),
         ("many", 0.95, "should be a number"),
+        ([0.9], 0.95, "Your guess [0.9] should be a number"),
+        (np.float32(0.5), 0.95, "off by 0.450 dB"),
     ],
 )
 def test_a_guess_is_shown_beside_the_truth(capsys, guess, truth, said):

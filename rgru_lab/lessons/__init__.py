@@ -19,6 +19,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable
+from numbers import Real
 from pathlib import Path
 from typing import NamedTuple
 
@@ -135,7 +136,7 @@ def reveal(guess, truth, what: str, unit: str = "", digits: int = 3):
 
     if guess is None or guess is ...:
         print(f"{what}: {said(truth)}. No guess from you yet: a guess before you look makes it stay in mind.")
-    elif isinstance(guess, str) != isinstance(truth, str):
+    elif isinstance(guess, str) != isinstance(truth, str) or not isinstance(guess, (str, Real)):
         kind = "a word" if isinstance(truth, str) else "a number"
         print(f"{what}: {said(truth)}. Your guess {guess!r} should be {kind}.")
     elif isinstance(truth, str):
