@@ -1,8 +1,8 @@
 """Sentences and tables for people: their words follow the numbers."""
 
-import pytest
+import json
 
-from rgru_lab import reports
+from rgru_lab import model, release, reports
 
 
 def _summary(change=-36.0, psnr=12.3, bjontegaard=-28.6):
@@ -72,12 +72,6 @@ def test_the_speeds_are_those_of_the_two_benchmarks():
     ]
 
 
-@pytest.mark.parametrize("name", reports.SPEEDS)
-def test_every_speed_of_the_readme_is_one_that_bench_measures(name):
-    import inspect
-
-    from rgru_lab import bench
-
-    source = inspect.getsource(bench.report)
-    words = name.replace("768 x 512 px: ", "").replace("4000 x 3000 px: ", "").split(": ")[-1]
-    assert words.split(",")[0] in source
+def test_every_speed_of_the_readme_is_one_that_bench_measures():
+    measured = json.loads((release.RESULTS / f"bench-{model.newest('small')}.json").read_text())
+    assert set(reports.SPEEDS) <= set(measured)
