@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from rgru_lab import __version__, ablation, comparing, config, measuring, model, photos, plots, release, reports
+from rgru_lab import __version__, ablation, comparing, config, measuring, model, photos, plots, release, reports, trials
 from rgru_lab.opponents import CODECS, Ladder
 from rgru_lab.progression import Progression
 
@@ -129,6 +129,11 @@ def test_the_pages_of_results_are_those_of_their_json():
     for summary in SUMMARIES:
         page = release.RESULTS / f"kodak-{summary['model']}.md"
         assert reports.report(summary) == page.read_text(encoding="utf-8")
+
+
+def test_the_page_of_trials_is_that_of_its_rows():
+    rows = json.loads((release.RESULTS / "trials.json").read_text())
+    assert trials.document(rows) == (release.RESULTS / "training.md").read_text(encoding="utf-8")
 
 
 def test_the_opponents_rows_make_their_curves():
