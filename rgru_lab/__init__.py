@@ -28,7 +28,6 @@ The rooms, each with one purpose; a room imports only from rooms above it:
     comparing    what the rows say: curves, sizes at equal quality, who wins
     reports      the same for people
     evaluate     all three, into data/results/
-    gain         what coding the bits saves, into data/results/
     ablation     what memory, coded bits, cells and reconstructions are worth, into data/results/
     plots        matplotlib figures
     viewer       the slider of the notebooks

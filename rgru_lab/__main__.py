@@ -349,23 +349,6 @@ def bench(options):
     print(path)
 
 
-def gain(options):
-    from rgru_lab import bitnet, gain, measuring, model
-
-    weights = model.load(options.model)
-    found = bitnet.find(weights, options.model)
-    name, paths = _pictures(options.images)
-    _make_folder(Path(options.output))
-    measuring.check(paths)
-    rows = []
-    for path in _bar(paths, len(paths), "picture"):
-        rows += gain.measure(weights, path, options.iterations, gain.models(found))
-    summary = gain.summarise(weights, found, name, rows)
-    for path in gain.write(options.output, summary):
-        print(path)
-    print("\n" + gain.report(summary))
-
-
 def ablation(options):
     import json
 
@@ -649,12 +632,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     new.add_argument("--fresh", action="store_true", help="measure the opponents again, even where their results are")
     add_jobs(new)
-
-    new = command(gain, "what coding the bits saves", "Sizes raw, counted and learned, at equal quality, and JPEG's.")
-    new.add_argument("--images", default="kodak", metavar="kodak|DIR")
-    new.add_argument("--output", default="data/results", metavar="DIR")
-    add_model(new)
-    add_iterations(new, MAX_ITERATIONS, "how far to go (default 16)")
 
     new = command(ablation, "what each part is worth", "Without memory, without coded bits, with other cells.")
     new.add_argument("--images", default="kodak", metavar="kodak|DIR")

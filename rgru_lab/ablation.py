@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from rgru_lab import codec, comparing, images, metrics, trials
+from rgru_lab import codec, comparing, images, metrics, reports, trials
 from rgru_lab.config import InputError
 from rgru_lab.model import ResidualCoder
 
@@ -24,8 +24,6 @@ CUTS = {
     "both forget": ("encode", "decode"),
 }
 """Which halves see every iteration as their first."""
-
-TARGETS = (0.90, 0.95, 0.98)
 
 
 def forgetful(model: ResidualCoder, halves: tuple[str, ...]) -> ResidualCoder:
@@ -78,17 +76,10 @@ def summarise(weights, set_name: str, rows: list[dict], evaluation: dict, traine
         "set": set_name,
         "pictures": len({row["picture"] for row in rows}),
         "memory": memory,
-        "coding": [_coding(evaluation["curve"], target) for target in TARGETS],
+        "coding": evaluation["coding"],
         "cells": [row for budget in ("steps", "seconds") for row in _cells(trained, budget)],
         **comparing.provenance(),
     }
-
-
-def _coding(curve: list[dict], target: float) -> dict:
-    raw = comparing.bpp_at([point | {"bpp": point["raw_bpp"]} for point in curve], target)
-    coded = comparing.bpp_at(curve, target)
-    saved = None if None in (raw, coded) else round(100 * (1 - coded / raw), 1)
-    return {"ms_ssim": target, "raw_bpp": raw, "bpp": coded, "saved_percent": saved}
 
 
 def _cells(trained: list[dict], budget: str) -> list[dict]:
@@ -133,19 +124,7 @@ def report(summary: dict) -> str:
         "",
         "## Coded bits",
         "",
-        "Mean curves; the same pictures from the same bits, stored as they are or by their probabilities.",
-        "",
-        "| MS-SSIM | as they are, bpp | coded, bpp | saved |",
-        "|---|---|---|---|",
-    ]
-    for row in summary["coding"]:
-        if row["saved_percent"] is None:
-            lines.append(f"| {row['ms_ssim']:.2f} | not reached | not reached | – |")
-        else:
-            rates = f"{row['raw_bpp']:.3f} | {row['bpp']:.3f} | {row['saved_percent']:.1f} %"
-            lines.append(f"| {row['ms_ssim']:.2f} | {rates} |")
-    lines += [
-        "",
+        *reports.coding_table(summary["coding"]),
         "## Cells and reconstructions",
         "",
         f"`micro`, trained from random weights for {trials.STEPS} steps, or for the processor time that the Residual "

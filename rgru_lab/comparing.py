@@ -42,7 +42,8 @@ def summarise(weights, set_name: str, rows: list[dict], opponents: list[dict]) -
         "jpeg_curve": jpeg,
         "at_equal_ms_ssim": [_at(ours, jpeg, target) for target in TARGETS],
         "opponents": [_against(rows, group) for group in grouped(opponents, "codec").values()],
-        "area": {"coded": _area(ours), "raw": _area(_raw(ours))},
+        "coding": [_coded_at(ours, target) for target in TARGETS],
+        "area": {"coded": _area(ours), "raw": _area(_if("raw", ours))},
         "published": beside(ours, jpeg) if set_name == "kodak" else [],
         "bars": _bars(weights.name, ours) if set_name == "kodak" else [],
         "jpeg": JPEG_SETTINGS | {"encoder": CODECS["jpeg"].version},
@@ -66,8 +67,9 @@ def mean_curve(rows: list[dict]) -> list[dict]:
         means = {key: _mean(group, key) for key in ("bpp", "psnr_db", "ssim", "ms_ssim")}
         if all(row["raw_bytes"] for row in group):  # ours
             means |= {key: _mean(group, key) for key in ("encode_s", "decode_s")}
-            raw = [row["bpp"] * row["raw_bytes"] / row["size_bytes"] for row in group]
-            means["raw_bpp"] = round(float(np.mean(raw)), 5)
+            for name in ("raw", "counted"):
+                bpp = [row["bpp"] * row[f"{name}_bytes"] / row["size_bytes"] for row in group]
+                means[f"{name}_bpp"] = round(float(np.mean(bpp)), 5)
         shifts = [_mean(group, f"shift_{channel}") for channel in "rgb"]
         curve.append({"point": point} | means | {"colour_shift": max(shifts, key=abs)})
     return curve
@@ -112,7 +114,7 @@ def published() -> dict[str, dict]:
 
 def beside(ours: list[dict], jpeg: list[dict]) -> list[dict]:
     """Our mean curve and those of others at equal MS-SSIM, all against the JPEG that was measured here."""
-    curves = {"ours": ours, "ours, bits as they are": _raw(ours)}
+    curves = {"ours": ours, "ours, bits as they are": _if("raw", ours)}
     curves |= {name: entry["curve"] for name, entry in published().items()}
     return [
         {
@@ -149,7 +151,7 @@ def _bars(name: str, curve: list[dict]) -> list[dict]:
     rows = []
     for bits, bars in BARS_PERCENT.get(name.rpartition("-")[0], {}).items():
         for target, bar in bars.items():
-            bpp = bpp_at(_raw(curve) if bits == "raw" else curve, target)
+            bpp = bpp_at(_if("raw", curve) if bits == "raw" else curve, target)
             change = _change(bpp, YARDSTICK[target])
             rows.append(
                 {
@@ -165,9 +167,15 @@ def _bars(name: str, curve: list[dict]) -> list[dict]:
     return rows
 
 
-def _raw(curve: list[dict]) -> list[dict]:
-    """The curve with the bits stored as they are."""
-    return [point | {"bpp": point["raw_bpp"]} for point in curve]
+def _if(coding: str, curve: list[dict]) -> list[dict]:
+    """The curve of the same bits stored as they are ("raw"), or coded with counts alone ("counted")."""
+    return [point | {"bpp": point[f"{coding}_bpp"]} for point in curve]
+
+
+def _coded_at(curve: list[dict], target: float) -> dict:
+    raw, counted, bpp = (bpp_at(each, target) for each in (_if("raw", curve), _if("counted", curve), curve))
+    saved = None if None in (raw, bpp) else round(100 * (1 - bpp / raw), 1)
+    return {"ms_ssim": target, "raw_bpp": raw, "counted_bpp": counted, "bpp": bpp, "saved_percent": saved}
 
 
 def _bpp_for(curve: list[dict], ms_ssim: float) -> float | None:

@@ -193,9 +193,9 @@ class TrainConfig:
             _check(batch >= 1, f"batch is {batch}; choose 1 or more")
 
 
-# The paper's channel counts, about a half of them (fewer where the pixels are many and each channel costs most), a quarter
-# and a sixteenth. Only `paper` keeps the paper's alpha_x = 0.1 and gain = 1; data/results/recipe.md says what speaks for
-# the others.
+# The paper's channel counts, half of them (fewer at high resolution, where each channel costs most), a quarter and a
+# sixteenth. Only `paper` keeps the paper's alpha_x = 0.1 and gain = 1; data/results/recipe.md says what speaks for the
+# others.
 PRESETS = {
     "paper": ModelConfig(),
     "base": ModelConfig(encoder=(24, 96, 192, 256), decoder=(256, 256, 256, 96, 48), alpha_x=1.0, gain=4.0),

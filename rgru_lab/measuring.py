@@ -16,14 +16,17 @@ from functools import partial
 from pathlib import Path
 
 from rgru_lab import bitstream, codec, images, metrics
+from rgru_lab.bitmodel import Counts
 from rgru_lab.opponents import CODECS, Ladder
 from rgru_lab.progression import Decoded, Progression
 
 READINGS = ("psnr_db", "ssim", "ms_ssim", "mean_abs_residual", "shift_r", "shift_g", "shift_b")
-COLUMNS = ("picture", "codec", "point", "size_bytes", "raw_bytes", "bpp", *READINGS, "encode_s", "decode_s")
+OURS_ONLY = ("raw_bytes", "counted_bytes", "encode_s", "decode_s")
+COLUMNS = ("picture", "codec", "point", "size_bytes", *OURS_ONLY[:2], "bpp", *READINGS, *OURS_ONLY[2:])
 """Of a row. `point` is the iteration, or the opponent's quality; `raw_bytes` is what our file would take if its bits
-were stored as they are; `encode_s` and `decode_s` are the processor seconds from the photo to our file and back, which
-other work on the machine hardly changes. Opponents have none of these three."""
+were stored as they are, `counted_bytes` if they were coded with counts alone; `encode_s` and `decode_s` are the
+processor seconds from the photo to our file and back, which other work on the machine hardly changes. Opponents have
+none of these four."""
 
 
 def check(paths: Iterable[Path]):
@@ -60,11 +63,15 @@ def ours(weights, path: Path, iterations: int, bit_model="find") -> Iterator[dic
     file = bitstream.parse(progression.file(iterations))
     learned = progression.bit_model if file.header.coding == "learned" else None
     bits_s, planes = zip(*_timed(bitstream.planes(file, learned)), strict=True)
-    frames = _timed(codec.decode(weights.model, codec.Codes(*photo.shape[:2], planes)))
+    codes = codec.Codes(*photo.shape[:2], planes)
+    header = bitstream.Header.of(weights, *photo.shape[:2], Counts())
+    counted_bytes = bitstream.parse(bitstream.write(header, codes, Counts())).ends_bytes
+    frames = _timed(codec.decode(weights.model, codes))
     for i, (network_s, frame) in enumerate(frames, start=1):
         size_bytes, raw_bytes = progression[i].size_bytes, progression[i].raw_bytes
         row = {"picture": path.name, "codec": weights.name, "point": i, "size_bytes": size_bytes}
-        row |= {"raw_bytes": raw_bytes, "bpp": progression[i].bpp} | readings(Decoded(photo, frame, size_bytes))
+        row |= {"raw_bytes": raw_bytes, "counted_bytes": counted_bytes[i - 1], "bpp": progression[i].bpp}
+        row |= readings(Decoded(photo, frame, size_bytes))
         yield _rounded(row | {"encode_s": encode_s[i - 1], "decode_s": bits_s[i - 1] + network_s})
 
 
@@ -83,8 +90,7 @@ def theirs(codecs: Iterable[str], path: Path) -> Iterator[dict]:
             if pixels not in known:
                 known[pixels] = readings(rung)
             row = {"picture": path.name, "codec": name, "point": quality, "size_bytes": rung.size_bytes}
-            row |= {"raw_bytes": None, "bpp": rung.bpp} | known[pixels]
-            yield _rounded(row | {"encode_s": None, "decode_s": None})
+            yield _rounded(row | {"bpp": rung.bpp} | known[pixels] | dict.fromkeys(OURS_ONLY))
 
 
 def readings(decoded: Decoded) -> dict:

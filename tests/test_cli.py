@@ -13,7 +13,6 @@ from PIL import Image
 
 from rgru_lab import __main__ as cli
 from rgru_lab import bitnet, bitstream, codec, images, metrics, model, photos
-from rgru_lab.bitmodel import Counts
 from rgru_lab.config import TrainConfig, preset
 from rgru_lab.opponents import CODECS, Ladder
 from rgru_lab.progression import Progression
@@ -229,22 +228,6 @@ def test_train_bits_refuses_a_folder_without_pictures(capsys, tmp_path, weights_
     (tmp_path / "none").mkdir()
     words = ("train-bits", "--model", weights_path, "--images", tmp_path / "none", "--output", tmp_path / "run")
     assert "0 pictures" in refused(capsys, *words)
-
-
-def test_gain_compares_the_codings_at_equal_quality(capsys, tmp_path, photo_path, weights_path, weights):
-    folder = tmp_path / "set"
-    folder.mkdir()
-    images.save_png(images.load(photo_path), folder / "a.png")
-    words = ("gain", "--images", folder, "--model", weights_path, "--output", tmp_path, "--iterations", 2)
-    assert run(*words) == 0
-    assert "counted: bpp, bits per bit" in capsys.readouterr().out
-    summary = json.loads((tmp_path / "entropy-micro-1.json").read_text())
-    for coding, bit_model in (("raw", None), ("counts", Counts())):
-        files = [decoded for _, decoded in Progression(weights, images.load(photo_path), bit_model).run(2)]
-        for point, decoded in zip(summary["curves"][coding], files, strict=True):
-            assert point["bpp"] == pytest.approx(decoded.bpp, abs=1e-5)
-            assert point["ms_ssim"] == pytest.approx(decoded.ms_ssim, abs=1e-5)
-    assert len(summary["curves"]["jpeg"]) == len(CODECS["jpeg"].points)
 
 
 def test_fuzz_says_what_it_tried(capsys, tmp_path):

@@ -13,10 +13,10 @@ from rgru_lab.opponents import CODECS
 WEIGHTS = SimpleNamespace(name="small-9", sha256="00" * 32)
 
 
-def _row(codec, point, bpp, ms_ssim, picture="a.png", shift=(0.0, 0.0, 0.0), raw_bytes=1000):
-    raw_bytes = None if codec in CODECS else raw_bytes
+def _row(codec, point, bpp, ms_ssim, picture="a.png", shift=(0.0, 0.0, 0.0), raw_bytes=1000, counted_bytes=1000):
+    sizes = (1000, None, None) if codec in CODECS else (1000, raw_bytes, counted_bytes)
     seconds = (None, None) if codec in CODECS else (0.25, 0.125)
-    readings = (picture, codec, point, 1000, raw_bytes, bpp, 30.0 + point, 0.5, ms_ssim, 4.0, *shift, *seconds)
+    readings = (picture, codec, point, *sizes, bpp, 30.0 + point, 0.5, ms_ssim, 4.0, *shift, *seconds)
     return dict(zip(COLUMNS, readings, strict=True))
 
 
@@ -45,12 +45,13 @@ def test_the_curve_has_the_largest_channels_mean_shift_with_its_sign():
         "encode_s": 0.25,
         "decode_s": 0.125,
         "raw_bpp": pytest.approx(0.3),
+        "counted_bpp": pytest.approx(0.3),
         "colour_shift": -3.0,
     }
     jpeg = [row | {"picture": name} for name in ("a.png", "b.png") for row in JPEG_ROWS]
     summary = comparing.summarise(WEIGHTS, "kodak", rows, jpeg)
     assert summary["pictures"] == 2
-    line = "| 1 | 0.3000 | 0.3000 | 31.00 | 0.5000 | 0.8500 |  | -3.00 | 0.25 | 0.12 |"
+    line = "| 1 | 0.3000 | 0.3000 | 0.3000 | 31.00 | 0.5000 | 0.8500 |  | -3.00 | 0.25 | 0.12 |"
     assert line in reports.report(summary).splitlines()
 
 
@@ -81,6 +82,24 @@ def test_bits_as_they_are_and_coded_ones_have_bars_of_their_own():
     raw, coded = bars[0], bars[3]
     assert (raw["bits"], raw["bpp"], raw["change_percent"], raw["bar_percent"]) == ("raw", 0.2125, -25.8, -22)
     assert (coded["bits"], coded["bpp"], coded["change_percent"], coded["bar_percent"]) == ("coded", 0.17, -40.6, -38)
+
+
+def test_what_coding_saves_is_at_equal_quality_and_read_from_the_sizes_by_hand():
+    """Files of 1000 bytes that would take 1250 with raw bits and 1100 counted: 0.2, 0.25 and 0.22 bpp."""
+    rows = [
+        _row("small-9", i, *at, raw_bytes=1250, counted_bytes=1100) for i, at in ((1, (0.1, 0.85)), (2, (0.2, 0.9)))
+    ]
+    summary = comparing.summarise(WEIGHTS, "kodak", rows, JPEG_ROWS)
+    assert summary["coding"][1] == {
+        "ms_ssim": 0.90,
+        "raw_bpp": 0.25,
+        "counted_bpp": 0.22,
+        "bpp": 0.2,
+        "saved_percent": 20.0,
+    }
+    lines = reports.report(summary).splitlines()
+    assert "| 0.90 | 0.2500 | 0.2200 | 0.2000 | 20.0 % |" in lines
+    assert "| 0.95 | – | – | – | – |" in lines
 
 
 @pytest.mark.parametrize(("bpp", "met"), [(0.2234, True), (0.2240, False)])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from rgru_lab import codec, images, measuring, metrics
+from rgru_lab.bitmodel import Counts
 from rgru_lab.measuring import COLUMNS
 from rgru_lab.opponents import CODECS, Ladder
 from rgru_lab.progression import Progression
@@ -52,6 +53,8 @@ def test_ours_are_the_files_and_the_pictures_they_decode_to(weights, paths, alon
         assert (row["picture"], row["codec"], row["point"]) == ("b.png", weights.name, i)
         assert row["size_bytes"] == len(progression.file(i))
         assert row["raw_bytes"] == decoded.raw_bytes
+        counted = Progression(weights, photo, Counts())
+        assert row["counted_bytes"] == [each.size_bytes for _, each in counted.run(2)][i - 1]
         assert row["bpp"] == pytest.approx(8 * len(progression.file(i)) / (192 * 224), abs=1e-5)
         assert row["psnr_db"] == pytest.approx(metrics.psnr_db(photo, decoded.photo), abs=1e-5)
         assert row["ssim"] == pytest.approx(metrics.ssim(photo, decoded.photo), abs=1e-5)
@@ -87,7 +90,7 @@ def test_opponents_are_measured_at_their_points_with_their_own_files(paths):
     ladder = Ladder(images.load(paths[1]))
     for row in rows[:3]:
         rung = ladder[row["point"]]
-        assert (row["size_bytes"], row["raw_bytes"]) == (len(rung.data), None)
+        assert (row["size_bytes"], row["raw_bytes"], row["counted_bytes"]) == (len(rung.data), None, None)
         assert row["ms_ssim"] == pytest.approx(metrics.ms_ssim(rung.original, rung.photo), abs=1e-5)
 
 
