@@ -266,6 +266,11 @@ def train_bits(options):
 
     weights = model.load(options.model)
     target = bitnet.path_beside(weights, options.model)
+    begin = None
+    if options.start_from:
+        begin = bitnet.find(model.load(options.start_from), options.start_from)
+        if begin.coding != "learned":
+            raise UsageError(f"{options.start_from} has no {bitnet.SUFFIX} file to begin with; leave out --start-from")
     folder = Path(options.output or f"runs/{weights.name}-bits")
     if checkpoints.exists(folder) and not options.resume:
         raise UsageError(f"{folder} holds a checkpoint already; add --resume to go on, or choose another --output")
@@ -281,8 +286,10 @@ def train_bits(options):
         making = bitdata.collect(weights.model, for_training, seconds=bittraining.COLLECTING * seconds)
         codes = list(_bar(making, None, "crop"))
         bitdata.save_codes(folder, weights, codes)
-    recipe = bittraining.BitTrainConfig(seed=options.seed)
+    recipe = bittraining.BitTrainConfig(seed=options.seed, learning_rate=options.learning_rate)
     trainer = bittraining.BitTrainer(codes, recipe, time_budget_s=bittraining.LEARNING * seconds)
+    if begin is not None:
+        trainer.start_from(begin)
     if options.resume and checkpoints.exists(folder):
         trainer.load_state_dict(checkpoints.read(folder))
     try:
@@ -613,6 +620,10 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("--time-budget", type=_duration, default=600.0, metavar="TIME", help="default 10m")
     new.add_argument("--output", metavar="DIR", help="bits, checkpoint and log (default runs/NAME-bits)")
     new.add_argument("--resume", action="store_true", help="go on from the checkpoint in the output folder")
+    new.add_argument(
+        "--start-from", metavar="NAME", help="begin with the bits of these weights, not with random numbers"
+    )
+    new.add_argument("--learning-rate", type=float, default=6e-3, metavar="RATE", help="default 6e-3")
     new.add_argument("--seed", type=int, default=0)
 
     new = command(

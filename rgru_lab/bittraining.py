@@ -29,6 +29,7 @@ from rgru_lab.bitnet import (
     TABLE,
     TOP,
     WEIGHT_STEPS,
+    Learned,
 )
 from rgru_lab.config import MAX_ITERATIONS, InputError
 from rgru_lab.training import TrainingError
@@ -207,6 +208,7 @@ class BitTrainer:
         self.average = {name: value.detach().clone() for name, value in self.net.state_dict().items()}
         self.optimiser = torch.optim.Adam(self.net.parameters(), lr=config.learning_rate)
         self.step_count, self.elapsed_s = 0, 0.0
+        self.started_from = None
 
     @property
     def progress(self) -> float:
@@ -238,6 +240,23 @@ class BitTrainer:
         self.elapsed_s += time.perf_counter() - started
         return Record(self.step_count, self.progress, self.elapsed_s, learning_rate, iteration, loss.item())
 
+    def start_from(self, learned: Learned):
+        """Begin with what was learned of another codec's bits: of the one, say, that this one grew from.
+
+        Raises:
+            TrainingError: it has another number of bits, or layers of other sizes.
+        """
+        state = floats(learned)
+        shapes = {name: tuple(value.shape) for name, value in self.net.state_dict().items()}
+        if {name: tuple(value.shape) for name, value in state.items()} != shapes:
+            raise TrainingError(
+                f"a model of {learned.bits} bits cannot begin one of {self.codes[0].shape[1]} with "
+                f"{self.config.hidden} and {self.config.middle} units; leave out --start-from"
+            )
+        self.net.load_state_dict(state)
+        self.average = {name: value.clone() for name, value in state.items()}
+        self.started_from = learned.fingerprint.hex()
+
     def averaged_net(self) -> BitNet:
         """A copy with the averaged weights: the one to keep."""
         net = BitNet(self.codes[0].shape[1], self.config)
@@ -253,6 +272,7 @@ class BitTrainer:
             "optimiser": self.optimiser.state_dict(),
             "step_count": self.step_count,
             "elapsed_s": self.elapsed_s,
+            "started_from": self.started_from,
             "torch_rng": torch.get_rng_state(),
         }
 
@@ -268,6 +288,7 @@ class BitTrainer:
         self.average = {name: value.clone() for name, value in state["average"].items()}
         self.optimiser.load_state_dict(state["optimiser"])
         self.step_count, self.elapsed_s = state["step_count"], state["elapsed_s"]
+        self.started_from = state.get("started_from")
         torch.set_rng_state(state["torch_rng"])
 
     def _iteration(self) -> int:
@@ -296,6 +317,7 @@ def record(trainer: BitTrainer, data: str) -> dict:
     return {
         "data": data,
         "crops": len(trainer.codes),
+        "started_from": trainer.started_from,
         "steps": trainer.step_count,
         "seconds": round(trainer.elapsed_s),
         "hardware": f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
@@ -324,6 +346,28 @@ def integers(net: BitNet) -> dict[str, np.ndarray]:
                 whole = _whole(value.detach().cpu(), unit, most).numpy()
                 tensors[f"{bank}.{group}.{name}"] = whole.astype(np.int8 if most else np.int32)
     return tensors
+
+
+def floats(learned: Learned) -> dict[str, Tensor]:
+    """The state of a `BitNet` out of a learned model's numbers: what `integers` came from, but for the rounding."""
+    side, fine = 2 * REACH + 1, WEIGHT_STEPS * ACTIVATION_STEPS
+    ways = {
+        "near": lambda value: value.unflatten(0, (side, side, -1)).permute(3, 2, 0, 1) / WEIGHT_STEPS,
+        "direct": lambda value: value.unflatten(0, (side, side, -1)).permute(3, 2, 0, 1) / WEIGHT_STEPS,
+        "earlier": lambda value: _by_kernel(value, learned.bits) / WEIGHT_STEPS,
+        "hidden_bias": lambda value: value / WEIGHT_STEPS,
+        "middle": lambda value: value.T / WEIGHT_STEPS,
+        "middle_bias": lambda value: value / fine,
+        "out": lambda value: value.T / WEIGHT_STEPS,
+        "out_bias": lambda value: value / fine,
+    }
+    state = {}
+    for bank in range(BANKS):
+        for group in range(GROUPS):
+            for name, way in ways.items():
+                numbers = torch.from_numpy(learned.tensors[f"{bank}.{group}.{name}"].astype(np.float32))
+                state[f"banks.{bank}.{group}.{name}"] = way(numbers).contiguous()
+    return state
 
 
 def probability_table() -> np.ndarray:
@@ -357,6 +401,13 @@ def _by_plane(weight: Tensor, planes: int) -> Tensor:
     if not planes:
         return weight.new_zeros(0, len(weight))
     return weight.unflatten(1, (planes, -1)).permute(1, 3, 4, 2, 0).flatten(0, 3)
+
+
+def _by_kernel(numbers: Tensor, bits: int) -> Tensor:
+    """(planes 9 K, hidden) to (hidden, planes K, 3, 3): back from `_by_plane`."""
+    if not len(numbers):
+        return numbers.new_zeros(numbers.shape[1], 0, 3, 3)
+    return numbers.unflatten(0, (-1, 3, 3, bits)).permute(4, 0, 3, 1, 2).flatten(1, 2)
 
 
 def _whole(value: Tensor, unit: int, most: int | None) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from rgru_lab import bitnet, bittraining, model
 from rgru_lab.bitmodel import ONE, Counts
 from rgru_lab.bitnet import BitNetError, Learned
+from rgru_lab.training import TrainingError
 
 SHAPES = [(32, 1, 1), (32, 1, 6), (32, 5, 1), (32, 2, 2), (32, 7, 6), (32, 8, 11)]
 
@@ -273,6 +274,23 @@ def test_training_learns_what_counting_cannot():
     needed = bittraining.bits_per_bit(learned, codes[-4:])
     assert min(counts) > 0.99
     assert max(needed) < 0.8
+
+
+def test_training_begins_where_another_model_ended_number_for_number(learned):
+    codes = [smooth(3, (32, 16, 16)) for _ in range(2)]
+    config = bittraining.BitTrainConfig(hidden=24, middle=12)
+    trainer = bittraining.BitTrainer(codes, config, steps=1)
+    trainer.start_from(learned)
+    again = bittraining.integers(trainer.averaged_net())
+    assert set(again) == set(learned.tensors)
+    assert all(np.array_equal(again[name], value) for name, value in learned.tensors.items())
+    assert bittraining.record(trainer, "none")["started_from"] == learned.fingerprint.hex()
+
+
+def test_a_model_of_other_sizes_is_no_beginning(learned):
+    trainer = bittraining.BitTrainer([smooth(3, (32, 16, 16))], bittraining.BitTrainConfig(hidden=5), steps=1)
+    with pytest.raises(TrainingError, match="a model of 32 bits cannot begin one of 32 with 5 and 32 units"):
+        trainer.start_from(learned)
 
 
 def test_a_saved_model_is_read_back(learned, tmp_path):

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -222,6 +223,14 @@ def test_train_bits_makes_a_model_that_is_used_and_can_be_resumed(capsys, tmp_pa
     second = bitnet.load(path.with_suffix(".bits"))
     assert second.record["steps"] > first.record["steps"]
     assert second.record["crops"] == first.record["crops"]
+    shutil.copy(path, tmp_path / "micro-2.safetensors")
+    words = ("train-bits", "--model", tmp_path / "micro-2.safetensors", "--images", folder, "--time-budget", "1s")
+    assert run(*words, "--output", tmp_path / "run-2", "--start-from", path) == 0
+    third = bitnet.load(tmp_path / "micro-2.bits")
+    assert third.record["started_from"] == second.fingerprint.hex()
+    path.with_suffix(".bits").unlink()
+    words = (*words, "--output", tmp_path / "run-3", "--start-from", path)
+    assert "has no .bits file to begin with" in refused(capsys, *words)
 
 
 def test_train_bits_refuses_a_folder_without_pictures(capsys, tmp_path, weights_path):
