@@ -344,14 +344,17 @@ def bench(options):
     _make_folder(output)
     rows, weights = {}, model.load(options.model).name
     folder = tempfile.TemporaryDirectory()
+    what = "viewer" if options.viewer else "payload" if options.payload else "bench"
     if options.viewer:
         report = latency.report(weights, Path(folder.name))
+    elif options.payload:
+        report = latency.sizes(weights, _pictures(options.payload)[1], Path(folder.name))
     else:
         report = bench.report(options.model, large=not options.small)
-    for what, value in report:
-        rows[what] = value
-        print(f"{what:75} {value:,}" if isinstance(value, (int, float)) else f"{what:75} {value}", flush=True)
-    path = output / f"{'viewer' if options.viewer else 'bench'}-{weights}.json"
+    for quantity, value in report:
+        rows[quantity] = value
+        print(f"{quantity:75} {value:,}" if isinstance(value, (int, float)) else f"{quantity:75} {value}", flush=True)
+    path = output / f"{what}-{weights}.json"
     images.write_atomically(path, (json.dumps(rows, indent=1) + "\n").encode())
     print(path)
 
@@ -664,6 +667,9 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("--output", default="data/results", metavar="DIR")
     new.add_argument("--small", action="store_true", help="leave out the picture of 12 megapixels")
     new.add_argument("--viewer", action="store_true", help="the scrubber in Chromium instead (needs playwright)")
+    new.add_argument(
+        "--payload", metavar="kodak|DIR", help="how much the scrubber sends for these photographs, instead"
+    )
 
     new = command(
         release, "rebuild all that depends on the weights", "Results, figures, README tables and notebook outputs."

@@ -7,6 +7,8 @@ LEVELS = [f"{target:.2f}" for target in TARGETS]
 SPEEDS = (
     "encoding, 16 iterations at 768 x 512, s",
     "decoding, s per iteration at 768 x 512",
+    "bits to file, 16 iterations at 768 x 512, s",
+    "file to bits, 16 iterations at 768 x 512, s",
     "float32, times as fast as the straightforward loop",
     "float32, % of the matrix product's peak",
     "768 x 512 px: peak memory, MB",

@@ -376,6 +376,23 @@ def test_the_viewers_bench_says_how_busy_the_machine_is_and_shows_sixteen_iterat
         next(report)
 
 
+def test_the_sizes_are_those_of_finished_scrubbers_and_their_median(tmp_path, monkeypatch, weights_path, sample):
+    monkeypatch.setattr(latency, "ITERATIONS", 2)
+    monkeypatch.setattr(latency, "SMALL", (176, 162))
+    paths = [tmp_path / f"{k}.png" for k in range(3)]
+    for k, path in enumerate(paths):
+        images.save_png(sample("chelsea", 162 + 16 * k, 176), path)
+    found = dict(latency.sizes(str(weights_path), paths, tmp_path))
+    payloads = [found[f"payload of {k}.png, MB"] for k in range(3)]
+    assert payloads == sorted(payloads)
+    assert found["payload, MB, median of 3"] == payloads[1]
+    assert found["payload, MB, largest"] == payloads[2]
+    done = viewer.Scrubber(Progression(model.load(weights_path), images.load(paths[0])), iterations=2)
+    done.wait()
+    assert payloads[0] == pytest.approx(latency.payload_bytes(done) / 1e6, rel=0.01)
+    assert found["page of 176 x 162 px, MB"] == pytest.approx((tmp_path / "page.html").stat().st_size / 1e6, rel=0.01)
+
+
 @pytest.mark.parametrize(("values", "p95"), [([3.0], 3.0), (list(range(21)), 19), ([5, 1, 9], 9)])
 def test_the_95th_percentile_is_one_of_the_values(values, p95):
     assert latency._p95(values) == p95

@@ -1,6 +1,7 @@
-"""How fast the scrubber answers, measured in a real browser, beside a slider that redraws matplotlib.
+"""How fast the scrubber answers in a real browser, beside a slider that redraws matplotlib; and how much it sends.
 
-Needs playwright and Chromium, which the kit itself does not. All is drawn in software, as on a laptop without GPU.
+Timing needs playwright and Chromium, which the kit itself does not. All is drawn in software, as on a laptop without
+GPU.
 """
 
 import json
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,6 +30,9 @@ FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 PATIENCE_MS = 180_000
 SIZE = (768, 512)
 """Width and height of the photograph, those of Kodak's."""
+
+SMALL = (512, 384)
+"""Width and height of the photograph for the page whose size is told."""
 
 ITERATIONS = 16
 MOVES = 120
@@ -210,6 +214,32 @@ def report(name: str, folder: Path) -> Iterator[tuple[str, object]]:
         page.wait_for_selector(".jp-OutputArea img", timeout=PATIENCE_MS)
         yield from _timings("JupyterLab: ipywidgets slider with matplotlib, key to new picture, ms", _matplotlib(page))
         browser.close()
+
+
+def sizes(name: str, paths: Sequence[Path], folder: Path) -> Iterator[tuple[str, object]]:
+    """What the scrubber sends for photographs, all iterations and opponents of it, and how large a page it makes.
+
+    Args:
+        name: weights by name.
+        paths: the photographs.
+        folder: an empty one, for the page.
+
+    Yields:
+        (what, value) as `report` does; one for each photograph, then what follows from all.
+    """
+    weights = model.load(name)
+    yield "iterations", ITERATIONS
+    payloads = []
+    for path in paths:
+        scrubber = Scrubber(Progression(weights, images.load(path)), iterations=ITERATIONS)
+        scrubber.wait()
+        payloads.append(payload_bytes(scrubber) / 1e6)
+        yield f"payload of {path.name}, MB", _short(payloads[-1])
+    yield f"payload, MB, median of {len(payloads)}", _short(statistics.median(payloads))
+    yield "payload, MB, largest", _short(max(payloads))
+    photo = photos.sample("astronaut")[: SMALL[1], : SMALL[0]]
+    Scrubber(Progression(weights, photo), iterations=ITERATIONS).save_html(folder / "page.html")
+    yield f"page of {SMALL[0]} x {SMALL[1]} px, MB", _short((folder / "page.html").stat().st_size / 1e6)
 
 
 def _run_cell(page):
