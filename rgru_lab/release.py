@@ -123,8 +123,10 @@ def blocks(summaries: list[dict]) -> dict[str, str]:
     )
     return {
         "claim": reports.claim(found, CLAIMED_MS_SSIM, CLAIMED_PERCENT),
-        "results": "\n".join([*map(reports.table, summaries), reports.verdict(first, CLAIMED_PERCENT)]),
-        "opponents": reports.standings(first),
+        "results": "\n".join(
+            [*map(reports.table, summaries), reports.verdict(first, CLAIMED_PERCENT), reports.bars_met(summaries)]
+        ),
+        "opponents": reports.standings(summaries),
         "speed": reports.speed(bench, viewer),
     }
 

@@ -21,6 +21,8 @@ SPEEDS = (
 )
 """What of `bench` the README shows."""
 
+WORDS = {"raw": "bits as they are", "coded": "coded bits"}
+
 
 def table(summary: dict) -> str:
     """The sizes at equal MS-SSIM as a Markdown table."""
@@ -55,8 +57,33 @@ def verdict(summary: dict, claimed_percent: float) -> str:
     )
 
 
-def standings(summary: dict) -> str:
+def bars_met(summaries: list[dict]) -> str:
+    """How many of their bars all weights reach, and how far they are from the others, in a sentence each."""
+    said = []
+    for summary in summaries:
+        missed = [row for row in summary["bars"] if not row["met"]]
+        if not summary["bars"]:
+            continue
+        if not missed:
+            said.append(f"{summary['model']} reaches all {len(summary['bars'])} that were set for it.")
+            continue
+        short = [
+            f"{row['change_percent'] - row['bar_percent']:.1f} points at {row['ms_ssim']:.2f} with {WORDS[row['bits']]}"
+            if row["change_percent"] is not None
+            else f"{row['ms_ssim']:.2f}, which it does not reach, with {WORDS[row['bits']]}"
+            for row in missed
+        ]
+        met = len(summary["bars"]) - len(missed)
+        said.append(f"{summary['model']} reaches {met} of its {len(summary['bars'])}; it misses {', '.join(short)}.")
+    return (
+        "Beforehand, sizes against a published curve of optimised JPEG had been set as aims (in data/results each "
+        f"stands beside what was reached). {' '.join(said)}\n"
+    )
+
+
+def standings(summaries: list[dict]) -> str:
     """Bits per pixel at a few qualities: ours, the opponents measured here, and what others have published."""
+    summary = summaries[0]
     levels = (0.90, 0.95, 0.98)
 
     def rates(rows, key):
@@ -64,7 +91,8 @@ def standings(summary: dict) -> str:
         return " | ".join(_number(found[level]) for level in levels)
 
     lines = [f"| bits per pixel at MS-SSIM | {' | '.join(f'{level:.2f}' for level in levels)} |", "|---|---|---|---|"]
-    lines.append(f"| **{summary['model']}** | {rates(summary['at_equal_ms_ssim'], 'bpp')} |")
+    for ours in summaries:
+        lines.append(f"| **{ours['model']}** | {rates(ours['at_equal_ms_ssim'], 'bpp')} |")
     for row in summary["opponents"]:
         lines.append(f"| {row['label']} | {rates(row['at_equal_ms_ssim'], 'their_bpp')} |")
     for row in summary["published"]:

@@ -46,12 +46,25 @@ def test_the_verdict_admits_what_is_missed():
 
 
 def test_standings_list_ours_once_then_the_measured_then_the_published():
-    lines = reports.standings(_summary()).splitlines()
+    lines = reports.standings([_summary(), _summary() | {"model": "base-3"}]).splitlines()
     assert lines[2:] == [
         "| **small-9** | 0.200 | 0.200 | 0.200 |",
+        "| **base-3** | 0.200 | 0.200 | 0.200 |",
         "| JPEG | 0.300 | 0.300 | 0.300 |",
         "| *Hyperprior* | – | 0.255 | 0.591 |",
     ]
+
+
+def test_aims_that_are_missed_are_named_with_how_far():
+    def bar(bits, level, change, met):
+        return {"bits": bits, "ms_ssim": level, "change_percent": change, "bar_percent": -30, "met": met}
+
+    whole = {"model": "small-9", "bars": [bar("raw", 0.90, -31.0, True), bar("coded", 0.90, -40.0, True)]}
+    bars = [bar("raw", 0.90, -31.0, True), bar("coded", 0.95, -28.5, False), bar("raw", 0.98, None, False)]
+    text = reports.bars_met([whole, {"model": "base-9", "bars": bars}, {"model": "micro-1", "bars": []}])
+    assert "small-9 reaches all 2 that were set for it. base-9 reaches 1 of its 3; it misses 1.5 points" in text
+    assert "1.5 points at 0.95 with coded bits, 0.98, which it does not reach, with bits as they are." in text
+    assert "micro-1" not in text
 
 
 def test_the_caption_of_the_claim_says_how_far_from_the_quality_it_is():
