@@ -394,29 +394,33 @@ def fuzz(options):
     weights = model.load(options.model)
     found = bitnet.find(weights, options.model)
     good = fuzz.seeds([found] if found.coding == "learned" else [])
-    outcomes = {}
+    outcomes, cut = {}, 0
+
+    def write():
+        if not options.output:
+            return
+        said = {
+            "cuts": cut,
+            **{name: outcome._asdict() for name, outcome in outcomes.items()},
+            "seed": options.seed,
+            "codings": [start.bit_model.coding if start.bit_model else "raw" for start in good],
+            "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+            "date": datetime.date.today().isoformat(),
+        }
+        images.write_atomically(options.output, (json.dumps(said, indent=1) + "\n").encode())
+
     for name, files, sealed in (("plain", options.files, False), ("sealed", options.files // 10, True)):
         outcomes[name] = fuzz.run(
             good, files, options.seed, sealed=sealed, progress=lambda r, n=files: _bar(r, n, "file")
         )
-    print("\n".join(fuzz.report(outcomes)))
-    cut = 0
+        write()
+    print("\n".join(fuzz.report(outcomes)), flush=True)
     if options.kodak:
         for path in _bar(photos.kodak(), 24, "picture"):
             cut += fuzz.cuts(fuzz.coded(weights, found, images.load(path)))
+            write()
         print(f"cuts: {cut:,} of the Kodak photographs' files, all right")
     if options.output:
-        said = (
-            {"cuts": cut}
-            | {name: outcome._asdict() for name, outcome in outcomes.items()}
-            | {
-                "seed": options.seed,
-                "codings": [start.bit_model.coding if start.bit_model else "raw" for start in good],
-                "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-                "date": datetime.date.today().isoformat(),
-            }
-        )
-        images.write_atomically(options.output, (json.dumps(said, indent=1) + "\n").encode())
         print(options.output)
 
 

@@ -54,7 +54,7 @@ def test_sealed_files_reach_the_range_decoder_and_the_learned_model(good, monkey
 def test_a_file_of_micro_cut_at_every_byte(weights, sample, make_learned, coding):
     bit_model = {"raw": None, "counts": fuzz.Counts(), "learned": make_learned(weights.fingerprint)}[coding]
     start = fuzz.coded(weights, bit_model, sample("coffee", 48, 64), 16)
-    assert fuzz.cuts(start, places=20) == len(start.data) + 1
+    assert fuzz.cuts(start) == len(start.data) + 1
 
 
 def test_a_cut_that_gives_too_much_or_too_little_is_found(good, monkeypatch):
