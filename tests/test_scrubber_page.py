@@ -673,3 +673,21 @@ def test_a_tap_reads_a_pixel_that_stays(visit, written):
     assert page.locator(".rgru-lens:visible").count() == 4
     box = page.locator(".rgru-play").bounding_box()
     assert box["width"] == box["height"] >= 44
+
+
+PHONE = {"has_touch": True, "is_mobile": True, "device_scale_factor": 2, "viewport": {"width": 390, "height": 844}}
+
+
+def test_on_a_phone_full_screen_scrolls_and_nothing_lies_over_anything(visit, written):
+    page = visit(written, **PHONE)
+    for key in ("2", "f"):
+        page.keyboard.press(key)
+    page.wait_for_selector(".rgru:fullscreen")
+    page.wait_for_timeout(100)
+    parts = page.evaluate(
+        """() => [...document.querySelector('.rgru').children].filter((e) => e.offsetHeight > 1)
+            .map((e) => [e.offsetTop, e.offsetTop + e.scrollHeight])"""
+    )
+    ends = [end for _, end in sorted(parts)]
+    assert all(end <= start for end, (start, _) in zip(ends, sorted(parts)[1:], strict=False))
+    assert page.evaluate("(([e]) => e.scrollHeight > e.clientHeight)(document.getElementsByClassName('rgru'))")
