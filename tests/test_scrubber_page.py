@@ -35,6 +35,14 @@ def written(tmp_path_factory, scrubber):
     return path
 
 
+@pytest.fixture(scope="module")
+def sixteen(tmp_path_factory, weights, sample):
+    """A page with as many iterations as there can be, of a photo too small for MS-SSIM."""
+    path = tmp_path_factory.mktemp("sixteen") / "page.html"
+    Scrubber(Progression(weights, sample("coffee", 32, 48)), against=("jpeg",), iterations=16).save_html(path)
+    return path
+
+
 @pytest.fixture
 def visit(browser):
     """visit(path, **context): the page, ready; at the end nothing may have gone wrong or to the network."""
@@ -691,3 +699,20 @@ def test_on_a_phone_full_screen_scrolls_and_nothing_lies_over_anything(visit, wr
     ends = [end for _, end in sorted(parts)]
     assert all(end <= start for end, (start, _) in zip(ends, sorted(parts)[1:], strict=False))
     assert page.evaluate("(([e]) => e.scrollHeight > e.clientHeight)(document.getElementsByClassName('rgru'))")
+
+
+def test_on_a_phone_numbers_keep_apart_and_both_ends_of_the_slider_have_a_button(visit, sixteen):
+    page = visit(sixteen, **PHONE)
+    boxes = page.evaluate(
+        """() => [...document.querySelectorAll('.rgru-ticks b')].filter((e) => e.offsetWidth)
+            .map((e) => [e.textContent, e.getBoundingClientRect().left, e.getBoundingClientRect().right])"""
+    )
+    assert [number for number, *_ in boxes][:: len(boxes) - 1] == ["1", "16"]
+    assert len(boxes) >= 5
+    assert all(right + 3 <= left for (_, _, right), (_, left, _) in zip(boxes, boxes[1:], strict=False))
+    page.keyboard.press("Home")
+    for name, i in (("on", 2), ("on", 3), ("back", 2)):
+        page.get_by_role("button", name=f"one iteration {name}").tap()
+        iteration(page, i)
+    assert text(page, ".rgru-counter") == "iteration 2 of 16"
+    assert page.locator(".rgru-slider").bounding_box()["width"] > 0.6 * 390

@@ -11,6 +11,7 @@
 const PLAY_MS = 450;
 const PLAY_SLOWLY_MS = 1500; // for those who asked their system for less motion
 const MOST_ITERATIONS = 16;
+const TICK_PX = 20; // room for a number under the slider
 
 const VIEWS = [
   ["panes", "Side by side", "original, ours, residual and opponent side by side"],
@@ -122,7 +123,12 @@ class Scrubber {
     this.status = h("span", { class: "rgru-status", role: "status" });
     this.statusRow = h("div", { class: "rgru-statusrow" }, this.progress, this.status);
     const track = h("div", { class: "rgru-track" }, this.slider, this.ticks);
-    return h("div", {}, h("div", { class: "rgru-scrub" }, this.playButton, track, this.counter), this.statusRow);
+    const [back, on] = [[-1, "‹", "back"], [1, "›", "on"]].map(([step, text, where]) => {
+      const label = `one iteration ${where}`;
+      return button(label, () => this.go(this.state.i + step), { class: "rgru-button rgru-step", "aria-label": label }, text);
+    });
+    const scrub = h("div", { class: "rgru-scrub" }, this.playButton, back, track, on, this.counter);
+    return h("div", {}, scrub, this.statusRow);
   }
 
   // What belongs to some views only: which pictures, and how a residual is coloured.
@@ -219,8 +225,20 @@ class Scrubber {
     this.slider.max = setup.iterations;
     const numbers = Array.from({ length: setup.iterations }, (_, k) => h("span", {}, h("b", {}, String(k + 1))));
     this.ticks.replaceChildren(...numbers);
+    this.thin();
     this.stage.size(setup.width, setup.height);
     this.read();
+  }
+
+  // As many numbers under the slider as have room: the first, the last, and every second, fourth or eighth.
+  thin() {
+    const ticks = [...this.ticks.children], { length } = ticks;
+    const apart = ticks.length > 1 ? ticks.at(-1).offsetLeft - ticks[0].offsetLeft : 0;
+    const every = [1, 2, 4].find((each) => (each * apart) / (length - 1) >= TICK_PX) ?? 8;
+    ticks.forEach((tick, k) => {
+      const i = k + 1, isFree = i % every === 0 && 2 * Math.min(i - 1, length - i) > every;
+      tick.firstChild.hidden = !(k === 0 || i === length || isFree);
+    });
   }
 
   frame(i) {
@@ -558,6 +576,7 @@ class Scrubber {
   resize() {
     const width = this.el.clientWidth;
     this.el.dataset.size = width < 560 ? "narrow" : width < 1280 ? "middle" : "wide";
+    this.thin();
     this.stage.arrange();
     this.stage.place();
     this.board.resize();
