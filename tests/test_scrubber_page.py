@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 from rgru_lab import plots
 from rgru_lab.progression import Progression
 from rgru_lab.viewer import Guess, Scrubber
+from rgru_lab.viewer import page as page_module
 
 N = 4
 READY = ".rgru[data-ready=true]"
@@ -210,13 +211,38 @@ def test_where_an_opponent_cannot_get_so_small_that_is_said(page, progression, s
     assert text(page, ".rgru-verdict") == sentence
 
 
-def test_the_verdict_names_whoever_is_nearer(page, progression, scrubber):
+@pytest.fixture(scope="module")
+def four_cases(tmp_path_factory, scrubber):
+    """The page with other readings: MS-SSIM and PSNR agree, or do not, or cannot tell, or PSNR is infinite."""
+    pairs = [[(0.9, 30.0), (0.8, 29.0)], [(0.9, 29.0), (0.8, 30.0)], [(0.9, 29.0)] * 2, [(1.0, None), (0.9, 50.0)]]
+    state = {name: getattr(scrubber, name) for name in Scrubber.class_own_traits(sync=True)}
+    readings = {side: [dict(row) for row in rows] for side, rows in scrubber.readings.items()}
+    for k, pair in enumerate(pairs):
+        for side, (ms_ssim, psnr_db) in zip(("ours", "bytes-jpeg"), pair, strict=True):
+            readings[side][k] |= {"ms_ssim": ms_ssim, "psnr_db": psnr_db, "fits": True}
+    path = tmp_path_factory.mktemp("cases") / "page.html"
+    path.write_text(page_module.page(state | {"readings": readings}), encoding="utf-8")
+    return path
+
+
+def test_the_verdict_names_whoever_is_nearer_by_each_measure(visit, four_cases):
+    page = visit(four_cases)
+    for i, who in enumerate(
+        (
+            "ours by MS-SSIM (0.900 against 0.800), ours by PSNR (30.0 against 29.0 dB)",
+            "ours by MS-SSIM (0.900 against 0.800), JPEG by PSNR (30.0 against 29.0 dB)",
+            "neither by MS-SSIM (both 0.900), neither by PSNR (both 29.0 dB)",
+            "ours by MS-SSIM (1.000 against 0.900), ours by PSNR (∞ against 50.0 dB)",
+        ),
+        start=1,
+    ):
+        page.locator(".rgru-ticks b").nth(i - 1).click()
+        iteration(page, i)
+        assert text(page, ".rgru-verdict") == f"Nearer to the original at the same bytes: {who}."
+
+
+def test_the_verdict_at_the_same_quality_counts_bytes(page, progression, scrubber):
     page.keyboard.press("End")
-    ours, theirs = progression[N].ms_ssim, scrubber.readings["bytes-jpeg"][N - 1]
-    assert theirs["fits"]
-    winner = "ours" if ours > theirs["ms_ssim"] else "JPEG"
-    numbers = f"MS-SSIM ours {ours:.3f}, JPEG {theirs['ms_ssim']:.3f}"
-    assert text(page, ".rgru-verdict") == f"At the same bytes {winner} is nearer to the original: {numbers}."
     page.get_by_role("button", name="same MS-SSIM").click()
     saved = 100 * (1 - progression[N].size_bytes / scrubber.readings["level-jpeg"][N - 1]["size_bytes"])
     words = f"{abs(saved):.0f} % {'fewer' if saved > 0 else 'more'} bytes than JPEG"

@@ -58,7 +58,7 @@ class Board {
   // The comparison in one sentence.
   judge(ours, theirs, match, label) {
     if (!ours || !theirs) return "";
-    const { facts } = this, { name, show, unit } = facts.level;
+    const { facts } = this, { name } = facts.level;
     const small = facts.setup.level === "psnr_db" ? " (MS-SSIM needs sides of 161 px.)" : "";
     if (match === "level") {
       if (!theirs.fits) return `${label} cannot get that good at any quality; this is its best.${small}`;
@@ -71,11 +71,19 @@ class Board {
       const times = (theirs.size_bytes / ours.size_bytes).toFixed(1);
       return `${label} cannot get that small: its smallest file is ${times} times as large as ours.${small}`;
     }
-    const [a, b] = [facts.levelOf(ours), facts.levelOf(theirs)];
-    if (a === undefined || b === undefined) return "measuring …";
-    const winner = (a ?? Infinity) > (b ?? Infinity) ? "ours" : label; // no PSNR: infinite
-    const words = show(a) === show(b) ? "both are equally near" : `${winner} is nearer to the original`;
-    return `At the same bytes ${words}: ${name} ours ${show(a)}${unit}, ${label} ${show(b)}${unit}.${small}`;
+    const nearer = facts.measures.map((what) => this.nearer(what, ours, theirs, label));
+    if (nearer.includes(null)) return "measuring …";
+    return `Nearer to the original at the same bytes: ${nearer.join(", ")}.${small}`;
+  }
+
+  // Who is nearer to the original by one measure, as far as the digits shown can tell; null: not known yet.
+  nearer(what, ours, theirs, label) {
+    const { name, show, unit } = LEVELS[what], [a, b] = [ours[what], theirs[what]];
+    if (a === undefined || b === undefined) return null;
+    if (show(a) === show(b)) return `neither by ${name} (both ${show(a)}${unit})`;
+    const isOurs = (a ?? Infinity) > (b ?? Infinity); // no PSNR: infinite
+    const [more, less] = isOurs ? [a, b] : [b, a];
+    return `${isOurs ? "ours" : label} by ${name} (${show(more)} against ${show(less)}${unit})`;
   }
 
   // What moves only when new readings come.

@@ -30,6 +30,11 @@ class Facts {
     return LEVELS[this.setup.level ?? "ms_ssim"];
   }
 
+  // All measures that this photograph is large enough for.
+  get measures() {
+    return [...new Set([this.setup.level, "psnr_db"])];
+  }
+
   levelOf(row) {
     return row?.[this.setup.level];
   }
