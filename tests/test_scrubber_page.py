@@ -97,7 +97,7 @@ def expected_residual(progression, i, gain=1):
     return colours[np.floor(127 * (1 + levels) + 0.5).astype(int)]
 
 
-def test_it_begins_at_the_last_iteration_with_its_title_and_works_from_the_first_key(page):
+def test_it_begins_at_the_fourth_iteration_with_its_title_and_works_from_the_first_key(page):
     assert text(page, "h1") == "My <photo>"
     iteration(page, N)
     page.keyboard.press("Home")
@@ -742,3 +742,9 @@ def test_on_a_phone_numbers_keep_apart_and_both_ends_of_the_slider_have_a_button
         iteration(page, i)
     assert text(page, ".rgru-counter") == "iteration 2 of 16"
     assert page.locator(".rgru-slider").bounding_box()["width"] > 0.6 * 390
+
+
+def test_of_many_iterations_it_rests_at_the_fourth(visit, sixteen):
+    page = visit(sixteen)
+    iteration(page, 4)
+    assert page.locator(".rgru-slider").input_value() == "4"

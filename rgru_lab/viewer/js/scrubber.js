@@ -11,6 +11,7 @@
 const PLAY_MS = 450;
 const PLAY_SLOWLY_MS = 1500; // for those who asked their system for less motion
 const MOST_ITERATIONS = 16;
+const RESTING = 4; // where the slider goes by itself: late enough to look well, early enough to show what is missing
 const TICK_PX = 20; // room for a number under the slider
 
 const VIEWS = [
@@ -41,7 +42,7 @@ const HELP = [
 ];
 
 const BEGINNING = {
-  i: 0, followed: true, // the slider goes along with the newest iteration until it is touched
+  i: 0, goal: RESTING, isTouched: false, // what is shown is the goal, or as near to it as there are pictures
   view: "panes", match: "bytes", rival: null, kind: "signed", gain: 1,
   left: "P", right: "X", from: "I", minus: "P",
 };
@@ -203,7 +204,7 @@ class Scrubber {
   begin() {
     this.pause();
     this.album.reset();
-    Object.assign(this.state, { i: 0, followed: true });
+    Object.assign(this.state, { i: 0, goal: RESTING, isTouched: false });
     this.el.dataset.ready = "false";
     this.shape();
     if (this.model.get("original")?.byteLength) this.album.take("I", this.model.get("original"));
@@ -255,7 +256,6 @@ class Scrubber {
   }
 
   arrived(name) {
-    if (name.startsWith("P") && this.state.followed) this.state.i = this.limit();
     this.paint();
     this.prepare();
   }
@@ -317,13 +317,12 @@ class Scrubber {
   }
 
   go(i) {
-    const start = performance.now(), limit = this.limit();
-    this.state.followed = false;
+    const start = performance.now(), last = Math.min(this.facts.open, this.facts.setup.iterations);
     if (i > this.facts.open) {
       this.question.nudge();
       say(this.live, this.question.hint.textContent);
     }
-    this.state.i = clamp(i, Math.min(1, limit), limit);
+    Object.assign(this.state, { goal: clamp(i, 1, Math.max(1, last)), isTouched: true });
     this.paint(start);
   }
 
@@ -374,7 +373,7 @@ class Scrubber {
       this.paint();
     });
     const limit = this.limit();
-    this.state.i = clamp(this.state.i, Math.min(1, limit), limit);
+    this.state.i = Math.min(this.state.goal, limit);
     for (const [layer, name] of this.pictures()) this.layers[layer].draw(name, this.album.get(name));
     const ms = performance.now() - start, iteration = this.state.i;
     if (this.facts.setup.iterations) this.describe(limit);
@@ -511,7 +510,7 @@ class Scrubber {
 
   announce() {
     clearTimeout(this.announcing);
-    if (this.state.followed) return;
+    if (!this.state.isTouched) return;
     this.speak(() => {
       const { i } = this.state, brief = this.facts.brief(this.facts.row("ours", i));
       return `Iteration ${i}: ${brief}. ${this.board.verdict.textContent}`;
