@@ -748,3 +748,71 @@ def test_of_many_iterations_it_rests_at_the_fourth(visit, sixteen):
     page = visit(sixteen)
     iteration(page, 4)
     assert page.locator(".rgru-slider").input_value() == "4"
+
+
+@pytest.fixture
+def filling(visit, sixteen):
+    """The page as it looks to a notebook whose kernel is still at work: fill(page, i) brings P[1] to P[i]."""
+    page = visit(sixteen)
+    page.evaluate(
+        """async () => {
+            const state = JSON.parse(document.getElementById('state').textContent), heard = {};
+            const bytes = (base64) => new DataView(Uint8Array.from(atob(base64), (c) => c.charCodeAt(0)).buffer);
+            const frames = Object.keys(state).filter((name) => name.startsWith('frame_'));
+            const files = Object.fromEntries(frames.map((name) => [name, bytes(state[name].base64)]));
+            const there = {
+                ...state, ...Object.fromEntries(frames.map((name) => [name, new DataView(new ArrayBuffer(0))])),
+                original: bytes(state.original.base64), colours: bytes(state.colours.base64), file: null,
+                progress: { share: 0.1, text: '', failed: false }, readings: {},
+            };
+            for (let i = 1; i <= 16; i++) there[`bytes_${i}`] = there[`level_${i}`] = {};
+            const model = {
+                get: (name) => there[name], set() {}, save_changes() {}, off() {},
+                on: (name, act) => { heard[name] = act; },
+            };
+            window.arrive = (i) => {
+                there[`frame_${i}`] = files[`frame_${i}`];
+                heard[`change:frame_${i}`]();
+            };
+            const text = document.getElementById('code').textContent;
+            const code = await import(URL.createObjectURL(new Blob([text], { type: 'text/javascript' })));
+            const el = document.createElement('div');
+            document.getElementById('scrubber').replaceWith(el);
+            code.default.render({ model, el });
+        }"""
+    )
+    page.come = 0
+
+    def fill(i):
+        while page.come < i:
+            page.come += 1
+            page.evaluate("window.arrive", page.come)
+        page.wait_for_function("(i) => document.querySelectorAll('.rgru-ticks :not(.rgru-not-yet) > b').length === i", arg=i)
+
+    page.fill_to = fill
+    return page
+
+
+def test_while_it_fills_the_slider_goes_along_to_the_fourth_and_stays(filling):
+    for come, shown in ((2, 2), (4, 4), (7, 4)):
+        filling.fill_to(come)
+        iteration(filling, shown)
+
+
+def test_a_click_on_an_iteration_still_to_come_waits_for_it(filling):
+    filling.fill_to(2)
+    filling.locator(".rgru-ticks b").nth(5).click()
+    filling.wait_for_selector(".rgru-wish:visible")
+    middle = "(q) => ((r) => r.x + r.width / 2)(document.querySelector(q).getBoundingClientRect())"
+    assert abs(filling.evaluate(middle, ".rgru-wish") - filling.evaluate(middle, ".rgru-ticks :nth-child(6) b")) <= 1
+    assert filling.locator(".rgru").get_attribute("data-iteration") == "2"
+    filling.fill_to(5)
+    assert filling.locator(".rgru-wish").is_visible()
+    filling.fill_to(8)
+    iteration(filling, 6)
+    assert filling.locator(".rgru-wish").is_hidden()
+    filling.locator(".rgru-ticks b").nth(11).click()
+    filling.wait_for_selector(".rgru-wish:visible")
+    filling.locator(".rgru-ticks b").nth(0).click()  # changed their mind
+    filling.fill_to(12)
+    iteration(filling, 1)

@@ -123,7 +123,8 @@ class Scrubber {
     this.progress = h("progress", { class: "rgru-progress", max: "1", value: "0", "aria-label": "progress" });
     this.status = h("span", { class: "rgru-status", role: "status" });
     this.statusRow = h("div", { class: "rgru-statusrow" }, this.progress, this.status);
-    const track = h("div", { class: "rgru-track" }, this.slider, this.ticks);
+    this.wish = h("i", { class: "rgru-wish", hidden: true });
+    const track = h("div", { class: "rgru-track" }, this.slider, this.wish, this.ticks);
     const [back, on] = [[-1, "‹", "back"], [1, "›", "on"]].map(([step, text, where]) => {
       const label = `one iteration ${where}`;
       return button(label, () => this.go(this.state.i + step), { class: "rgru-button rgru-step", "aria-label": label }, text);
@@ -326,6 +327,12 @@ class Scrubber {
     this.paint(start);
   }
 
+  // Whether the hand asked for an iteration that is still to come.
+  isWaiting() {
+    const { goal, isTouched } = this.state, last = Math.min(this.facts.open, this.facts.setup.iterations);
+    return isTouched && this.limit() < Math.min(goal, last) && !this.model.get("progress").failed;
+  }
+
   // The iteration whose number is nearest to a place on the screen.
   tickAt(clientX) {
     const [first, last] = [this.ticks.firstChild, this.ticks.lastChild].map((tick) => tick.getBoundingClientRect().x);
@@ -447,8 +454,10 @@ class Scrubber {
     const { i, match, rival } = this.state, { iterations } = this.facts.setup;
     this.slider.disabled = limit < 1;
     this.slider.value = Math.max(1, i);
-    const there = iterations > 1 ? Math.max(0, limit - 1) / (iterations - 1) : 1;
-    this.slider.style.setProperty("--there", `${100 * there}%`);
+    const share = (place) => (iterations > 1 ? Math.max(0, place - 1) / (iterations - 1) : 1);
+    this.slider.style.setProperty("--there", share(limit));
+    this.wish.hidden = !this.isWaiting();
+    this.wish.style.setProperty("--at", share(this.state.goal));
     const brief = this.facts.brief(this.facts.row("ours", i));
     this.slider.setAttribute("aria-valuetext", i ? `iteration ${i} of ${iterations}: ${brief}` : "nothing yet");
     [...this.ticks.children].forEach((tick, k) => {
@@ -512,8 +521,9 @@ class Scrubber {
     clearTimeout(this.announcing);
     if (!this.state.isTouched) return;
     this.speak(() => {
-      const { i } = this.state, brief = this.facts.brief(this.facts.row("ours", i));
-      return `Iteration ${i}: ${brief}. ${this.board.verdict.textContent}`;
+      const { i, goal } = this.state, wish = this.isWaiting() ? `Iteration ${goal} follows when it is there. ` : "";
+      const brief = this.facts.brief(this.facts.row("ours", i));
+      return `${wish}Iteration ${i}: ${brief}. ${this.board.verdict.textContent}`;
     });
   }
 
