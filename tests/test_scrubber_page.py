@@ -1,9 +1,11 @@
 """The page that `save_html` writes, in Chromium: every pixel and number is what the Progression says, by every hand."""
 
+import io
 import re
 
 import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import expect
 
 from rgru_lab import plots
@@ -816,3 +818,18 @@ def test_a_click_on_an_iteration_still_to_come_waits_for_it(filling):
     filling.locator(".rgru-ticks b").nth(0).click()  # changed their mind
     filling.fill_to(12)
     iteration(filling, 1)
+
+
+def test_the_slider_is_filled_to_the_thumb_and_paler_to_what_is_there(filling):
+    filling.fill_to(11)
+    iteration(filling, 4)
+    filling.mouse.move(5, 5)
+    box = filling.locator(".rgru-slider").bounding_box()
+    picture = Image.open(io.BytesIO(filling.screenshot(clip=box))).convert("RGB")
+
+    def colour(i):
+        return picture.getpixel((int(11 + (box["width"] - 22) * (i - 1) / 15), int(box["height"] / 2)))
+
+    done, loaded, rest = colour(2.5), colour(8), colour(13)
+    assert colour(10.7) == loaded != colour(11.3) == rest
+    assert sum(done) < sum(loaded) < sum(rest)

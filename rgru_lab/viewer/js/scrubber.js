@@ -455,6 +455,7 @@ class Scrubber {
     this.slider.disabled = limit < 1;
     this.slider.value = Math.max(1, i);
     const share = (place) => (iterations > 1 ? Math.max(0, place - 1) / (iterations - 1) : 1);
+    this.slider.style.setProperty("--at", share(i));
     this.slider.style.setProperty("--there", share(limit));
     this.wish.hidden = !this.isWaiting();
     this.wish.style.setProperty("--at", share(this.state.goal));
