@@ -126,8 +126,8 @@ class Scrubber {
     this.wish = h("i", { class: "rgru-wish", hidden: true });
     const track = h("div", { class: "rgru-track" }, this.slider, this.wish, this.ticks);
     const [back, on] = [[-1, "‹", "back"], [1, "›", "on"]].map(([step, text, where]) => {
-      const label = `one iteration ${where}`;
-      return button(label, () => this.go(this.state.i + step), { class: "rgru-button rgru-step", "aria-label": label }, text);
+      const label = `one iteration ${where}`, asked = { class: "rgru-button rgru-step", "aria-label": label };
+      return button(label, () => this.go(this.state.i + step), asked, text);
     });
     const scrub = h("div", { class: "rgru-scrub" }, this.playButton, back, track, on, this.counter);
     return h("div", {}, scrub, this.statusRow);
