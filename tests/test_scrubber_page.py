@@ -835,3 +835,35 @@ def test_the_slider_is_filled_to_the_thumb_and_paler_to_what_is_there(filling):
     assert done + 60 < loaded < rest - 60
     assert abs(sum(colour(10.7)) - loaded) < 10
     assert abs(sum(colour(11.3)) - rest) < 10
+
+
+def test_another_view_keeps_the_place_that_was_zoomed_into(page):
+    sheet = rectangle(page, "P")
+    x, y = 202, 6  # near a corner, where a wide view cannot put it in its middle
+    place = sheet["x"] + (x + 0.5) * sheet["width"] / 208, sheet["y"] + (y + 0.5) * sheet["height"] / 168
+    page.mouse.move(*place)
+    page.keyboard.down("Control")
+    for _ in range(5):
+        page.mouse.wheel(0, -100)
+    page.keyboard.up("Control")
+    for name, role in (("Split", "split"), ("Side by side", "P"), ("Difference", "difference"), ("Side by side", "P")):
+        page.get_by_role("button", name=name, exact=True).click()
+        port, sheet = page.locator(f".rgru-pane-{role} .rgru-port").bounding_box(), rectangle(page, role)
+        assert port["x"] <= sheet["x"] + (x + 0.5) * sheet["width"] / 208 <= port["x"] + port["width"]
+        assert port["y"] <= sheet["y"] + (y + 0.5) * sheet["height"] / 168 <= port["y"] + port["height"]
+
+
+def test_a_drag_keeps_its_place_in_a_view_that_cannot_show_as_much_beyond_it(page):
+    page.locator(".rgru-stage").focus()
+    for _ in range(4):
+        page.keyboard.press("+")
+    box = page.locator(".rgru-pane-I .rgru-port").bounding_box()
+    page.mouse.move(box["x"] + 20, box["y"] + 100)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 900, box["y"] + 100, steps=4)  # far beyond the left edge, which stops
+    page.mouse.up()
+    before = rectangle(page, "P")
+    assert abs(before["x"] - page.locator(".rgru-pane-P .rgru-port").bounding_box()["x"]) <= 1
+    for name in ("Split", "Side by side"):
+        page.get_by_role("button", name=name, exact=True).click()
+    assert rectangle(page, "P") == before

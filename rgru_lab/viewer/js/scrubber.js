@@ -306,6 +306,7 @@ class Scrubber {
 
   set(change) {
     Object.assign(this.state, change);
+    if (change.view) this.stage.centre();
     this.refresh();
     this.prepare();
   }

@@ -103,16 +103,16 @@ class Stage {
   place() {
     const ratio = window.devicePixelRatio || 1;
     const visible = this.visible();
-    if (this.zoom && visible.length) this.hold(visible[0].node.getBoundingClientRect());
     for (const port of visible) {
       const box = port.node.getBoundingClientRect();
       const scale = this.scale(port) / ratio; // CSS pixels per pixel of the picture
       const width = this.width * scale, height = this.height * scale;
+      const middle = this.held(box);
       const put = (origin, room, size, share) => {
         const offset = this.zoom && size > room ? room / 2 - share * size : (room - size) / 2;
         return Math.round((origin + offset) * ratio) / ratio - origin;
       };
-      const left = put(box.left, box.width, width, this.x), top = put(box.top, box.height, height, this.y);
+      const left = put(box.left, box.width, width, middle.x), top = put(box.top, box.height, height, middle.y);
       Object.assign(port, { left, top, scale });
       const transform = `translate(${left}px, ${top}px)`;
       Object.assign(port.sheet.style, { width: `${width}px`, height: `${height}px`, transform });
@@ -148,6 +148,7 @@ class Stage {
   zoomTo(zoom, port = this.visible()[0], event = null) {
     if (!port || zoom === this.zoom) return;
     const box = port.node.getBoundingClientRect(), aim = event ? null : this.aim;
+    if (event) this.aim = this.pixelAt(port, event);
     const middle = { clientX: box.left + box.width / 2, clientY: box.top + box.height / 2 };
     const { clientX, clientY } = event ?? middle, at = { x: clientX - box.left, y: clientY - box.top };
     const fx = (at.x - port.left) / (this.width * port.scale), fy = (at.y - port.top) / (this.height * port.scale);
@@ -156,27 +157,32 @@ class Stage {
       const scale = zoom / (window.devicePixelRatio || 1);
       this.x = fx + (box.width / 2 - at.x) / (this.width * scale);
       this.y = fy + (box.height / 2 - at.y) / (this.height * scale);
-      if (aim) Object.assign(this, { x: (aim.x + 0.5) / this.width, y: (aim.y + 0.5) / this.height });
+      if (aim) this.centre();
     }
     this.place();
     this.changed();
   }
 
+  // What was aimed at last comes to the middle, as far as the picture's edges let it.
+  centre() {
+    if (this.aim) Object.assign(this, { x: (this.aim.x + 0.5) / this.width, y: (this.aim.y + 0.5) / this.height });
+  }
+
   panBy(dx, dy, port = this.visible()[0]) {
     if (!port || !this.zoom || !(dx || dy)) return;
     this.aim = null;
-    this.x -= dx / (this.width * port.scale);
-    this.y -= dy / (this.height * port.scale);
+    const { x, y } = this.held(port.node.getBoundingClientRect());
+    this.x = x - dx / (this.width * port.scale);
+    this.y = y - dy / (this.height * port.scale);
     this.place();
   }
 
-  // The picture's edge stops at the port's edge.
-  hold(box) {
+  // The middle such that the picture's edge stops at the port's edge; other views may come nearer to what is wanted.
+  held(box) {
     const scale = this.zoom / (window.devicePixelRatio || 1);
     const x = Math.min(0.5, box.width / 2 / (this.width * scale));
     const y = Math.min(0.5, box.height / 2 / (this.height * scale));
-    this.x = clamp(this.x, x, 1 - x);
-    this.y = clamp(this.y, y, 1 - y);
+    return { x: clamp(this.x, x, 1 - x), y: clamp(this.y, y, 1 - y) };
   }
 
   wheel(event) {
@@ -224,10 +230,15 @@ class Stage {
       if (port === this.splitPort && !this.zoom && !lensByTouch) this.splitAt(event.clientX);
       else if (!lensByTouch) this.panBy(event.clientX - before.clientX, event.clientY - before.clientY, port);
     }
+    this.pointAt(this.pixelAt(port, event));
+  }
+
+  // The pixel under a pointer, or null.
+  pixelAt(port, { clientX, clientY }) {
     const box = port.node.getBoundingClientRect();
-    const x = Math.floor((event.clientX - box.left - port.left) / port.scale);
-    const y = Math.floor((event.clientY - box.top - port.top) / port.scale);
-    this.pointAt(x >= 0 && y >= 0 && x < this.width && y < this.height ? { x, y } : null);
+    const x = Math.floor((clientX - box.left - port.left) / port.scale);
+    const y = Math.floor((clientY - box.top - port.top) / port.scale);
+    return x >= 0 && y >= 0 && x < this.width && y < this.height ? { x, y } : null;
   }
 
   up(event) {
@@ -275,8 +286,8 @@ class Stage {
   movePoint(dx, dy) {
     const port = this.visible()[0];
     if (!port) return;
-    const [fx, fy] = this.zoom ? [this.x, this.y] : [0.5, 0.5];
-    const middle = { x: Math.floor(fx * this.width), y: Math.floor(fy * this.height) };
+    const { x, y } = this.held(port.node.getBoundingClientRect());
+    const middle = { x: Math.floor(x * this.width), y: Math.floor(y * this.height) };
     const from = this.point ?? this.aim;
     this.reveal(from ? { x: from.x + dx, y: from.y + dy } : middle);
   }
