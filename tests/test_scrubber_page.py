@@ -867,3 +867,60 @@ def test_a_drag_keeps_its_place_in_a_view_that_cannot_show_as_much_beyond_it(pag
     for name in ("Split", "Side by side"):
         page.get_by_role("button", name=name, exact=True).click()
     assert rectangle(page, "P") == before
+
+
+def test_a_clicked_pixel_stays_and_its_values_follow_the_slider(page, progression):
+    sheet = rectangle(page, "P")
+
+    def pixel(x, y):
+        return sheet["x"] + (x + 0.5) * sheet["width"] / 208, sheet["y"] + (y + 0.5) * sheet["height"] / 168
+
+    page.mouse.click(*pixel(100, 50))
+    page.mouse.move(*pixel(20, 30))
+    box = page.locator(".rgru-ticks b").first.bounding_box()
+    page.mouse.click(box["x"] + 2, box["y"] + 5)
+    iteration(page, 1)
+    probe(page, "x 100, y 50;")
+    assert f"P[1] {' '.join(map(str, progression[1].photo[50, 100]))}" in text(page, ".rgru-probe")
+    assert "pinned: Esc" in text(page, ".rgru-probe")
+    page.keyboard.press("Escape")
+    probe(page, "Point at")
+    for _ in range(2):
+        page.mouse.click(*pixel(100, 50))
+    page.mouse.move(*pixel(20, 30))
+    probe(page, "x 20, y 30;")
+
+
+def test_a_drag_pins_nothing_and_a_click_moves_no_handle(page):
+    page.keyboard.press("2")
+    box = page.locator(".rgru-pane-split .rgru-port").bounding_box()
+    x, y = box["x"] + 0.4 * box["width"], box["y"] + 0.5 * box["height"]
+    handle = page.get_by_role("slider", name="split")
+    page.mouse.click(x, y)
+    assert handle.get_attribute("aria-valuenow") == "50"
+    page.keyboard.press("Escape")
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 60, y, steps=3)
+    page.mouse.up()
+    assert int(handle.get_attribute("aria-valuenow")) < 40
+    page.mouse.move(5, 5)
+    probe(page, "Point at")
+
+
+def test_how_to_zoom_with_the_wheel_is_said_while_one_points_at_a_pixel(page):
+    box = page.locator(".rgru-pane-P .rgru-port").bounding_box()
+    place = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(*place)
+    probe(page, "x ")
+    assert text(page, ".rgru-probe").endswith("Ctrl + wheel zooms")
+    page.mouse.click(*place)
+    page.wait_for_function("document.querySelector('.rgru-probe').innerText.endsWith('the wheel zooms')")
+    page.mouse.wheel(0, -100)
+    page.wait_for_function("!document.querySelector('.rgru-zoom-label').textContent.startsWith('Fit')")
+    page.locator(".rgru-slider").focus()
+    before = text(page, ".rgru-zoom-label")
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -100)
+    page.keyboard.up("Control")
+    assert text(page, ".rgru-zoom-label") != before

@@ -37,8 +37,8 @@ const HELP = [
   ["Shift + arrows", "elsewhere: move the zoomed picture"],
   ["L", "lens: look closely at the same place in all pictures"],
   ["F", "full screen"],
-  ["Mouse", "point to read a pixel; click, then the wheel zooms; drag to move; double-click to zoom in, or to fit"],
-  ["Fingers", "tap to read a pixel; two zoom; one moves what is zoomed; a double tap zooms in, or fits"],
+  ["Mouse", "point to read a pixel, click to pin it (Esc frees it); Ctrl + wheel zooms; drag; double-click: in, or fit"],
+  ["Fingers", "tap a pixel to pin and read it; two zoom; one moves what is zoomed; a double tap zooms in, or fits"],
 ];
 
 const BEGINNING = {
@@ -536,7 +536,7 @@ class Scrubber {
   }
 
   speakPixel() {
-    if (this.stage.point) this.speak(() => [...this.probeLine.children].map((value) => value.textContent).join(", "));
+    if (this.stage.point) this.speak(() => [...this.probeLine.querySelectorAll(".rgru-value")].map((value) => value.textContent).join(", "));
   }
 
   movePoint(dx, dy) {
@@ -561,8 +561,8 @@ class Scrubber {
       return image && Array.from(image.data.subarray(at, at + 3));
     };
     if (!point) {
-      const [point, zoom] = hasFingers() ? ["Tap", "two fingers zoom"] : ["Point at", "click it and the wheel zooms"];
-      say(this.probeLine, `${point} a pixel to read its red, green and blue; ${zoom}.`);
+      const point = hasFingers() ? "Tap" : "Point at";
+      say(this.probeLine, `${point} a pixel to read its red, green and blue; ${this.hint()}.`);
       return;
     }
     const [original, ours, theirs] = [rgb("I"), rgb("P"), rgb("X")];
@@ -574,7 +574,15 @@ class Scrubber {
     if (ours) shown.push(value(swatch(ours), `P[${i}] ${ours.join(" ")}`));
     if (missing) shown.push(value(`R[${i}] ${missing}`));
     if (theirs) shown.push(value(swatch(theirs), `${this.title("X")} ${theirs.join(" ")}`));
-    this.probeLine.replaceChildren(...shown);
+    this.probeLine.replaceChildren(...shown, h("span", {}, this.hint()));
+  }
+
+  // What a hand can do with the pictures now.
+  hint() {
+    const { pin } = this.stage, command = /Mac/.test(navigator.platform) ? "⌘" : "Ctrl";
+    if (hasFingers()) return `${pin ? "pinned: tap it again to free it" : "a tap pins it"}; two fingers zoom`;
+    const wheel = this.stage.isInHand() ? "the wheel zooms" : `${command} + wheel zooms`;
+    return `${pin ? "pinned: Esc or a click on it frees it" : "a click pins it"}; ${wheel}`;
   }
 
   // After zoom, pan, or another place under the pointer.
@@ -600,6 +608,7 @@ class Scrubber {
   key(event) {
     const { key, target } = event;
     if (key === "Escape" && !this.help.hidden) this.toggleHelp();
+    else if (key === "Escape" && this.stage.pin) this.stage.free();
     if (event.ctrlKey || event.metaKey || event.altKey || key === "Escape" || key === "Tab") return;
     if (event.shiftKey && key === "Enter") return; // the notebook's own
     event.stopPropagation(); // or JupyterLab would take D, J, 0 and the arrows for its cells

@@ -2,6 +2,9 @@
 
 const ZOOMS = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32];
 const LENS_PX = 148;
+const CLICK_PX = 4; // a press that moves farther is a drag
+
+const distance = (a, b) => Math.hypot(a.clientX - b.clientX, a.clientY - b.clientY);
 
 // The largest whole-number scale up to this one; only what is too large for any is scaled down.
 const whole = (most) => (most > 0.999 ? Math.floor(most + 0.001) : most);
@@ -21,7 +24,8 @@ class Port {
 class Stage {
   constructor(node, ports, splitPort, changed) {
     Object.assign(this, { node, ports, splitPort, changed });
-    Object.assign(this, { zoom: 0, x: 0.5, y: 0.5, split: 0.5, lens: false, point: null, aim: null });
+    Object.assign(this, { zoom: 0, x: 0.5, y: 0.5, split: 0.5, lens: false });
+    Object.assign(this, { point: null, pin: null, aim: null }); // read now, read until freed, last pointed at
     this.width = this.height = 1;
     this.pointers = new Map();
     this.buildHandle();
@@ -41,7 +45,7 @@ class Stage {
       held = event.type === "pointerdown";
       if (!held) return;
       this.handle.setPointerCapture(event.pointerId);
-      this.pointAt(null); // the place would be left behind
+      this.hover(null); // the place would be left behind
     };
     for (const type of ["pointerdown", "pointerup", "pointercancel"]) this.handle.addEventListener(type, hold);
     this.handle.addEventListener("pointermove", (event) => {
@@ -64,7 +68,7 @@ class Stage {
   }
 
   size(width, height) {
-    Object.assign(this, { width, height, zoom: 0, point: null, aim: null });
+    Object.assign(this, { width, height, zoom: 0, point: null, pin: null, aim: null });
     this.node.style.setProperty("--ratio", `${width} / ${height}`);
     this.arrange();
     this.place();
@@ -185,8 +189,12 @@ class Stage {
     return { x: clamp(this.x, x, 1 - x), y: clamp(this.y, y, 1 - y) };
   }
 
+  isInHand() {
+    return this.node.contains(document.activeElement);
+  }
+
   wheel(event) {
-    const wanted = event.ctrlKey || event.metaKey || this.node.contains(document.activeElement);
+    const wanted = event.ctrlKey || event.metaKey || this.isInHand();
     const port = this.ports.find((each) => each.node.contains(event.target));
     if (!wanted || !port) return; // the page scrolls until somebody takes the picture in hand
     event.preventDefault();
@@ -202,9 +210,9 @@ class Stage {
     const { node } = port;
     node.addEventListener("pointerdown", (event) => this.down(port, event));
     node.addEventListener("pointermove", (event) => this.move(port, event));
-    for (const end of ["pointerup", "pointercancel"]) node.addEventListener(end, (event) => this.up(event));
+    for (const end of ["pointerup", "pointercancel"]) node.addEventListener(end, (event) => this.up(port, event));
     node.addEventListener("pointerleave", (event) => {
-      if (event.pointerType !== "touch") this.pointAt(null); // a finger leaves whenever it is lifted
+      if (event.pointerType !== "touch") this.hover(null); // a finger leaves whenever it is lifted
     });
     node.addEventListener("dblclick", (event) => (this.zoom ? this.zoomTo(0, port) : this.zoomBy(1, port, event)));
   }
@@ -217,8 +225,9 @@ class Stage {
     } catch { /* a pointer that is gone already */ }
     this.pointers.set(event.pointerId, event);
     this.pinched = null;
+    this.pressed = this.pointers.size === 1 ? event : null; // a click, until it becomes a drag or a pinch
     this.move(port, event);
-    this.aim = this.point;
+    this.aim = this.pixelAt(port, event);
   }
 
   move(port, event) {
@@ -226,11 +235,12 @@ class Stage {
     if (before) {
       this.pointers.set(event.pointerId, event);
       if (this.pointers.size === 2) return this.pinch(port);
+      if (this.pressed && distance(this.pressed, event) > CLICK_PX) this.pressed = null;
       const lensByTouch = this.lens && event.pointerType !== "mouse";
-      if (port === this.splitPort && !this.zoom && !lensByTouch) this.splitAt(event.clientX);
+      if (port === this.splitPort && !this.zoom && !lensByTouch) this.pressed ?? this.splitAt(event.clientX);
       else if (!lensByTouch) this.panBy(event.clientX - before.clientX, event.clientY - before.clientY, port);
     }
-    this.pointAt(this.pixelAt(port, event));
+    this.hover(this.pixelAt(port, event));
   }
 
   // The pixel under a pointer, or null.
@@ -241,14 +251,30 @@ class Stage {
     return x >= 0 && y >= 0 && x < this.width && y < this.height ? { x, y } : null;
   }
 
-  up(event) {
+  up(port, event) {
     this.pointers.delete(event.pointerId);
     this.pinched = null;
+    const point = this.pressed && event.type === "pointerup" && this.pixelAt(port, event);
+    this.pressed = null;
+    if (point) this.click(point, port, event);
+  }
+
+  // Pins a pixel; or frees it, if it is the one that is pinned, as nearly as a hand can tell.
+  click(point, port, { pointerType }) {
+    const near = pointerType === "touch" ? 20 : CLICK_PX;
+    const away = this.pin ? Math.hypot(point.x - this.pin.x, point.y - this.pin.y) * port.scale : Infinity;
+    this.pin = away <= near ? null : point;
+    this.pointAt(point);
+  }
+
+  free() {
+    this.pin = null;
+    this.pointAt(null);
   }
 
   pinch(port) {
     const [a, b] = [...this.pointers.values()];
-    const apart = Math.hypot(a.clientX - b.clientX, a.clientY - b.clientY);
+    const apart = distance(a, b);
     this.pinched ??= { apart, scale: this.scale(port) };
     const wanted = (this.pinched.scale * apart) / this.pinched.apart;
     const middle = { clientX: (a.clientX + b.clientX) / 2, clientY: (a.clientY + b.clientY) / 2 };
@@ -270,6 +296,10 @@ class Stage {
   }
 
   // ---- the place under the pointer, in every port
+
+  hover(point) {
+    if (!this.pin) this.pointAt(point);
+  }
 
   pointAt(point) {
     this.point = point;
@@ -301,8 +331,8 @@ class Stage {
     };
     const { width, height } = port.node.getBoundingClientRect();
     this.panBy(-far(x, width, port.left), -far(y, height, port.top), port);
-    this.aim = { x, y };
-    this.pointAt(this.aim);
+    this.aim = this.pin = { x, y };
+    this.pointAt(this.pin);
   }
 
   showPoint() {
