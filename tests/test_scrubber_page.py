@@ -924,3 +924,13 @@ def test_how_to_zoom_with_the_wheel_is_said_while_one_points_at_a_pixel(page):
     page.mouse.wheel(0, -100)
     page.keyboard.up("Control")
     assert text(page, ".rgru-zoom-label") != before
+
+
+def test_fit_uses_the_height_that_is_free_below_the_controls(visit, written):
+    page = visit(written, viewport={"width": 1400, "height": 740})
+    for key in ("2", "f"):
+        page.keyboard.press(key)
+        page.wait_for_timeout(150)
+        assert text(page, ".rgru-zoom-label") == "Fit 300 %"  # 3 * 168 px and 180 px of controls
+        sheet, controls = rectangle(page, "split"), page.locator(".rgru-toolbar").bounding_box()
+        assert sheet["y"] + sheet["height"] - controls["y"] <= 740

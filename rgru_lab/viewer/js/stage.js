@@ -2,6 +2,7 @@
 
 const ZOOMS = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32];
 const LENS_PX = 148;
+const CAPTION_PX = 48; // above a picture, with the stage's own edge
 const CLICK_PX = 4; // a press that moves farther is a drag
 
 const distance = (a, b) => Math.hypot(a.clientX - b.clientX, a.clientY - b.clientY);
@@ -76,7 +77,7 @@ class Stage {
 
   // Four in a row, unless two rows of two make the pictures clearly larger.
   arrange() {
-    const width = this.node.clientWidth, height = clamp(0.66 * window.innerHeight, 360, 900);
+    const width = this.node.clientWidth, height = Math.max(360, this.room());
     const scale = (columns) => Math.min(width / columns / this.width, (height * columns) / 4 / this.height);
     const columns = scale(2) > 1.5 * scale(4) ? 2 : 4;
     this.node.style.setProperty("--columns", columns);
@@ -88,6 +89,14 @@ class Stage {
     };
     this.node.style.setProperty("--height", room((height * columns) / 4, columns));
     this.node.style.setProperty("--tall", room(height, 1));
+  }
+
+  // Height for pictures. A notebook needs some of its window itself; else all that is left below the controls.
+  room() {
+    const widget = this.node.parentElement, isAlone = "alone" in widget.dataset || document.fullscreenElement === widget;
+    if (!isAlone) return Math.min(900, 0.66 * window.innerHeight);
+    const above = this.node.getBoundingClientRect().top - widget.getBoundingClientRect().top;
+    return window.innerHeight - above - CAPTION_PX;
   }
 
   visible() {
