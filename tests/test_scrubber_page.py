@@ -934,3 +934,18 @@ def test_fit_uses_the_height_that_is_free_below_the_controls(visit, written):
         assert text(page, ".rgru-zoom-label") == "Fit 300 %"  # 3 * 168 px and 180 px of controls
         sheet, controls = rectangle(page, "split"), page.locator(".rgru-toolbar").bounding_box()
         assert sheet["y"] + sheet["height"] - controls["y"] <= 740
+
+
+@pytest.mark.parametrize("zooms", [0, 3])
+def test_names_stand_in_the_corners_of_the_picture(page, zooms):
+    page.set_viewport_size({"width": 1400, "height": 700})
+    for key in ("2", *["+"] * zooms):
+        page.keyboard.press(key)
+    page.wait_for_timeout(150)
+    port, sheet = page.locator(".rgru-pane-split .rgru-port").bounding_box(), rectangle(page, "split")
+    first, second = (name.bounding_box() for name in page.locator(".rgru-name").all())
+    left, top = max(port["x"], sheet["x"]), max(port["y"], sheet["y"])
+    right = min(port["x"] + port["width"], sheet["x"] + sheet["width"])
+    assert [first["x"] - left, right - second["x"] - second["width"]] == pytest.approx([8, 8], abs=1)
+    assert [first["y"] - top, second["y"] - top] == pytest.approx([8, 8], abs=1)
+    assert first["x"] + first["width"] <= second["x"]

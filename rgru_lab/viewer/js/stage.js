@@ -130,10 +130,20 @@ class Stage {
       const transform = `translate(${left}px, ${top}px)`;
       Object.assign(port.sheet.style, { width: `${width}px`, height: `${height}px`, transform });
       port.sheet.classList.toggle("rgru-crisp", Number.isInteger(this.scale(port)));
-      if (port === this.splitPort) this.cut();
+      if (port === this.splitPort) {
+        this.cut();
+        this.cornerSides(box, width);
+      }
     }
     this.node.classList.toggle("rgru-zoomed", this.zoom > 0);
     this.showPoint();
+  }
+
+  // The names stand in the corners of what is seen of the picture, and keep to their halves.
+  cornerSides(box, width) {
+    const { left, top } = this.splitPort, from = Math.max(0, left), to = Math.min(box.width, left + width);
+    const places = { left: from, right: box.width - to, top: Math.max(0, top), half: (to - from) / 2 };
+    for (const [name, px] of Object.entries(places)) this.splitPort.node.style.setProperty(`--name-${name}`, `${px}px`);
   }
 
   // The second picture is clipped where the handle stands; it never moves or shrinks.
