@@ -949,3 +949,18 @@ def test_names_stand_in_the_corners_of_the_picture(page, zooms):
     assert [first["x"] - left, right - second["x"] - second["width"]] == pytest.approx([8, 8], abs=1)
     assert [first["y"] - top, second["y"] - top] == pytest.approx([8, 8], abs=1)
     assert first["x"] + first["width"] <= second["x"]
+
+
+def test_a_click_into_a_chart_goes_to_the_nearest_point(page, progression, scrubber):
+    for chart, side in ((0, "ours"), (1, "ours"), (1, "bytes-jpeg")):
+        line = page.locator(".rgru-chart").nth(chart).locator(f"polyline.rgru-{'rival-0' if 'jpeg' in side else side}")
+        points = [[float(at) for at in point.split(",")[:2]] for point in line.get_attribute("points").split()]
+        if "jpeg" in side:  # both matches lie on one line, by size
+            sizes = sorted((row["bpp"], i) for s in (side, "level-jpeg") for i, row in enumerate(scrubber.readings[s], 1))
+            points = [points[[i for _, i in sizes].index(k)] for k in (1, 3)]
+        else:
+            points = points[0], points[2]
+        box = page.locator(".rgru-curve").nth(chart).bounding_box()
+        for i, (x, y) in zip((1, 3), points, strict=True):
+            page.mouse.click(box["x"] + x + 2, box["y"] + y - 2)
+            iteration(page, i)

@@ -3,8 +3,8 @@
 const HEADS = ["", "bytes", "bits per pixel", "PSNR, dB", "MS-SSIM", "saved vs raw"];
 
 class Board {
-  // `point` says where a guess lies among the curves.
-  constructor(facts, point, saving) {
+  // `point` says where a guess lies among the curves; `pick(i)` is told of an iteration that was clicked there.
+  constructor(facts, point, pick, saving) {
     Object.assign(this, { facts, point });
     const cells = () => HEADS.slice(1).map(() => h("td"));
     const heads = HEADS.map((text) => h("th", { scope: "col" }, text));
@@ -16,8 +16,8 @@ class Board {
     this.gained.node.className = "rgru-gained";
     const table = h("table", { class: "rgru-table" }, h("thead", {}, h("tr", {}, ...heads)), h("tbody", {}, ...rows));
     this.verdict = h("p", { class: "rgru-verdict" });
-    this.residual = new Curve("mean |R[i]|", "iteration i");
-    this.quality = new Curve("quality over size", "bits per pixel");
+    this.residual = new Curve("mean |R[i]|", "iteration i", pick);
+    this.quality = new Curve("quality over size", "bits per pixel", pick);
     const figures = h("div", { class: "rgru-figures" }, table, this.verdict, saving);
     this.node = h("div", { class: "rgru-board" }, figures, this.residual.node, this.quality.node);
   }
@@ -93,15 +93,15 @@ class Board {
     const every = setup.iterations <= 8 ? 1 : 3;
     const all = Array.from({ length: setup.iterations }, (_, k) => ({ at: k + 1, text: String(k + 1) }));
     const xTicks = all.filter(({ at }) => (at - 1) % every === 0);
-    const errors = ours.map((row, k) => [k + 1, row.mean_abs_residual]);
+    const errors = ours.map((row, k) => [k + 1, row.mean_abs_residual, k + 1]);
     this.residual.plot([{ colour: "rgru-ours", points: errors }], { fromZero: true, xTicks, xEnd: setup.iterations });
     const measured = (rows) => {
-      const known = rows.filter((row) => Number.isFinite(facts.levelOf(row)));
-      return known.map((row) => [row.bpp, facts.levelOf(row)]).sort((a, b) => a[0] - b[0]);
+      const points = rows.map((row, k) => [row.bpp, facts.levelOf(row), k + 1]);
+      return points.filter(([, level]) => Number.isFinite(level));
     };
     const theirs = setup.against.map(({ key }, k) => {
-      const rows = ["bytes", "level"].flatMap((match) => facts.rows(`${match}-${key}`).slice(0, top));
-      return { colour: `rgru-rival-${k}`, points: measured(rows) };
+      const points = ["bytes", "level"].flatMap((match) => measured(facts.rows(`${match}-${key}`).slice(0, top)));
+      return { colour: `rgru-rival-${k}`, points: points.sort((a, b) => a[0] - b[0]) };
     });
     this.quality.plot([...theirs, { colour: "rgru-ours", points: measured(ours) }]);
     const names = [["rgru-ours", "ours"], ...setup.against.map(({ label }, k) => [`rgru-rival-${k}`, label])];

@@ -11,17 +11,31 @@ function ticks(low, high) {
 }
 
 class Curve {
-  constructor(title, xName) {
+  // `pick(i)` is told of the iteration whose point is nearest to a click.
+  constructor(title, xName, pick) {
     this.title = h("div", { class: "rgru-curve-title" });
     this.plotted = h("g");
     this.marks = h("g");
     this.svg = h("svg", { class: "rgru-curve", role: "img", "aria-label": title }, this.plotted, this.marks);
     this.node = h("div", { class: "rgru-chart" }, this.title, this.svg);
+    this.svg.addEventListener("click", (event) => {
+      const i = this.nearest(event);
+      if (i) pick(i);
+    });
     Object.assign(this, { xName, lines: [] });
     say(this.title, title);
   }
 
-  // lines: [{ colour: class, points: [[x, y], ...] }]; xTicks and xEnd: instead of those found here.
+  nearest({ clientX, clientY }) {
+    const box = this.svg.getBoundingClientRect(), points = this.at ? this.lines.flatMap((line) => line.points) : [];
+    const far = (point) => {
+      const [x, y] = this.at(point);
+      return Math.hypot(clientX - box.x - x, clientY - box.y - y);
+    };
+    return points.sort((a, b) => far(a) - far(b))[0]?.[2];
+  }
+
+  // lines: [{ colour: class, points: [[x, y, iteration], ...] }]; xTicks and xEnd: instead of those found here.
   plot(lines, options = {}) {
     Object.assign(this, { lines, options });
     const { fromZero, xTicks, xEnd } = options;
@@ -51,7 +65,7 @@ class Curve {
     const under = { x: (left + width - 10) / 2, y: height - 3 };
     this.plotted.append(h("text", { class: "rgru-tick", ...under, "text-anchor": "middle" }, this.xName));
     for (const { colour, points: own } of lines) {
-      this.plotted.append(h("polyline", { class: `rgru-line ${colour}`, points: own.map(this.at).join(" ") }));
+      this.plotted.append(h("polyline", { class: `rgru-line ${colour}`, points: own.map((point) => this.at(point)).join(" ") }));
       if (own.length === 1) this.plotted.append(this.dot(colour, own[0], 2));
     }
   }

@@ -54,7 +54,7 @@ class Scrubber {
     const failed = (error) => say(this.status, `The browser cannot show a picture: ${error.message}`);
     this.album = new Album((kind, gain) => this.table(kind, gain), (name) => this.arrived(name), failed);
     this.question = new Question(this.facts, (answer) => this.reply(answer));
-    this.board = new Board(this.facts, () => this.question.point(), this.buildSaving());
+    this.board = new Board(this.facts, () => this.question.point(), (i) => this.go(i), this.buildSaving());
     this.live = h("div", { class: "rgru-live", "aria-live": "polite" });
     this.probeLine = h("div", { class: "rgru-probe" });
     const stage = this.buildStage();
