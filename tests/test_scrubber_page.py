@@ -951,16 +951,32 @@ def test_names_stand_in_the_corners_of_the_picture(page, zooms):
     assert first["x"] + first["width"] <= second["x"]
 
 
-def test_a_click_into_a_chart_goes_to_the_nearest_point(page, progression, scrubber):
-    for chart, side in ((0, "ours"), (1, "ours"), (1, "bytes-jpeg")):
-        line = page.locator(".rgru-chart").nth(chart).locator(f"polyline.rgru-{'rival-0' if 'jpeg' in side else side}")
-        points = [[float(at) for at in point.split(",")[:2]] for point in line.get_attribute("points").split()]
-        if "jpeg" in side:  # both matches lie on one line, by size
-            sizes = sorted((row["bpp"], i) for s in (side, "level-jpeg") for i, row in enumerate(scrubber.readings[s], 1))
-            points = [points[[i for _, i in sizes].index(k)] for k in (1, 3)]
-        else:
-            points = points[0], points[2]
-        box = page.locator(".rgru-curve").nth(chart).bounding_box()
-        for i, (x, y) in zip((1, 3), points, strict=True):
+def test_a_click_into_a_chart_goes_to_the_nearest_point(page):
+    for chart in page.locator(".rgru-chart").all():
+        chart.scroll_into_view_if_needed()
+        points = chart.locator("polyline.rgru-ours").get_attribute("points").split()
+        box = chart.locator("svg").bounding_box()
+        for i in (1, 3):
+            x, y = map(float, points[i - 1].split(",")[:2])
             page.mouse.click(box["x"] + x + 2, box["y"] + y - 2)
             iteration(page, i)
+
+
+def test_the_axis_of_ms_ssim_parts_what_is_good_and_its_labels_are_true(page, progression, scrubber):
+    chart = page.locator(".rgru-chart").nth(1)
+    labels = chart.locator("text[text-anchor=end]").evaluate_all(
+        "(all) => all.map((e) => [Number(e.textContent), Number(e.getAttribute('y')) - 3.5])"
+    )
+    marks, heights = zip(*labels, strict=True)
+    page.keyboard.press("End")
+    iteration(page, N)
+    theirs = scrubber.readings["bytes-jpeg"][N - 1]["ms_ssim"]
+    for side, colour in ((progression[N].ms_ssim, "ours"), (theirs, "rival-0")):
+        dot = float(chart.locator(f"g:last-child circle.rgru-{colour}").get_attribute("cy"))
+        told = np.interp(-dot, [-height for height in heights], [-np.log(1 - mark) for mark in marks])
+        assert 1 - np.exp(-told) == pytest.approx(side, abs=1e-3)
+    assert marks == tuple(sorted(marks))
+    radii = [float(dot.get_attribute("r")) for dot in chart.locator("g:last-child circle").all()]
+    assert radii == sorted(radii, reverse=True)  # the later ones lie on top, and hide nothing
+    assert radii[0] > radii[1]
+    assert chart.locator("polyline").first.get_attribute("class").endswith("rgru-ours")

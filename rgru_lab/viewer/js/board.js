@@ -103,7 +103,7 @@ class Board {
       const points = ["bytes", "level"].flatMap((match) => measured(facts.rows(`${match}-${key}`).slice(0, top)));
       return { colour: `rgru-rival-${k}`, points: points.sort((a, b) => a[0] - b[0]) };
     });
-    this.quality.plot([...theirs, { colour: "rgru-ours", points: measured(ours) }]);
+    this.quality.plot([{ colour: "rgru-ours", points: measured(ours) }, ...theirs], { yAxis: facts.level.axis });
     const names = [["rgru-ours", "ours"], ...setup.against.map(({ label }, k) => [`rgru-rival-${k}`, label])];
     const keys = names.map(([colour, text]) => h("span", { class: `rgru-key ${colour}` }, text));
     this.quality.title.replaceChildren(`${facts.level.name} over size `, ...keys);
@@ -115,9 +115,10 @@ class Board {
     this.residual.mark(ours ? [{ colour: "rgru-ours", point: [i, ours.mean_abs_residual] }] : []);
     this.residual.describe(error);
     say(this.residual.title, error);
+    const colour = `rgru-rival-${facts.place(rival)}`; // smaller and on top, so that neither hides the other
+    if (ours) dots.push({ colour: "rgru-ours", point: [ours.bpp, facts.levelOf(ours)], radius: 6 });
+    if (theirs) dots.push({ colour, point: [theirs.bpp, facts.levelOf(theirs)], radius: 3.5 });
     if (guessed) dots.push({ colour: "rgru-guessed", point: guessed, text: "your guess" });
-    if (theirs) dots.push({ colour: `rgru-rival-${facts.place(rival)}`, point: [theirs.bpp, facts.levelOf(theirs)] });
-    if (ours) dots.push({ colour: "rgru-ours", point: [ours.bpp, facts.levelOf(ours)] });
     this.quality.mark(dots);
     const both = [`ours ${facts.brief(ours)}`, `${facts.label(rival)} ${facts.brief(theirs)}`].join("; ");
     this.quality.describe(`${facts.level.name} over bits per pixel: ${both}`);

@@ -11,7 +11,7 @@
 const PLAY_MS = 450;
 const PLAY_SLOWLY_MS = 1500; // for those who asked their system for less motion
 const MOST_ITERATIONS = 16;
-const RESTING = 4; // where the slider goes by itself: late enough to look well, early enough to show what is missing
+const RESTING = 4; // where the slider goes by itself: it looks well by then, and something is still missing
 const TICK_PX = 20; // room for a number under the slider
 
 const VIEWS = [
@@ -536,7 +536,8 @@ class Scrubber {
   }
 
   speakPixel() {
-    if (this.stage.point) this.speak(() => [...this.probeLine.querySelectorAll(".rgru-value")].map((value) => value.textContent).join(", "));
+    const values = () => [...this.probeLine.querySelectorAll(".rgru-value")].map((value) => value.textContent);
+    if (this.stage.point) this.speak(() => values().join(", "));
   }
 
   movePoint(dx, dy) {

@@ -93,8 +93,8 @@ class Stage {
 
   // Height for pictures. A notebook needs some of its window itself; else all that is left below the controls.
   room() {
-    const widget = this.node.parentElement, isAlone = "alone" in widget.dataset || document.fullscreenElement === widget;
-    if (!isAlone) return Math.min(900, 0.66 * window.innerHeight);
+    const widget = this.node.parentElement, isFull = document.fullscreenElement === widget;
+    if (!isFull && !("alone" in widget.dataset)) return Math.min(900, 0.66 * window.innerHeight);
     const above = this.node.getBoundingClientRect().top - widget.getBoundingClientRect().top;
     return window.innerHeight - above - CAPTION_PX;
   }
