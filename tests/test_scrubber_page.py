@@ -980,3 +980,12 @@ def test_the_axis_of_ms_ssim_parts_what_is_good_and_its_labels_are_true(page, pr
     assert radii == sorted(radii, reverse=True)  # the later ones lie on top, and hide nothing
     assert radii[0] > radii[1]
     assert chart.locator("polyline").first.get_attribute("class").endswith("rgru-ours")
+
+
+def test_help_begins_with_fingers_where_there_are_some_and_explains_the_words(visit, written):
+    page = visit(written, **PHONE)
+    page.get_by_role("button", name="keys and hints").tap()
+    rows = page.locator(".rgru-help dt").all_inner_texts()
+    assert rows[0] == "Fingers"
+    assert {"I, P[i], R[i]", "saved vs raw", "largest", ".rgru"} <= set(rows)
+    assert rows.index("Home, End") > rows.index(".rgru")

@@ -25,7 +25,16 @@ const KINDS = [
 ];
 const GAINS = [1, 2, 4, 8].map((gain) => [gain, `×${gain}`, gain > 1 ? `${gain} times as strong` : "fixed scale"]);
 
-const HELP = [
+const FINGERS = [
+  ["Fingers", "tap a pixel to pin and read it; two zoom; one moves what is zoomed; a double tap zooms in, or fits"],
+];
+const WORDS = [
+  ["I, P[i], R[i]", "the original; what the decoder shows after i iterations; what is still missing, I − P[i]"],
+  ["saved vs raw", "how much smaller the file is than 24 bits per pixel"],
+  ["largest", "points at the pixel where most is missing"],
+  [".rgru", "our file, cut after this iteration: its beginning is a file too"],
+];
+const KEYS = [
   ["← → or , .", "one iteration back or on"],
   ["Home, End", "the first, the last iteration"],
   ["Space", "play, pause"],
@@ -38,7 +47,6 @@ const HELP = [
   ["L", "lens: look closely at the same place in all pictures"],
   ["F", "full screen"],
   ["Mouse", "point to read a pixel, click to pin it (Esc frees it); Ctrl + wheel zooms; drag; double-click: in, or fit"],
-  ["Fingers", "tap a pixel to pin and read it; two zoom; one moves what is zoomed; a double tap zooms in, or fits"],
 ];
 
 const BEGINNING = {
@@ -102,7 +110,8 @@ class Scrubber {
     const asked = { "aria-expanded": "false", "aria-label": "keys and hints" };
     this.helpButton = button("keys and hints (?)", () => this.toggleHelp(), asked, "?");
     this.help = h("dl", { class: "rgru-help", hidden: true });
-    for (const [keys, what] of HELP) this.help.append(h("dt", {}, keys), h("dd", {}, what));
+    const rows = hasFingers() ? [FINGERS, WORDS, KEYS] : [KEYS, WORDS, FINGERS];
+    for (const [keys, what] of rows.flat()) this.help.append(h("dt", {}, keys), h("dd", {}, what));
     const zoom = h("div", { class: "rgru-segments", role: "group", "aria-label": "zoom" });
     zoom.append(button("zoom out (−)", () => this.stage.zoomBy(-1), { "aria-label": "zoom out" }, "−"));
     zoom.append(this.zoomLabel);
