@@ -2,6 +2,7 @@
 
 import io
 import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -737,7 +738,7 @@ def test_on_a_phone_numbers_keep_apart_and_both_ends_of_the_slider_have_a_button
     )
     assert [number for number, *_ in boxes][:: len(boxes) - 1] == ["1", "16"]
     assert len(boxes) >= 5
-    assert all(right + 3 <= left for (_, _, right), (_, left, _) in zip(boxes, boxes[1:], strict=False))
+    assert all(right + 3 <= left for (_, _, right), (_, left, _) in pairwise(boxes))
     page.keyboard.press("Home")
     for name, i in (("on", 2), ("on", 3), ("back", 2)):
         page.get_by_role("button", name=f"one iteration {name}").tap()
@@ -989,3 +990,28 @@ def test_help_begins_with_fingers_where_there_are_some_and_explains_the_words(vi
     assert rows[0] == "Fingers"
     assert {"I, P[i], R[i]", "saved vs raw", "largest", ".rgru"} <= set(rows)
     assert rows.index("Home, End") > rows.index(".rgru")
+
+
+def test_a_second_finger_does_not_move_the_handle(visit, written):
+    page = visit(written, **PHONE)
+    page.keyboard.press("2")
+    touch, handle = page.context.new_cdp_session(page), page.get_by_role("slider", name="split")
+    box = handle.bounding_box()
+    first = {"x": box["x"] + box["width"] / 2, "y": box["y"] + 30, "id": 0}
+    seconds = [{"x": first["x"] + d, "y": first["y"] + 30, "id": 1} for d in (70, 90, 110)]
+    for kind, points in [("touchStart", [first]), ("touchStart", [first, seconds[0]])] + [
+        ("touchMove", [first, second]) for second in seconds
+    ]:
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    assert abs(int(handle.get_attribute("aria-valuenow")) - 50) <= 1
+
+
+def test_largest_and_the_slider_keep_their_places(page):
+    places = "(q) => [...document.querySelectorAll(q)].map((e) => [e.offsetLeft, e.offsetWidth])"
+    seen = []
+    for colours, key in (("± colours", "Home"), ("grey", "End")):
+        page.get_by_role("button", name=colours).click()
+        page.keyboard.press(key)
+        page.wait_for_timeout(60)
+        seen.append(page.evaluate(places, ".rgru-options button, .rgru-slider"))
+    assert seen[0] == seen[1]

@@ -46,7 +46,7 @@ const KEYS = [
   ["Shift + arrows", "elsewhere: move the zoomed picture"],
   ["L", "lens: look closely at the same place in all pictures"],
   ["F", "full screen"],
-  ["Mouse", "point to read a pixel, click to pin it (Esc frees it); Ctrl + wheel zooms; drag; double-click: in, or fit"],
+  ["Mouse", "point to read a pixel, click to pin it (Esc frees); Ctrl + wheel zooms; drag; double-click: in, or fit"],
 ];
 
 const BEGINNING = {
@@ -159,7 +159,7 @@ class Scrubber {
     this.legend = { low: h("span"), bar: h("i", { class: "rgru-legend-bar" }), high: h("span") };
     const legend = h("span", { class: "rgru-legend" }, this.legend.low, this.legend.bar, this.legend.high);
     const largest = button("point at the largest residual (M)", () => this.pointAtLargest(), {}, "largest");
-    this.residualOptions = group(this.coloured, this.kinds.node, this.gains.node, legend, largest);
+    this.residualOptions = group(this.coloured, this.kinds.node, this.gains.node, largest, legend);
     return h("div", { class: "rgru-options" }, this.splitOptions, this.minusOptions, this.residualOptions);
   }
 
@@ -474,6 +474,7 @@ class Scrubber {
     [...this.ticks.children].forEach((tick, k) => {
       tick.className = k + 1 === i ? "rgru-now" : k < limit ? "" : "rgru-not-yet";
     });
+    this.counter.dataset.widest = `iteration ${iterations} of ${iterations}`;
     say(this.counter, i ? `iteration ${i} of ${iterations}` : "iteration –");
     this.showLegend();
     this.caption();
@@ -498,7 +499,8 @@ class Scrubber {
     const brief = (row) => {
       if (!row || !isNarrow) return facts.brief(row);
       const level = facts.levelOf(row);
-      return `${count(row.size_bytes)} B${level === undefined ? "" : ` · ${facts.level.show(level)}`}`;
+      const { name, show } = facts.level;
+      return `${count(row.size_bytes)} B${level === undefined ? "" : ` · ${name} ${show(level)}`}`;
     };
     const matched = match === "bytes" ? "same bytes" : `same ${facts.level.name}`;
     const misfit = match === "bytes" ? "its smallest file" : "its best";

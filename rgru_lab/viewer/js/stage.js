@@ -40,17 +40,19 @@ class Stage {
     this.handle = keepKeys(h("div", handle, h("span", { class: "rgru-grip", "aria-hidden": "true" })));
     this.sides = ["", " rgru-name-right"].map((name) => h("span", { class: `rgru-name${name}` }));
     this.splitPort.node.append(...this.sides, this.handle);
-    let held = false;
+    this.holder = null; // the finger or mouse that has the handle; another one is part of a pinch
     const hold = (event) => {
+      const isDown = event.type === "pointerdown";
+      if (isDown ? this.pointers.size : event.pointerId !== this.holder) return;
       event.stopPropagation();
-      held = event.type === "pointerdown";
-      if (!held) return;
+      this.holder = isDown ? (this.holder ?? event.pointerId) : null;
+      if (!isDown) return;
       this.handle.setPointerCapture(event.pointerId);
       this.hover(null); // the place would be left behind
     };
     for (const type of ["pointerdown", "pointerup", "pointercancel"]) this.handle.addEventListener(type, hold);
     this.handle.addEventListener("pointermove", (event) => {
-      if (!held) return;
+      if (event.pointerId !== this.holder) return;
       event.stopPropagation();
       this.splitAt(event.clientX);
     });
@@ -237,7 +239,7 @@ class Stage {
   }
 
   down(port, event) {
-    if (event.button > 0) return;
+    if (event.button > 0 || this.holder !== null) return;
     this.node.focus({ preventScroll: true });
     try {
       port.node.setPointerCapture(event.pointerId);
