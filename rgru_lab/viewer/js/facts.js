@@ -10,7 +10,7 @@ const LEVELS = {
     name: "MS-SSIM", show: similarity, unit: "",
     axis: {
       height: (value) => -Math.log2(1 - clamp(value, 0, 0.9999)),
-      marks: [0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9999],
+      marks: [0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9999],
     },
   },
   psnr_db: { name: "PSNR", show: decibels, unit: " dB" },
