@@ -13,7 +13,7 @@ from rgru_lab.viewer import latency
 NOTEBOOK = Path(__file__).parent.parent / "notebooks" / "00_start_here.ipynb"
 READ = """() => /MS-SSIM/.test(document.querySelector('.rgru-pane-P .rgru-text')?.textContent)
     && /MS-SSIM/.test(document.querySelector('.rgru-pane-X .rgru-text').textContent)
-    && document.querySelector('.rgru').dataset.iteration === '8'"""  # the last pictures, and their readings
+    && document.querySelector('.rgru').dataset.ready === 'true'"""  # all pictures, and their readings
 PATIENCE_MS = 120_000
 
 

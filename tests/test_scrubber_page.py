@@ -1,14 +1,18 @@
 """The page that `save_html` writes, in Chromium: every pixel and number is what the Progression says, by every hand."""
 
+import io
 import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import expect
 
 from rgru_lab import plots
 from rgru_lab.progression import Progression
 from rgru_lab.viewer import Guess, Scrubber
+from rgru_lab.viewer import page as page_module
 
 N = 4
 READY = ".rgru[data-ready=true]"
@@ -32,6 +36,14 @@ def scrubber(progression):
 def written(tmp_path_factory, scrubber):
     path = tmp_path_factory.mktemp("page") / "page.html"
     scrubber.save_html(path, "My <photo>")
+    return path
+
+
+@pytest.fixture(scope="module")
+def sixteen(tmp_path_factory, weights, sample):
+    """A page with as many iterations as there can be, of a photo too small for MS-SSIM."""
+    path = tmp_path_factory.mktemp("sixteen") / "page.html"
+    Scrubber(Progression(weights, sample("coffee", 32, 48)), against=("jpeg",), iterations=16).save_html(path)
     return path
 
 
@@ -88,7 +100,7 @@ def expected_residual(progression, i, gain=1):
     return colours[np.floor(127 * (1 + levels) + 0.5).astype(int)]
 
 
-def test_it_begins_at_the_last_iteration_with_its_title_and_works_from_the_first_key(page):
+def test_it_begins_at_the_fourth_iteration_with_its_title_and_works_from_the_first_key(page):
     assert text(page, "h1") == "My <photo>"
     iteration(page, N)
     page.keyboard.press("Home")
@@ -202,13 +214,38 @@ def test_where_an_opponent_cannot_get_so_small_that_is_said(page, progression, s
     assert text(page, ".rgru-verdict") == sentence
 
 
-def test_the_verdict_names_whoever_is_nearer(page, progression, scrubber):
+@pytest.fixture(scope="module")
+def four_cases(tmp_path_factory, scrubber):
+    """The page with other readings: MS-SSIM and PSNR agree, or do not, or cannot tell, or PSNR is infinite."""
+    pairs = [[(0.9, 30.0), (0.8, 29.0)], [(0.9, 29.0), (0.8, 30.0)], [(0.9, 29.0)] * 2, [(1.0, None), (0.9, 50.0)]]
+    state = {name: getattr(scrubber, name) for name in Scrubber.class_own_traits(sync=True)}
+    readings = {side: [dict(row) for row in rows] for side, rows in scrubber.readings.items()}
+    for k, pair in enumerate(pairs):
+        for side, (ms_ssim, psnr_db) in zip(("ours", "bytes-jpeg"), pair, strict=True):
+            readings[side][k] |= {"ms_ssim": ms_ssim, "psnr_db": psnr_db, "fits": True}
+    path = tmp_path_factory.mktemp("cases") / "page.html"
+    path.write_text(page_module.page(state | {"readings": readings}), encoding="utf-8")
+    return path
+
+
+def test_the_verdict_names_whoever_is_nearer_by_each_measure(visit, four_cases):
+    page = visit(four_cases)
+    for i, who in enumerate(
+        (
+            "ours by MS-SSIM (0.900 against 0.800), ours by PSNR (30.0 against 29.0 dB)",
+            "ours by MS-SSIM (0.900 against 0.800), JPEG by PSNR (30.0 against 29.0 dB)",
+            "neither by MS-SSIM (both 0.900), neither by PSNR (both 29.0 dB)",
+            "ours by MS-SSIM (1.000 against 0.900), ours by PSNR (∞ against 50.0 dB)",
+        ),
+        start=1,
+    ):
+        page.locator(".rgru-ticks b").nth(i - 1).click()
+        iteration(page, i)
+        assert text(page, ".rgru-verdict") == f"Nearer to the original at the same bytes: {who}."
+
+
+def test_the_verdict_at_the_same_quality_counts_bytes(page, progression, scrubber):
     page.keyboard.press("End")
-    ours, theirs = progression[N].ms_ssim, scrubber.readings["bytes-jpeg"][N - 1]
-    assert theirs["fits"]
-    winner = "ours" if ours > theirs["ms_ssim"] else "JPEG"
-    numbers = f"MS-SSIM ours {ours:.3f}, JPEG {theirs['ms_ssim']:.3f}"
-    assert text(page, ".rgru-verdict") == f"At the same bytes {winner} is nearer to the original: {numbers}."
     page.get_by_role("button", name="same MS-SSIM").click()
     saved = 100 * (1 - progression[N].size_bytes / scrubber.readings["level-jpeg"][N - 1]["size_bytes"])
     words = f"{abs(saved):.0f} % {'fewer' if saved > 0 else 'more'} bytes than JPEG"
@@ -673,3 +710,308 @@ def test_a_tap_reads_a_pixel_that_stays(visit, written):
     assert page.locator(".rgru-lens:visible").count() == 4
     box = page.locator(".rgru-play").bounding_box()
     assert box["width"] == box["height"] >= 44
+
+
+PHONE = {"has_touch": True, "is_mobile": True, "device_scale_factor": 2, "viewport": {"width": 390, "height": 844}}
+
+
+def test_on_a_phone_full_screen_scrolls_and_nothing_lies_over_anything(visit, written):
+    page = visit(written, **PHONE)
+    for key in ("2", "f"):
+        page.keyboard.press(key)
+    page.wait_for_selector(".rgru:fullscreen")
+    page.wait_for_timeout(100)
+    parts = page.evaluate(
+        """() => [...document.querySelector('.rgru').children].filter((e) => e.offsetHeight > 1)
+            .map((e) => [e.offsetTop, e.offsetTop + e.scrollHeight])"""
+    )
+    ends = [end for _, end in sorted(parts)]
+    assert all(end <= start for end, (start, _) in zip(ends, sorted(parts)[1:], strict=False))
+    assert page.evaluate("(([e]) => e.scrollHeight > e.clientHeight)(document.getElementsByClassName('rgru'))")
+
+
+def test_on_a_phone_numbers_keep_apart_and_both_ends_of_the_slider_have_a_button(visit, sixteen):
+    page = visit(sixteen, **PHONE)
+    boxes = page.evaluate(
+        """() => [...document.querySelectorAll('.rgru-ticks b')].filter((e) => e.offsetWidth)
+            .map((e) => [e.textContent, e.getBoundingClientRect().left, e.getBoundingClientRect().right])"""
+    )
+    assert [number for number, *_ in boxes][:: len(boxes) - 1] == ["1", "16"]
+    assert len(boxes) >= 5
+    assert all(right + 3 <= left for (_, _, right), (_, left, _) in pairwise(boxes))
+    page.keyboard.press("Home")
+    for name, i in (("on", 2), ("on", 3), ("back", 2)):
+        page.get_by_role("button", name=f"one iteration {name}").tap()
+        iteration(page, i)
+    assert text(page, ".rgru-counter") == "iteration 2 of 16"
+    assert page.locator(".rgru-slider").bounding_box()["width"] > 0.6 * 390
+
+
+def test_of_many_iterations_it_rests_at_the_fourth(visit, sixteen):
+    page = visit(sixteen)
+    iteration(page, 4)
+    assert page.locator(".rgru-slider").input_value() == "4"
+
+
+@pytest.fixture
+def filling(visit, sixteen):
+    """The page as it looks to a notebook whose kernel is still at work: fill(page, i) brings P[1] to P[i]."""
+    page = visit(sixteen)
+    page.evaluate(
+        """async () => {
+            const state = JSON.parse(document.getElementById('state').textContent), heard = {};
+            const bytes = (base64) => new DataView(Uint8Array.from(atob(base64), (c) => c.charCodeAt(0)).buffer);
+            const frames = Object.keys(state).filter((name) => name.startsWith('frame_'));
+            const files = Object.fromEntries(frames.map((name) => [name, bytes(state[name].base64)]));
+            const there = {
+                ...state, ...Object.fromEntries(frames.map((name) => [name, new DataView(new ArrayBuffer(0))])),
+                original: bytes(state.original.base64), colours: bytes(state.colours.base64), file: null,
+                progress: { share: 0.1, text: '', failed: false }, readings: {},
+            };
+            for (let i = 1; i <= 16; i++) there[`bytes_${i}`] = there[`level_${i}`] = {};
+            const model = {
+                get: (name) => there[name], set() {}, save_changes() {}, off() {},
+                on: (name, act) => { heard[name] = act; },
+            };
+            window.arrive = (i) => {
+                there[`frame_${i}`] = files[`frame_${i}`];
+                heard[`change:frame_${i}`]();
+            };
+            const text = document.getElementById('code').textContent;
+            const code = await import(URL.createObjectURL(new Blob([text], { type: 'text/javascript' })));
+            const el = document.createElement('div');
+            document.getElementById('scrubber').replaceWith(el);
+            code.default.render({ model, el });
+        }"""
+    )
+    page.come = 0
+
+    def fill(i):
+        while page.come < i:
+            page.come += 1
+            page.evaluate("window.arrive", page.come)
+        come = "(i) => document.querySelectorAll('.rgru-ticks :not(.rgru-not-yet) > b').length === i"
+        page.wait_for_function(come, arg=i)
+
+    page.fill_to = fill
+    return page
+
+
+def test_while_it_fills_the_slider_goes_along_to_the_fourth_and_stays(filling):
+    for come, shown in ((2, 2), (4, 4), (7, 4)):
+        filling.fill_to(come)
+        iteration(filling, shown)
+
+
+def test_a_click_on_an_iteration_still_to_come_waits_for_it(filling):
+    filling.fill_to(2)
+    filling.locator(".rgru-ticks b").nth(5).click()
+    filling.wait_for_selector(".rgru-wish:visible")
+    middle = "(q) => ((r) => r.x + r.width / 2)(document.querySelector(q).getBoundingClientRect())"
+    assert abs(filling.evaluate(middle, ".rgru-wish") - filling.evaluate(middle, ".rgru-ticks :nth-child(6) b")) <= 1
+    assert filling.locator(".rgru").get_attribute("data-iteration") == "2"
+    filling.fill_to(5)
+    assert filling.locator(".rgru-wish").is_visible()
+    filling.fill_to(8)
+    iteration(filling, 6)
+    assert filling.locator(".rgru-wish").is_hidden()
+    filling.locator(".rgru-ticks b").nth(11).click()
+    filling.wait_for_selector(".rgru-wish:visible")
+    filling.locator(".rgru-ticks b").nth(0).click()  # changed their mind
+    filling.fill_to(12)
+    iteration(filling, 1)
+
+
+def test_the_slider_is_filled_to_the_thumb_and_paler_to_what_is_there(filling):
+    filling.fill_to(11)
+    iteration(filling, 4)
+    filling.mouse.move(5, 5)
+    box = filling.locator(".rgru-slider").bounding_box()
+    picture = Image.open(io.BytesIO(filling.screenshot(clip=box))).convert("RGB")
+
+    def colour(i):
+        return picture.getpixel((int(11 + (box["width"] - 22) * (i - 1) / 15), int(box["height"] / 2)))
+
+    done, loaded, rest = (sum(colour(i)) for i in (2.5, 8, 13))
+    assert done + 60 < loaded < rest - 60
+    assert abs(sum(colour(10.7)) - loaded) < 10
+    assert abs(sum(colour(11.3)) - rest) < 10
+
+
+def test_another_view_keeps_the_place_that_was_zoomed_into(page):
+    sheet = rectangle(page, "P")
+    x, y = 202, 6  # near a corner, where a wide view cannot put it in its middle
+    place = sheet["x"] + (x + 0.5) * sheet["width"] / 208, sheet["y"] + (y + 0.5) * sheet["height"] / 168
+    page.mouse.move(*place)
+    page.keyboard.down("Control")
+    for _ in range(5):
+        page.mouse.wheel(0, -100)
+    page.keyboard.up("Control")
+    for name, role in (("Split", "split"), ("Side by side", "P"), ("Difference", "difference"), ("Side by side", "P")):
+        page.get_by_role("button", name=name, exact=True).click()
+        port, sheet = page.locator(f".rgru-pane-{role} .rgru-port").bounding_box(), rectangle(page, role)
+        assert port["x"] <= sheet["x"] + (x + 0.5) * sheet["width"] / 208 <= port["x"] + port["width"]
+        assert port["y"] <= sheet["y"] + (y + 0.5) * sheet["height"] / 168 <= port["y"] + port["height"]
+
+
+def test_a_drag_keeps_its_place_in_a_view_that_cannot_show_as_much_beyond_it(page):
+    page.locator(".rgru-stage").focus()
+    for _ in range(4):
+        page.keyboard.press("+")
+    box = page.locator(".rgru-pane-I .rgru-port").bounding_box()
+    page.mouse.move(box["x"] + 20, box["y"] + 100)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 900, box["y"] + 100, steps=4)  # far beyond the left edge, which stops
+    page.mouse.up()
+    before = rectangle(page, "P")
+    assert abs(before["x"] - page.locator(".rgru-pane-P .rgru-port").bounding_box()["x"]) <= 1
+    for name in ("Split", "Side by side"):
+        page.get_by_role("button", name=name, exact=True).click()
+    assert rectangle(page, "P") == before
+
+
+def test_a_clicked_pixel_stays_and_its_values_follow_the_slider(page, progression):
+    sheet = rectangle(page, "P")
+
+    def pixel(x, y):
+        return sheet["x"] + (x + 0.5) * sheet["width"] / 208, sheet["y"] + (y + 0.5) * sheet["height"] / 168
+
+    page.mouse.click(*pixel(100, 50))
+    page.mouse.move(*pixel(20, 30))
+    box = page.locator(".rgru-ticks b").first.bounding_box()
+    page.mouse.click(box["x"] + 2, box["y"] + 5)
+    iteration(page, 1)
+    probe(page, "x 100, y 50;")
+    assert f"P[1] {' '.join(map(str, progression[1].photo[50, 100]))}" in text(page, ".rgru-probe")
+    assert "pinned: Esc" in text(page, ".rgru-probe")
+    page.keyboard.press("Escape")
+    probe(page, "Point at")
+    for _ in range(2):
+        page.mouse.click(*pixel(100, 50))
+    page.mouse.move(*pixel(20, 30))
+    probe(page, "x 20, y 30;")
+
+
+def test_a_drag_pins_nothing_and_a_click_moves_no_handle(page):
+    page.keyboard.press("2")
+    box = page.locator(".rgru-pane-split .rgru-port").bounding_box()
+    x, y = box["x"] + 0.4 * box["width"], box["y"] + 0.5 * box["height"]
+    handle = page.get_by_role("slider", name="split")
+    page.mouse.click(x, y)
+    assert handle.get_attribute("aria-valuenow") == "50"
+    page.keyboard.press("Escape")
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 60, y, steps=3)
+    page.mouse.up()
+    assert int(handle.get_attribute("aria-valuenow")) < 40
+    page.mouse.move(5, 5)
+    probe(page, "Point at")
+
+
+def test_how_to_zoom_with_the_wheel_is_said_while_one_points_at_a_pixel(page):
+    box = page.locator(".rgru-pane-P .rgru-port").bounding_box()
+    place = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(*place)
+    probe(page, "x ")
+    assert text(page, ".rgru-probe").endswith("Ctrl + wheel zooms")
+    page.mouse.click(*place)
+    page.wait_for_function("document.querySelector('.rgru-probe').innerText.endsWith('the wheel zooms')")
+    page.mouse.wheel(0, -100)
+    page.wait_for_function("!document.querySelector('.rgru-zoom-label').textContent.startsWith('Fit')")
+    page.locator(".rgru-slider").focus()
+    before = text(page, ".rgru-zoom-label")
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -100)
+    page.keyboard.up("Control")
+    assert text(page, ".rgru-zoom-label") != before
+
+
+def test_fit_uses_the_height_that_is_free_below_the_controls(visit, written):
+    page = visit(written, viewport={"width": 1400, "height": 740})
+    for key in ("2", "f"):
+        page.keyboard.press(key)
+        page.wait_for_timeout(150)
+        assert text(page, ".rgru-zoom-label") == "Fit 300 %"  # 3 * 168 px and 180 px of controls
+        sheet, controls = rectangle(page, "split"), page.locator(".rgru-toolbar").bounding_box()
+        assert sheet["y"] + sheet["height"] - controls["y"] <= 740
+
+
+@pytest.mark.parametrize("zooms", [0, 3])
+def test_names_stand_in_the_corners_of_the_picture(page, zooms):
+    page.set_viewport_size({"width": 1400, "height": 700})
+    for key in ("2", *["+"] * zooms):
+        page.keyboard.press(key)
+    page.wait_for_timeout(150)
+    port, sheet = page.locator(".rgru-pane-split .rgru-port").bounding_box(), rectangle(page, "split")
+    first, second = (name.bounding_box() for name in page.locator(".rgru-name").all())
+    left, top = max(port["x"], sheet["x"]), max(port["y"], sheet["y"])
+    right = min(port["x"] + port["width"], sheet["x"] + sheet["width"])
+    assert [first["x"] - left, right - second["x"] - second["width"]] == pytest.approx([8, 8], abs=1)
+    assert [first["y"] - top, second["y"] - top] == pytest.approx([8, 8], abs=1)
+    assert first["x"] + first["width"] <= second["x"]
+
+
+def test_a_click_into_a_chart_goes_to_the_nearest_point(page):
+    for chart in page.locator(".rgru-chart").all():
+        chart.scroll_into_view_if_needed()
+        points = chart.locator("polyline.rgru-ours").get_attribute("points").split()
+        box = chart.locator("svg").bounding_box()
+        for i in (1, 3):
+            x, y = map(float, points[i - 1].split(",")[:2])
+            page.mouse.click(box["x"] + x + 2, box["y"] + y - 2)
+            iteration(page, i)
+
+
+def test_the_axis_of_ms_ssim_parts_what_is_good_and_its_labels_are_true(page, progression, scrubber):
+    chart = page.locator(".rgru-chart").nth(1)
+    labels = chart.locator("text[text-anchor=end]").evaluate_all(
+        "(all) => all.map((e) => [Number(e.textContent), Number(e.getAttribute('y')) - 3.5])"
+    )
+    marks, heights = zip(*labels, strict=True)
+    page.keyboard.press("End")
+    iteration(page, N)
+    theirs = scrubber.readings["bytes-jpeg"][N - 1]["ms_ssim"]
+    for side, colour in ((progression[N].ms_ssim, "ours"), (theirs, "rival-0")):
+        dot = float(chart.locator(f"g:last-child circle.rgru-{colour}").get_attribute("cy"))
+        told = np.interp(-dot, [-height for height in heights], [-np.log(1 - mark) for mark in marks])
+        assert 1 - np.exp(-told) == pytest.approx(side, abs=1e-3)
+    assert marks == tuple(sorted(marks))
+    radii = [float(dot.get_attribute("r")) for dot in chart.locator("g:last-child circle").all()]
+    assert radii == sorted(radii, reverse=True)  # the later ones lie on top, and hide nothing
+    assert radii[0] > radii[1]
+    assert chart.locator("polyline").first.get_attribute("class").endswith("rgru-ours")
+
+
+def test_help_begins_with_fingers_where_there_are_some_and_explains_the_words(visit, written):
+    page = visit(written, **PHONE)
+    page.get_by_role("button", name="keys and hints").tap()
+    rows = page.locator(".rgru-help dt").all_inner_texts()
+    assert rows[0] == "Fingers"
+    assert {"I, P[i], R[i]", "saved vs raw", "largest", ".rgru"} <= set(rows)
+    assert rows.index("Home, End") > rows.index(".rgru")
+
+
+def test_a_second_finger_does_not_move_the_handle(visit, written):
+    page = visit(written, **PHONE)
+    page.keyboard.press("2")
+    touch, handle = page.context.new_cdp_session(page), page.get_by_role("slider", name="split")
+    box = handle.bounding_box()
+    first = {"x": box["x"] + box["width"] / 2, "y": box["y"] + 30, "id": 0}
+    seconds = [{"x": first["x"] + d, "y": first["y"] + 30, "id": 1} for d in (70, 90, 110)]
+    for kind, points in [("touchStart", [first]), ("touchStart", [first, seconds[0]])] + [
+        ("touchMove", [first, second]) for second in seconds
+    ]:
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    assert abs(int(handle.get_attribute("aria-valuenow")) - 50) <= 1
+
+
+def test_largest_and_the_slider_keep_their_places(page):
+    places = "(q) => [...document.querySelectorAll(q)].map((e) => [e.offsetLeft, e.offsetWidth])"
+    seen = []
+    for colours, key in (("± colours", "Home"), ("grey", "End")):
+        page.get_by_role("button", name=colours).click()
+        page.keyboard.press(key)
+        page.wait_for_timeout(60)
+        seen.append(page.evaluate(places, ".rgru-options button, .rgru-slider"))
+    assert seen[0] == seen[1]

@@ -32,7 +32,7 @@ footer { color: #5c626b; font-size: 13px; padding-top: 16px; line-height: 1.5; }
 <body>
 <main>
 <h1>@title@</h1>
-<div id="scrubber"></div>
+<div id="scrubber" data-alone></div>
 <footer>@about@</footer>
 </main>
 <script type="text/plain" id="code">

@@ -3,8 +3,8 @@
 const HEADS = ["", "bytes", "bits per pixel", "PSNR, dB", "MS-SSIM", "saved vs raw"];
 
 class Board {
-  // `point` says where a guess lies among the curves.
-  constructor(facts, point, saving) {
+  // `point` says where a guess lies among the curves; `pick(i)` is told of an iteration that was clicked there.
+  constructor(facts, point, pick, saving) {
     Object.assign(this, { facts, point });
     const cells = () => HEADS.slice(1).map(() => h("td"));
     const heads = HEADS.map((text) => h("th", { scope: "col" }, text));
@@ -16,8 +16,8 @@ class Board {
     this.gained.node.className = "rgru-gained";
     const table = h("table", { class: "rgru-table" }, h("thead", {}, h("tr", {}, ...heads)), h("tbody", {}, ...rows));
     this.verdict = h("p", { class: "rgru-verdict" });
-    this.residual = new Curve("mean |R[i]|", "iteration i");
-    this.quality = new Curve("quality over size", "bits per pixel");
+    this.residual = new Curve("mean |R[i]|", "iteration i", pick);
+    this.quality = new Curve("quality over size", "bits per pixel", pick);
     const figures = h("div", { class: "rgru-figures" }, table, this.verdict, saving);
     this.node = h("div", { class: "rgru-board" }, figures, this.residual.node, this.quality.node);
   }
@@ -58,7 +58,7 @@ class Board {
   // The comparison in one sentence.
   judge(ours, theirs, match, label) {
     if (!ours || !theirs) return "";
-    const { facts } = this, { name, show, unit } = facts.level;
+    const { facts } = this, { name } = facts.level;
     const small = facts.setup.level === "psnr_db" ? " (MS-SSIM needs sides of 161 px.)" : "";
     if (match === "level") {
       if (!theirs.fits) return `${label} cannot get that good at any quality; this is its best.${small}`;
@@ -71,11 +71,19 @@ class Board {
       const times = (theirs.size_bytes / ours.size_bytes).toFixed(1);
       return `${label} cannot get that small: its smallest file is ${times} times as large as ours.${small}`;
     }
-    const [a, b] = [facts.levelOf(ours), facts.levelOf(theirs)];
-    if (a === undefined || b === undefined) return "measuring …";
-    const winner = (a ?? Infinity) > (b ?? Infinity) ? "ours" : label; // no PSNR: infinite
-    const words = show(a) === show(b) ? "both are equally near" : `${winner} is nearer to the original`;
-    return `At the same bytes ${words}: ${name} ours ${show(a)}${unit}, ${label} ${show(b)}${unit}.${small}`;
+    const nearer = facts.measures.map((what) => this.nearer(what, ours, theirs, label));
+    if (nearer.includes(null)) return "measuring …";
+    return `Nearer to the original at the same bytes: ${nearer.join(", ")}.${small}`;
+  }
+
+  // Who is nearer to the original by one measure, as far as the digits shown can tell; null: not known yet.
+  nearer(what, ours, theirs, label) {
+    const { name, show, unit } = LEVELS[what], [a, b] = [ours[what], theirs[what]];
+    if (a === undefined || b === undefined) return null;
+    if (show(a) === show(b)) return `neither by ${name} (both ${show(a)}${unit})`;
+    const isOurs = (a ?? Infinity) > (b ?? Infinity); // no PSNR: infinite
+    const [more, less] = isOurs ? [a, b] : [b, a];
+    return `${isOurs ? "ours" : label} by ${name} (${show(more)} against ${show(less)}${unit})`;
   }
 
   // What moves only when new readings come.
@@ -85,17 +93,17 @@ class Board {
     const every = setup.iterations <= 8 ? 1 : 3;
     const all = Array.from({ length: setup.iterations }, (_, k) => ({ at: k + 1, text: String(k + 1) }));
     const xTicks = all.filter(({ at }) => (at - 1) % every === 0);
-    const errors = ours.map((row, k) => [k + 1, row.mean_abs_residual]);
+    const errors = ours.map((row, k) => [k + 1, row.mean_abs_residual, k + 1]);
     this.residual.plot([{ colour: "rgru-ours", points: errors }], { fromZero: true, xTicks, xEnd: setup.iterations });
     const measured = (rows) => {
-      const known = rows.filter((row) => Number.isFinite(facts.levelOf(row)));
-      return known.map((row) => [row.bpp, facts.levelOf(row)]).sort((a, b) => a[0] - b[0]);
+      const points = rows.map((row, k) => [row.bpp, facts.levelOf(row), k + 1]);
+      return points.filter(([, level]) => Number.isFinite(level));
     };
     const theirs = setup.against.map(({ key }, k) => {
-      const rows = ["bytes", "level"].flatMap((match) => facts.rows(`${match}-${key}`).slice(0, top));
-      return { colour: `rgru-rival-${k}`, points: measured(rows) };
+      const points = ["bytes", "level"].flatMap((match) => measured(facts.rows(`${match}-${key}`).slice(0, top)));
+      return { colour: `rgru-rival-${k}`, points: points.sort((a, b) => a[0] - b[0]) };
     });
-    this.quality.plot([...theirs, { colour: "rgru-ours", points: measured(ours) }]);
+    this.quality.plot([{ colour: "rgru-ours", points: measured(ours) }, ...theirs], { yAxis: facts.level.axis });
     const names = [["rgru-ours", "ours"], ...setup.against.map(({ label }, k) => [`rgru-rival-${k}`, label])];
     const keys = names.map(([colour, text]) => h("span", { class: `rgru-key ${colour}` }, text));
     this.quality.title.replaceChildren(`${facts.level.name} over size `, ...keys);
@@ -107,9 +115,10 @@ class Board {
     this.residual.mark(ours ? [{ colour: "rgru-ours", point: [i, ours.mean_abs_residual] }] : []);
     this.residual.describe(error);
     say(this.residual.title, error);
+    const colour = `rgru-rival-${facts.place(rival)}`; // smaller and on top, so that neither hides the other
+    if (ours) dots.push({ colour: "rgru-ours", point: [ours.bpp, facts.levelOf(ours)], radius: 6 });
+    if (theirs) dots.push({ colour, point: [theirs.bpp, facts.levelOf(theirs)], radius: 3.5 });
     if (guessed) dots.push({ colour: "rgru-guessed", point: guessed, text: "your guess" });
-    if (theirs) dots.push({ colour: `rgru-rival-${facts.place(rival)}`, point: [theirs.bpp, facts.levelOf(theirs)] });
-    if (ours) dots.push({ colour: "rgru-ours", point: [ours.bpp, facts.levelOf(ours)] });
     this.quality.mark(dots);
     const both = [`ours ${facts.brief(ours)}`, `${facts.label(rival)} ${facts.brief(theirs)}`].join("; ");
     this.quality.describe(`${facts.level.name} over bits per pixel: ${both}`);

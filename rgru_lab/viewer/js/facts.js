@@ -3,8 +3,16 @@
 //   readings   { ours: [...], "bytes-jpeg": [...], "level-jpeg": [...] }: a row per iteration
 //   guess      {} or { what, iteration }; answer goes back to Python: {}, { value } or { skipped }
 
+// `axis`: how high a value stands in a chart, and where lines with a number may be. Each halving of what an MS-SSIM
+// lacks to 1 is as high as the others; on a plain axis all that is good would lie on one line.
 const LEVELS = {
-  ms_ssim: { name: "MS-SSIM", show: similarity, unit: "" },
+  ms_ssim: {
+    name: "MS-SSIM", show: similarity, unit: "",
+    axis: {
+      height: (value) => -Math.log2(1 - clamp(value, 0, 0.9999)),
+      marks: [0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9999],
+    },
+  },
   psnr_db: { name: "PSNR", show: decibels, unit: " dB" },
 };
 
@@ -28,6 +36,11 @@ class Facts {
   // The measure of quality, MS-SSIM unless the photograph is too small for it; and a row's value of it.
   get level() {
     return LEVELS[this.setup.level ?? "ms_ssim"];
+  }
+
+  // All measures that this photograph is large enough for.
+  get measures() {
+    return [...new Set([this.setup.level, "psnr_db"])];
   }
 
   levelOf(row) {

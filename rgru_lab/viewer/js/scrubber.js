@@ -11,6 +11,8 @@
 const PLAY_MS = 450;
 const PLAY_SLOWLY_MS = 1500; // for those who asked their system for less motion
 const MOST_ITERATIONS = 16;
+const RESTING = 4; // where the slider goes by itself: it looks well by then, and something is still missing
+const TICK_PX = 20; // room for a number under the slider
 
 const VIEWS = [
   ["panes", "Side by side", "original, ours, residual and opponent side by side"],
@@ -23,7 +25,16 @@ const KINDS = [
 ];
 const GAINS = [1, 2, 4, 8].map((gain) => [gain, `×${gain}`, gain > 1 ? `${gain} times as strong` : "fixed scale"]);
 
-const HELP = [
+const FINGERS = [
+  ["Fingers", "tap a pixel to pin and read it; two zoom; one moves what is zoomed; a double tap zooms in, or fits"],
+];
+const WORDS = [
+  ["I, P[i], R[i]", "the original; what the decoder shows after i iterations; what is still missing, I − P[i]"],
+  ["saved vs raw", "how much smaller the file is than 24 bits per pixel"],
+  ["largest", "points at the pixel where most is missing"],
+  [".rgru", "our file, cut after this iteration: its beginning is a file too"],
+];
+const KEYS = [
   ["← → or , .", "one iteration back or on"],
   ["Home, End", "the first, the last iteration"],
   ["Space", "play, pause"],
@@ -35,12 +46,11 @@ const HELP = [
   ["Shift + arrows", "elsewhere: move the zoomed picture"],
   ["L", "lens: look closely at the same place in all pictures"],
   ["F", "full screen"],
-  ["Mouse", "point to read a pixel; click, then the wheel zooms; drag to move; double-click to zoom in, or to fit"],
-  ["Fingers", "tap to read a pixel; two zoom; one moves what is zoomed; a double tap zooms in, or fits"],
+  ["Mouse", "point to read a pixel, click to pin it (Esc frees); Ctrl + wheel zooms; drag; double-click: in, or fit"],
 ];
 
 const BEGINNING = {
-  i: 0, followed: true, // the slider goes along with the newest iteration until it is touched
+  i: 0, goal: RESTING, isTouched: false, // what is shown is the goal, or as near to it as there are pictures
   view: "panes", match: "bytes", rival: null, kind: "signed", gain: 1,
   left: "P", right: "X", from: "I", minus: "P",
 };
@@ -52,7 +62,7 @@ class Scrubber {
     const failed = (error) => say(this.status, `The browser cannot show a picture: ${error.message}`);
     this.album = new Album((kind, gain) => this.table(kind, gain), (name) => this.arrived(name), failed);
     this.question = new Question(this.facts, (answer) => this.reply(answer));
-    this.board = new Board(this.facts, () => this.question.point(), this.buildSaving());
+    this.board = new Board(this.facts, () => this.question.point(), (i) => this.go(i), this.buildSaving());
     this.live = h("div", { class: "rgru-live", "aria-live": "polite" });
     this.probeLine = h("div", { class: "rgru-probe" });
     const stage = this.buildStage();
@@ -100,7 +110,8 @@ class Scrubber {
     const asked = { "aria-expanded": "false", "aria-label": "keys and hints" };
     this.helpButton = button("keys and hints (?)", () => this.toggleHelp(), asked, "?");
     this.help = h("dl", { class: "rgru-help", hidden: true });
-    for (const [keys, what] of HELP) this.help.append(h("dt", {}, keys), h("dd", {}, what));
+    const rows = hasFingers() ? [FINGERS, WORDS, KEYS] : [KEYS, WORDS, FINGERS];
+    for (const [keys, what] of rows.flat()) this.help.append(h("dt", {}, keys), h("dd", {}, what));
     const zoom = h("div", { class: "rgru-segments", role: "group", "aria-label": "zoom" });
     zoom.append(button("zoom out (−)", () => this.stage.zoomBy(-1), { "aria-label": "zoom out" }, "−"));
     zoom.append(this.zoomLabel);
@@ -121,8 +132,14 @@ class Scrubber {
     this.progress = h("progress", { class: "rgru-progress", max: "1", value: "0", "aria-label": "progress" });
     this.status = h("span", { class: "rgru-status", role: "status" });
     this.statusRow = h("div", { class: "rgru-statusrow" }, this.progress, this.status);
-    const track = h("div", { class: "rgru-track" }, this.slider, this.ticks);
-    return h("div", {}, h("div", { class: "rgru-scrub" }, this.playButton, track, this.counter), this.statusRow);
+    this.wish = h("i", { class: "rgru-wish", hidden: true });
+    const track = h("div", { class: "rgru-track" }, this.slider, this.wish, this.ticks);
+    const [back, on] = [[-1, "‹", "back"], [1, "›", "on"]].map(([step, text, where]) => {
+      const label = `one iteration ${where}`, asked = { class: "rgru-button rgru-step", "aria-label": label };
+      return button(label, () => this.go(this.state.i + step), asked, text);
+    });
+    const scrub = h("div", { class: "rgru-scrub" }, this.playButton, back, track, on, this.counter);
+    return h("div", {}, scrub, this.statusRow);
   }
 
   // What belongs to some views only: which pictures, and how a residual is coloured.
@@ -142,7 +159,7 @@ class Scrubber {
     this.legend = { low: h("span"), bar: h("i", { class: "rgru-legend-bar" }), high: h("span") };
     const legend = h("span", { class: "rgru-legend" }, this.legend.low, this.legend.bar, this.legend.high);
     const largest = button("point at the largest residual (M)", () => this.pointAtLargest(), {}, "largest");
-    this.residualOptions = group(this.coloured, this.kinds.node, this.gains.node, legend, largest);
+    this.residualOptions = group(this.coloured, this.kinds.node, this.gains.node, largest, legend);
     return h("div", { class: "rgru-options" }, this.splitOptions, this.minusOptions, this.residualOptions);
   }
 
@@ -197,7 +214,7 @@ class Scrubber {
   begin() {
     this.pause();
     this.album.reset();
-    Object.assign(this.state, { i: 0, followed: true });
+    Object.assign(this.state, { i: 0, goal: RESTING, isTouched: false });
     this.el.dataset.ready = "false";
     this.shape();
     if (this.model.get("original")?.byteLength) this.album.take("I", this.model.get("original"));
@@ -219,8 +236,20 @@ class Scrubber {
     this.slider.max = setup.iterations;
     const numbers = Array.from({ length: setup.iterations }, (_, k) => h("span", {}, h("b", {}, String(k + 1))));
     this.ticks.replaceChildren(...numbers);
+    this.thin();
     this.stage.size(setup.width, setup.height);
     this.read();
+  }
+
+  // As many numbers under the slider as have room: the first, the last, and every second, fourth or eighth.
+  thin() {
+    const ticks = [...this.ticks.children], { length } = ticks;
+    const apart = ticks.length > 1 ? ticks.at(-1).offsetLeft - ticks[0].offsetLeft : 0;
+    const every = [1, 2, 4].find((each) => (each * apart) / (length - 1) >= TICK_PX) ?? 8;
+    ticks.forEach((tick, k) => {
+      const i = k + 1, isFree = i % every === 0 && 2 * Math.min(i - 1, length - i) > every;
+      tick.firstChild.hidden = !(k === 0 || i === length || isFree);
+    });
   }
 
   frame(i) {
@@ -237,7 +266,6 @@ class Scrubber {
   }
 
   arrived(name) {
-    if (name.startsWith("P") && this.state.followed) this.state.i = this.limit();
     this.paint();
     this.prepare();
   }
@@ -287,6 +315,7 @@ class Scrubber {
 
   set(change) {
     Object.assign(this.state, change);
+    if (change.view) this.stage.centre();
     this.refresh();
     this.prepare();
   }
@@ -299,14 +328,19 @@ class Scrubber {
   }
 
   go(i) {
-    const start = performance.now(), limit = this.limit();
-    this.state.followed = false;
+    const start = performance.now(), last = Math.min(this.facts.open, this.facts.setup.iterations);
     if (i > this.facts.open) {
       this.question.nudge();
       say(this.live, this.question.hint.textContent);
     }
-    this.state.i = clamp(i, Math.min(1, limit), limit);
+    Object.assign(this.state, { goal: clamp(i, 1, Math.max(1, last)), isTouched: true });
     this.paint(start);
+  }
+
+  // Whether the hand asked for an iteration that is still to come.
+  isWaiting() {
+    const { goal, isTouched } = this.state, last = Math.min(this.facts.open, this.facts.setup.iterations);
+    return isTouched && this.limit() < Math.min(goal, last) && !this.model.get("progress").failed;
   }
 
   // The iteration whose number is nearest to a place on the screen.
@@ -356,7 +390,7 @@ class Scrubber {
       this.paint();
     });
     const limit = this.limit();
-    this.state.i = clamp(this.state.i, Math.min(1, limit), limit);
+    this.state.i = Math.min(this.state.goal, limit);
     for (const [layer, name] of this.pictures()) this.layers[layer].draw(name, this.album.get(name));
     const ms = performance.now() - start, iteration = this.state.i;
     if (this.facts.setup.iterations) this.describe(limit);
@@ -430,13 +464,17 @@ class Scrubber {
     const { i, match, rival } = this.state, { iterations } = this.facts.setup;
     this.slider.disabled = limit < 1;
     this.slider.value = Math.max(1, i);
-    const there = iterations > 1 ? Math.max(0, limit - 1) / (iterations - 1) : 1;
-    this.slider.style.setProperty("--there", `${100 * there}%`);
+    const share = (place) => (iterations > 1 ? Math.max(0, place - 1) / (iterations - 1) : 1);
+    this.slider.style.setProperty("--at", share(i));
+    this.slider.style.setProperty("--there", share(limit));
+    this.wish.hidden = !this.isWaiting();
+    this.wish.style.setProperty("--at", share(this.state.goal));
     const brief = this.facts.brief(this.facts.row("ours", i));
     this.slider.setAttribute("aria-valuetext", i ? `iteration ${i} of ${iterations}: ${brief}` : "nothing yet");
     [...this.ticks.children].forEach((tick, k) => {
       tick.className = k + 1 === i ? "rgru-now" : k < limit ? "" : "rgru-not-yet";
     });
+    this.counter.dataset.widest = `iteration ${iterations} of ${iterations}`;
     say(this.counter, i ? `iteration ${i} of ${iterations}` : "iteration –");
     this.showLegend();
     this.caption();
@@ -461,7 +499,8 @@ class Scrubber {
     const brief = (row) => {
       if (!row || !isNarrow) return facts.brief(row);
       const level = facts.levelOf(row);
-      return `${count(row.size_bytes)} B${level === undefined ? "" : ` · ${facts.level.show(level)}`}`;
+      const { name, show } = facts.level;
+      return `${count(row.size_bytes)} B${level === undefined ? "" : ` · ${name} ${show(level)}`}`;
     };
     const matched = match === "bytes" ? "same bytes" : `same ${facts.level.name}`;
     const misfit = match === "bytes" ? "its smallest file" : "its best";
@@ -493,10 +532,11 @@ class Scrubber {
 
   announce() {
     clearTimeout(this.announcing);
-    if (this.state.followed) return;
+    if (!this.state.isTouched) return;
     this.speak(() => {
-      const { i } = this.state, brief = this.facts.brief(this.facts.row("ours", i));
-      return `Iteration ${i}: ${brief}. ${this.board.verdict.textContent}`;
+      const { i, goal } = this.state, wish = this.isWaiting() ? `Iteration ${goal} follows when it is there. ` : "";
+      const brief = this.facts.brief(this.facts.row("ours", i));
+      return `${wish}Iteration ${i}: ${brief}. ${this.board.verdict.textContent}`;
     });
   }
 
@@ -507,7 +547,8 @@ class Scrubber {
   }
 
   speakPixel() {
-    if (this.stage.point) this.speak(() => [...this.probeLine.children].map((value) => value.textContent).join(", "));
+    const values = () => [...this.probeLine.querySelectorAll(".rgru-value")].map((value) => value.textContent);
+    if (this.stage.point) this.speak(() => values().join(", "));
   }
 
   movePoint(dx, dy) {
@@ -532,8 +573,8 @@ class Scrubber {
       return image && Array.from(image.data.subarray(at, at + 3));
     };
     if (!point) {
-      const [point, zoom] = hasFingers() ? ["Tap", "two fingers zoom"] : ["Point at", "click it and the wheel zooms"];
-      say(this.probeLine, `${point} a pixel to read its red, green and blue; ${zoom}.`);
+      const point = hasFingers() ? "Tap" : "Point at";
+      say(this.probeLine, `${point} a pixel to read its red, green and blue; ${this.hint()}.`);
       return;
     }
     const [original, ours, theirs] = [rgb("I"), rgb("P"), rgb("X")];
@@ -545,7 +586,15 @@ class Scrubber {
     if (ours) shown.push(value(swatch(ours), `P[${i}] ${ours.join(" ")}`));
     if (missing) shown.push(value(`R[${i}] ${missing}`));
     if (theirs) shown.push(value(swatch(theirs), `${this.title("X")} ${theirs.join(" ")}`));
-    this.probeLine.replaceChildren(...shown);
+    this.probeLine.replaceChildren(...shown, h("span", {}, this.hint()));
+  }
+
+  // What a hand can do with the pictures now.
+  hint() {
+    const { pin } = this.stage, command = /Mac/.test(navigator.platform) ? "⌘" : "Ctrl";
+    if (hasFingers()) return `${pin ? "pinned: tap it again to free it" : "a tap pins it"}; two fingers zoom`;
+    const wheel = this.stage.isInHand() ? "the wheel zooms" : `${command} + wheel zooms`;
+    return `${pin ? "pinned: Esc or a click on it frees it" : "a click pins it"}; ${wheel}`;
   }
 
   // After zoom, pan, or another place under the pointer.
@@ -558,6 +607,7 @@ class Scrubber {
   resize() {
     const width = this.el.clientWidth;
     this.el.dataset.size = width < 560 ? "narrow" : width < 1280 ? "middle" : "wide";
+    this.thin();
     this.stage.arrange();
     this.stage.place();
     this.board.resize();
@@ -570,6 +620,7 @@ class Scrubber {
   key(event) {
     const { key, target } = event;
     if (key === "Escape" && !this.help.hidden) this.toggleHelp();
+    else if (key === "Escape" && this.stage.pin) this.stage.free();
     if (event.ctrlKey || event.metaKey || event.altKey || key === "Escape" || key === "Tab") return;
     if (event.shiftKey && key === "Enter") return; // the notebook's own
     event.stopPropagation(); // or JupyterLab would take D, J, 0 and the arrows for its cells

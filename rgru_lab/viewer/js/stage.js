@@ -2,6 +2,10 @@
 
 const ZOOMS = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32];
 const LENS_PX = 148;
+const CAPTION_PX = 48; // above a picture, with the stage's own edge
+const CLICK_PX = 4; // a press that moves farther is a drag
+
+const distance = (a, b) => Math.hypot(a.clientX - b.clientX, a.clientY - b.clientY);
 
 // The largest whole-number scale up to this one; only what is too large for any is scaled down.
 const whole = (most) => (most > 0.999 ? Math.floor(most + 0.001) : most);
@@ -21,7 +25,8 @@ class Port {
 class Stage {
   constructor(node, ports, splitPort, changed) {
     Object.assign(this, { node, ports, splitPort, changed });
-    Object.assign(this, { zoom: 0, x: 0.5, y: 0.5, split: 0.5, lens: false, point: null, aim: null });
+    Object.assign(this, { zoom: 0, x: 0.5, y: 0.5, split: 0.5, lens: false });
+    Object.assign(this, { point: null, pin: null, aim: null }); // read now, read until freed, last pointed at
     this.width = this.height = 1;
     this.pointers = new Map();
     this.buildHandle();
@@ -35,17 +40,19 @@ class Stage {
     this.handle = keepKeys(h("div", handle, h("span", { class: "rgru-grip", "aria-hidden": "true" })));
     this.sides = ["", " rgru-name-right"].map((name) => h("span", { class: `rgru-name${name}` }));
     this.splitPort.node.append(...this.sides, this.handle);
-    let held = false;
+    this.holder = null; // the finger or mouse that has the handle; another one is part of a pinch
     const hold = (event) => {
+      const isDown = event.type === "pointerdown";
+      if (isDown ? this.pointers.size : event.pointerId !== this.holder) return;
       event.stopPropagation();
-      held = event.type === "pointerdown";
-      if (!held) return;
+      this.holder = isDown ? (this.holder ?? event.pointerId) : null;
+      if (!isDown) return;
       this.handle.setPointerCapture(event.pointerId);
-      this.pointAt(null); // the place would be left behind
+      this.hover(null); // the place would be left behind
     };
     for (const type of ["pointerdown", "pointerup", "pointercancel"]) this.handle.addEventListener(type, hold);
     this.handle.addEventListener("pointermove", (event) => {
-      if (!held) return;
+      if (event.pointerId !== this.holder) return;
       event.stopPropagation();
       this.splitAt(event.clientX);
     });
@@ -64,7 +71,7 @@ class Stage {
   }
 
   size(width, height) {
-    Object.assign(this, { width, height, zoom: 0, point: null, aim: null });
+    Object.assign(this, { width, height, zoom: 0, point: null, pin: null, aim: null });
     this.node.style.setProperty("--ratio", `${width} / ${height}`);
     this.arrange();
     this.place();
@@ -72,7 +79,7 @@ class Stage {
 
   // Four in a row, unless two rows of two make the pictures clearly larger.
   arrange() {
-    const width = this.node.clientWidth, height = clamp(0.66 * window.innerHeight, 360, 900);
+    const width = this.node.clientWidth, height = Math.max(360, this.room());
     const scale = (columns) => Math.min(width / columns / this.width, (height * columns) / 4 / this.height);
     const columns = scale(2) > 1.5 * scale(4) ? 2 : 4;
     this.node.style.setProperty("--columns", columns);
@@ -84,6 +91,14 @@ class Stage {
     };
     this.node.style.setProperty("--height", room((height * columns) / 4, columns));
     this.node.style.setProperty("--tall", room(height, 1));
+  }
+
+  // Height for pictures. A notebook needs some of its window itself; else all that is left below the controls.
+  room() {
+    const widget = this.node.parentElement, isFull = document.fullscreenElement === widget;
+    if (!isFull && !("alone" in widget.dataset)) return Math.min(900, 0.66 * window.innerHeight);
+    const above = this.node.getBoundingClientRect().top - widget.getBoundingClientRect().top;
+    return window.innerHeight - above - CAPTION_PX;
   }
 
   visible() {
@@ -103,24 +118,34 @@ class Stage {
   place() {
     const ratio = window.devicePixelRatio || 1;
     const visible = this.visible();
-    if (this.zoom && visible.length) this.hold(visible[0].node.getBoundingClientRect());
     for (const port of visible) {
       const box = port.node.getBoundingClientRect();
       const scale = this.scale(port) / ratio; // CSS pixels per pixel of the picture
       const width = this.width * scale, height = this.height * scale;
+      const middle = this.held(box);
       const put = (origin, room, size, share) => {
         const offset = this.zoom && size > room ? room / 2 - share * size : (room - size) / 2;
         return Math.round((origin + offset) * ratio) / ratio - origin;
       };
-      const left = put(box.left, box.width, width, this.x), top = put(box.top, box.height, height, this.y);
+      const left = put(box.left, box.width, width, middle.x), top = put(box.top, box.height, height, middle.y);
       Object.assign(port, { left, top, scale });
       const transform = `translate(${left}px, ${top}px)`;
       Object.assign(port.sheet.style, { width: `${width}px`, height: `${height}px`, transform });
       port.sheet.classList.toggle("rgru-crisp", Number.isInteger(this.scale(port)));
-      if (port === this.splitPort) this.cut();
+      if (port === this.splitPort) {
+        this.cut();
+        this.cornerSides(box, width);
+      }
     }
     this.node.classList.toggle("rgru-zoomed", this.zoom > 0);
     this.showPoint();
+  }
+
+  // The names stand in the corners of what is seen of the picture, and keep to their halves.
+  cornerSides(box, width) {
+    const { left, top } = this.splitPort, from = Math.max(0, left), to = Math.min(box.width, left + width);
+    const places = { left: from, right: box.width - to, top: Math.max(0, top), half: (to - from) / 2 };
+    for (const [name, px] of Object.entries(places)) this.splitPort.node.style.setProperty(`--name-${name}`, `${px}px`);
   }
 
   // The second picture is clipped where the handle stands; it never moves or shrinks.
@@ -148,6 +173,7 @@ class Stage {
   zoomTo(zoom, port = this.visible()[0], event = null) {
     if (!port || zoom === this.zoom) return;
     const box = port.node.getBoundingClientRect(), aim = event ? null : this.aim;
+    if (event) this.aim = this.pixelAt(port, event);
     const middle = { clientX: box.left + box.width / 2, clientY: box.top + box.height / 2 };
     const { clientX, clientY } = event ?? middle, at = { x: clientX - box.left, y: clientY - box.top };
     const fx = (at.x - port.left) / (this.width * port.scale), fy = (at.y - port.top) / (this.height * port.scale);
@@ -156,31 +182,40 @@ class Stage {
       const scale = zoom / (window.devicePixelRatio || 1);
       this.x = fx + (box.width / 2 - at.x) / (this.width * scale);
       this.y = fy + (box.height / 2 - at.y) / (this.height * scale);
-      if (aim) Object.assign(this, { x: (aim.x + 0.5) / this.width, y: (aim.y + 0.5) / this.height });
+      if (aim) this.centre();
     }
     this.place();
     this.changed();
   }
 
+  // What was aimed at last comes to the middle, as far as the picture's edges let it.
+  centre() {
+    if (this.aim) Object.assign(this, { x: (this.aim.x + 0.5) / this.width, y: (this.aim.y + 0.5) / this.height });
+  }
+
   panBy(dx, dy, port = this.visible()[0]) {
     if (!port || !this.zoom || !(dx || dy)) return;
     this.aim = null;
-    this.x -= dx / (this.width * port.scale);
-    this.y -= dy / (this.height * port.scale);
+    const { x, y } = this.held(port.node.getBoundingClientRect());
+    this.x = x - dx / (this.width * port.scale);
+    this.y = y - dy / (this.height * port.scale);
     this.place();
   }
 
-  // The picture's edge stops at the port's edge.
-  hold(box) {
+  // The middle such that the picture's edge stops at the port's edge; other views may come nearer to what is wanted.
+  held(box) {
     const scale = this.zoom / (window.devicePixelRatio || 1);
     const x = Math.min(0.5, box.width / 2 / (this.width * scale));
     const y = Math.min(0.5, box.height / 2 / (this.height * scale));
-    this.x = clamp(this.x, x, 1 - x);
-    this.y = clamp(this.y, y, 1 - y);
+    return { x: clamp(this.x, x, 1 - x), y: clamp(this.y, y, 1 - y) };
+  }
+
+  isInHand() {
+    return this.node.contains(document.activeElement);
   }
 
   wheel(event) {
-    const wanted = event.ctrlKey || event.metaKey || this.node.contains(document.activeElement);
+    const wanted = event.ctrlKey || event.metaKey || this.isInHand();
     const port = this.ports.find((each) => each.node.contains(event.target));
     if (!wanted || !port) return; // the page scrolls until somebody takes the picture in hand
     event.preventDefault();
@@ -196,23 +231,24 @@ class Stage {
     const { node } = port;
     node.addEventListener("pointerdown", (event) => this.down(port, event));
     node.addEventListener("pointermove", (event) => this.move(port, event));
-    for (const end of ["pointerup", "pointercancel"]) node.addEventListener(end, (event) => this.up(event));
+    for (const end of ["pointerup", "pointercancel"]) node.addEventListener(end, (event) => this.up(port, event));
     node.addEventListener("pointerleave", (event) => {
-      if (event.pointerType !== "touch") this.pointAt(null); // a finger leaves whenever it is lifted
+      if (event.pointerType !== "touch") this.hover(null); // a finger leaves whenever it is lifted
     });
     node.addEventListener("dblclick", (event) => (this.zoom ? this.zoomTo(0, port) : this.zoomBy(1, port, event)));
   }
 
   down(port, event) {
-    if (event.button > 0) return;
+    if (event.button > 0 || this.holder !== null) return;
     this.node.focus({ preventScroll: true });
     try {
       port.node.setPointerCapture(event.pointerId);
     } catch { /* a pointer that is gone already */ }
     this.pointers.set(event.pointerId, event);
     this.pinched = null;
+    this.pressed = this.pointers.size === 1 ? event : null; // a click, until it becomes a drag or a pinch
     this.move(port, event);
-    this.aim = this.point;
+    this.aim = this.pixelAt(port, event);
   }
 
   move(port, event) {
@@ -220,24 +256,46 @@ class Stage {
     if (before) {
       this.pointers.set(event.pointerId, event);
       if (this.pointers.size === 2) return this.pinch(port);
+      if (this.pressed && distance(this.pressed, event) > CLICK_PX) this.pressed = null;
       const lensByTouch = this.lens && event.pointerType !== "mouse";
-      if (port === this.splitPort && !this.zoom && !lensByTouch) this.splitAt(event.clientX);
+      if (port === this.splitPort && !this.zoom && !lensByTouch) this.pressed ?? this.splitAt(event.clientX);
       else if (!lensByTouch) this.panBy(event.clientX - before.clientX, event.clientY - before.clientY, port);
     }
-    const box = port.node.getBoundingClientRect();
-    const x = Math.floor((event.clientX - box.left - port.left) / port.scale);
-    const y = Math.floor((event.clientY - box.top - port.top) / port.scale);
-    this.pointAt(x >= 0 && y >= 0 && x < this.width && y < this.height ? { x, y } : null);
+    this.hover(this.pixelAt(port, event));
   }
 
-  up(event) {
+  // The pixel under a pointer, or null.
+  pixelAt(port, { clientX, clientY }) {
+    const box = port.node.getBoundingClientRect();
+    const x = Math.floor((clientX - box.left - port.left) / port.scale);
+    const y = Math.floor((clientY - box.top - port.top) / port.scale);
+    return x >= 0 && y >= 0 && x < this.width && y < this.height ? { x, y } : null;
+  }
+
+  up(port, event) {
     this.pointers.delete(event.pointerId);
     this.pinched = null;
+    const point = this.pressed && event.type === "pointerup" && this.pixelAt(port, event);
+    this.pressed = null;
+    if (point) this.click(point, port, event);
+  }
+
+  // Pins a pixel; or frees it, if it is the one that is pinned, as nearly as a hand can tell.
+  click(point, port, { pointerType }) {
+    const near = pointerType === "touch" ? 20 : CLICK_PX;
+    const away = this.pin ? Math.hypot(point.x - this.pin.x, point.y - this.pin.y) * port.scale : Infinity;
+    this.pin = away <= near ? null : point;
+    this.pointAt(point);
+  }
+
+  free() {
+    this.pin = null;
+    this.pointAt(null);
   }
 
   pinch(port) {
     const [a, b] = [...this.pointers.values()];
-    const apart = Math.hypot(a.clientX - b.clientX, a.clientY - b.clientY);
+    const apart = distance(a, b);
     this.pinched ??= { apart, scale: this.scale(port) };
     const wanted = (this.pinched.scale * apart) / this.pinched.apart;
     const middle = { clientX: (a.clientX + b.clientX) / 2, clientY: (a.clientY + b.clientY) / 2 };
@@ -260,6 +318,10 @@ class Stage {
 
   // ---- the place under the pointer, in every port
 
+  hover(point) {
+    if (!this.pin) this.pointAt(point);
+  }
+
   pointAt(point) {
     this.point = point;
     if (this.pointing) return;
@@ -275,8 +337,8 @@ class Stage {
   movePoint(dx, dy) {
     const port = this.visible()[0];
     if (!port) return;
-    const [fx, fy] = this.zoom ? [this.x, this.y] : [0.5, 0.5];
-    const middle = { x: Math.floor(fx * this.width), y: Math.floor(fy * this.height) };
+    const { x, y } = this.held(port.node.getBoundingClientRect());
+    const middle = { x: Math.floor(x * this.width), y: Math.floor(y * this.height) };
     const from = this.point ?? this.aim;
     this.reveal(from ? { x: from.x + dx, y: from.y + dy } : middle);
   }
@@ -290,8 +352,8 @@ class Stage {
     };
     const { width, height } = port.node.getBoundingClientRect();
     this.panBy(-far(x, width, port.left), -far(y, height, port.top), port);
-    this.aim = { x, y };
-    this.pointAt(this.aim);
+    this.aim = this.pin = { x, y };
+    this.pointAt(this.pin);
   }
 
   showPoint() {
