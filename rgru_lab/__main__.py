@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rgru_lab import __version__
-from rgru_lab.config import CODINGS, DEFAULT_MODEL, LOSSES, MAX_ITERATIONS, PRESETS, InputError
+from rgru_lab.config import CODINGS, DEFAULT_MODEL, LOOKS, LOSSES, MAX_ITERATIONS, PRESETS, InputError
 
 ABOUT = """\
 A codec for photographs made of a recurrent neural network (Toderici et al., CVPR 2017).
@@ -184,7 +184,7 @@ def compare(options):
 
 def train(options):
     from rgru_lab import checkpoints, model, patches, photos, training
-    from rgru_lab.config import TrainConfig, preset
+    from rgru_lab.config import ModelConfig, TrainConfig, preset
 
     if not (options.steps or options.time_budget):
         raise UsageError("say how long to train: --time-budget 2h or --steps 10000")
@@ -195,14 +195,18 @@ def train(options):
     if checkpoints.exists(folder) and not options.resume:
         raise UsageError(f"{folder} holds a checkpoint already; add --resume to go on, or choose another --output")
     state = start = None
+    shape = preset(options.preset)
     if resumed:
         state = checkpoints.read(folder)
+        shape = _looking(shape, ModelConfig(**state["model_config"]))
         recipe = state["train_config"] | recipe  # what is said anew must agree
     elif options.start_from or options.resume:
         start = _start(options, folder)
+        shape = _looking(shape, start.model.config)
         # Trained weights know the first iterations already, and MS-SSIM has something to hold on to.
         recipe = {"loss": "ms-ssim", "late": 0.5, "curriculum": ((1.0, *TrainConfig.curriculum[-1][1:]),)} | recipe
     config = TrainConfig(**recipe)
+    shape = _looking(shape, options)
     if options.batch:
         config = replace(config, curriculum=[stage._replace(batch=options.batch) for stage in config.curriculum])
     _make_folder(folder)
@@ -215,9 +219,7 @@ def train(options):
         progress=iter if rank else lambda paths: _bar(paths, len(paths), "picture"),
     )
     budget = {"steps": options.steps, "time_budget_s": options.time_budget}
-    trainer = training.Trainer(
-        preset(options.preset), config, found.photos, device=device, compile=options.compile, **budget
-    )
+    trainer = training.Trainer(shape, config, found.photos, device=device, compile=options.compile, **budget)
     if state:
         trainer.load_state_dict(state)
         state = None  # the trainer has it
@@ -453,6 +455,11 @@ def student(options):
         print(path)
 
 
+def _looking(shape, like):
+    """A model's shape that looks as often as another, or as the options say where they do."""
+    return replace(shape, **{name: getattr(like, name) for name in LOOKS if getattr(like, name) is not None})
+
+
 def _start(options, folder: Path):
     """The weights that a training without a checkpoint begins with."""
     from rgru_lab import model
@@ -595,6 +602,10 @@ def _parser() -> argparse.ArgumentParser:
         "--late", type=float, metavar="P", help="weigh iteration i in the loss by i to the power of P; 0: all alike"
     )
     new.add_argument(
+        "--priming", type=int, metavar="K", help="look K times more before the first codes and the first picture"
+    )
+    new.add_argument("--diffusion", type=int, metavar="K", help="the same in every later iteration")
+    new.add_argument(
         "--skip", type=int, metavar="N", help="run up to N iterations without a gradient before those of the curriculum"
     )
     new.add_argument(
@@ -694,7 +705,10 @@ TRAIN = """\
 Train on patches cut from photographs: iterations are unrolled, and the loss sums over all of them how far each
 picture is from the original. The learning rate falls to nearly zero over the time budget, so choose the budget
 first. Ctrl-C stops after the step and keeps everything; --resume goes on exactly there or, where no checkpoint is, from
-the weights that ship. On several GPUs: torchrun --nproc-per-node 4 -m rgru_lab train ..."""
+the weights that ship. Weights may begin with another --priming or --diffusion than they were trained with; an extra
+look costs the time of an iteration, and not one bit.
+
+On several GPUs: torchrun --nproc-per-node 4 -m rgru_lab train ..."""
 
 
 FUZZ = """\

@@ -15,6 +15,10 @@ MIDPOINT = 0.5
 MAX_ITERATIONS = 16
 """Iterations of the paper's models: 16 x 32 bits per position is 2 bits per pixel."""
 
+MAX_LOOKS = 16
+"""Extra looks before an iteration's codes or picture are taken: the most that a config may ask for. The authors' own
+released codec takes 3."""
+
 MAX_BITS = 255
 """Bits per position K that a file's header can name."""
 
@@ -39,6 +43,9 @@ RECONSTRUCTIONS = ("one-shot", "additive", "residual-scaled")
 CODINGS = ("raw", "counts", "learned")
 """How a file's bits are stored; the position in this tuple is the number stored in files."""
 
+
+LOOKS = ("priming", "diffusion")
+"""The fields of `ModelConfig` that change how often networks run, not their weights: trained ones fit any of them."""
 
 LOSSES = ("l1", "ssim-l1", "ms-ssim")
 """What training can make smaller."""
@@ -75,6 +82,11 @@ class ModelConfig:
             out of the last picture.
         cell: one of `CELL_NAMES`. With "associative-lstm" the decoder has associative LSTMs and the encoder plain
             ones, as in the paper. For the same channels the cells have different numbers of parameters.
+        priming: so many extra looks before the first codes and the first picture are taken: the encoder runs
+            1 + priming times on the same R and only its last bits are sent, the decoder as often on the same bits and
+            only its last picture counts; the memories go on each time, so that they know more of each position's
+            surroundings (Johnston et al. 2018, hidden-state priming, one number for both halves). Costs time, no bits.
+        diffusion: the same in every later iteration.
 
     Raises:
         InputError: a value is out of range; the message names it.
@@ -88,6 +100,8 @@ class ModelConfig:
     gain: float = 1.0
     reconstruction: str = "one-shot"
     cell: str = "residual-gru"
+    priming: int = 0
+    diffusion: int = 0
 
     def __post_init__(self):
         object.__setattr__(self, "encoder", tuple(self.encoder))
@@ -104,6 +118,9 @@ class ModelConfig:
             f"reconstruction is {self.reconstruction!r}; choose one of {', '.join(RECONSTRUCTIONS)}",
         )
         _check(self.cell in CELL_NAMES, f"cell is {self.cell!r}; choose one of {', '.join(CELL_NAMES)}")
+        for name in LOOKS:
+            looks = getattr(self, name)
+            _check(looks in range(MAX_LOOKS + 1), f"{name} is {looks}; choose 0 to {MAX_LOOKS} extra looks")
 
 
 class Stage(NamedTuple):

@@ -235,9 +235,10 @@ class Trainer:
         Raises:
             TrainingError: it was made with another model, another recipe or another number of processes.
         """
-        for key, ours in (("model_config", _plain(self.model.config)), ("train_config", _plain(self.config))):
-            if state[key] != ours:
-                theirs = {k: v for k, v in state[key].items() if v != ours.get(k)}
+        for key, config in (("model_config", self.model.config), ("train_config", self.config)):
+            ours, saved = _plain(config), _plain(type(config)()) | state[key]  # what it did not know had no effect
+            if saved != ours:
+                theirs = {k: v for k, v in saved.items() if v != ours.get(k)}
                 raise TrainingError(f"the checkpoint was made with {theirs}; resume with the same settings")
         if len(state["random"]) != self.processes:
             raise TrainingError(f"the checkpoint was made by {len(state['random'])} processes; resume with as many")

@@ -131,6 +131,21 @@ def test_skipped_iterations_come_before_those_that_are_learned_from(trainer):
     assert float(loss.detach()) == pytest.approx((4 * expected[3] + 5 * expected[4]) / 9, abs=1e-6)
 
 
+def test_a_primed_model_trains_on_what_the_loop_shows_and_its_first_looks_may_be_skipped(trainer):
+    teacher = trainer(model=replace(TINY, priming=2, diffusion=1), skip=1, late=0.0)
+    batch = teacher.patches.draw(32, 2)
+    with torch.no_grad():
+        expected = [float(s.residual.abs().mean()) for s in islice(unroll(teacher.model, batch), 3)]
+    learned = []
+    teacher.model.encoder.register_forward_hook(lambda *_: learned.append(torch.is_grad_enabled()))
+    loss, residuals = teacher.unrolled(batch, 2, 1)
+    assert learned == [False] * 3 + [True] * 4
+    assert residuals.tolist() == pytest.approx(expected, abs=1e-6)
+    loss.backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in teacher.model.parameters())
+    teacher.step()
+
+
 def test_how_many_are_skipped_depends_on_seed_and_step_alone_and_half_of_the_steps_skip_none(trainer):
     teacher, again, other = trainer(skip=3), trainer(skip=3), trainer(skip=3, seed=1)
     drawn = []
@@ -217,8 +232,9 @@ def test_drawn_bits_train_other_weights_than_signs(trainer):
         ({"loss": "ms-ssim"}, "loss"),
         ({"curriculum": ((1.0, 2, 32, 3),)}, "curriculum"),
         ({"model": preset("micro")}, "encoder"),
+        ({"model": replace(TINY, priming=1)}, "priming"),
     ],
-    ids=["learning rate", "seed", "loss", "batch", "model"],
+    ids=["learning rate", "seed", "loss", "batch", "model", "priming"],
 )
 def test_resuming_with_another_recipe_is_refused_and_names_the_difference(trainer, tmp_path, changes, named):
     _save(trainer(), tmp_path)
@@ -227,6 +243,14 @@ def test_resuming_with_another_recipe_is_refused_and_names_the_difference(traine
     with pytest.raises(TrainingError, match=rf"made with .*{named}.*resume with the same settings"):
         _load(other, tmp_path)
     assert _same(_values(other), before)
+
+
+def test_a_checkpoint_from_before_there_was_a_setting_goes_on_with_its_default(trainer):
+    state = trainer(seed=3).state_dict()
+    del state["model_config"]["priming"], state["train_config"]["skip"]
+    trainer(seed=3).load_state_dict(state)
+    with pytest.raises(TrainingError, match=r"made with {'skip': 0}; resume"):
+        trainer(seed=3, skip=1).load_state_dict(state)
 
 
 # What stops it
@@ -476,6 +500,16 @@ def test_training_does_not_start_from_larger_weights_or_other_kinds(trainer, mak
         with pytest.raises(WeightsError, match="cannot grow into"):
             teacher.start_from(_weights(make_coder(other)))
     assert _same(_values(teacher), before)
+
+
+@pytest.mark.parametrize("looks", [(0, 1), (1, 0), (2, 3)], ids=str)
+def test_training_starts_from_weights_that_look_more_or_less_often(trainer, make_coder, looks):
+    theirs, ours = (replace(TINY, priming=k, diffusion=k) for k in looks)
+    teacher, coder = trainer(model=ours), make_coder(theirs, seed=5)
+    teacher.start_from(_weights(coder))
+    kept = teacher.averaged_model()
+    assert _same(list(kept.state_dict().values()), list(coder.state_dict().values()))
+    assert kept.config == ours
 
 
 GROWN = ModelConfig(encoder=(10, 12, 8, 16), decoder=(5, 12, 8, 16, 12), bits=4, alpha_x=1.0)
