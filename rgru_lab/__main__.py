@@ -183,12 +183,12 @@ def compare(options):
 
 
 def train(options):
-    from rgru_lab import checkpoints, model, patches, photos, training
+    from rgru_lab import bitnet, bittraining, checkpoints, model, patches, photos, training
     from rgru_lab.config import ModelConfig, TrainConfig, preset
 
     if not (options.steps or options.time_budget):
         raise UsageError("say how long to train: --time-budget 2h or --steps 10000")
-    names = ("loss", "colour", "late", "skip", "hard", "learning_rate", "curriculum", "bf16", "seed")
+    names = ("loss", "colour", "late", "skip", "rate", "hard", "learning_rate", "curriculum", "bf16", "seed")
     recipe = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     folder = Path(options.output or f"runs/{options.preset}")
     resumed = options.resume and checkpoints.exists(folder)
@@ -224,9 +224,12 @@ def train(options):
         trainer.load_state_dict(state)
         state = None  # the trainer has it
     elif start:
-        trainer.start_from(start)
+        bits = bitnet.find(start, options.start_from) if config.rate else None
+        learned = bits if isinstance(bits, bitnet.Learned) else None
+        trainer.start_from(start, learned)
     if rank == 0:
         beginning = "the checkpoint" if resumed else start.name if start else "random weights"
+        beginning += f" and its {bitnet.SUFFIX}" if start and learned else ""
         print(f"{options.preset} from {beginning} on {found}; log in {folder / 'log.jsonl'}; Ctrl-C keeps everything")
     found.photos.clear()  # the trainer has the pixels
     try:
@@ -237,6 +240,11 @@ def train(options):
             papers = training.record(trainer, Path(options.images).resolve().name)
             model.save(trainer.averaged_model(), weights, record=papers)
             print(f"\n{weights}: {trainer.step_count:,} steps in {trainer.elapsed_s:,.0f} s")
+            if net := trainer.averaged_bit_net():
+                kept = model.load(weights)
+                bits = bitnet.path_beside(kept, weights)
+                bitnet.save(bitnet.Learned(bittraining.integers(net), kept.fingerprint, papers), bits)
+                print(f"{bits}: what predicts its bits; train-bits --model {weights} --start-from {weights} goes on")
             print(f"try it: python -m rgru_lab compare photo.jpg --model {weights}")
 
 
@@ -503,7 +511,9 @@ def _watch(trainer, folder: Path, reading, part_bytes: int | None = None):
 
 
 def _residuals(record) -> str:
-    return "|R[i]| " + " ".join(f"{255 * residual:.1f}" for residual in record.residuals)
+    said = "|R[i]| " + " ".join(f"{255 * residual:.1f}" for residual in record.residuals)
+    needed = " ".join(f"{bits:.3f}" for bits in record.bits_per_bit)
+    return f"{said}, bits per bit {needed}" if needed else said
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -607,6 +617,13 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("--diffusion", type=int, metavar="K", help="the same in every later iteration")
     new.add_argument(
         "--skip", type=int, metavar="N", help="run up to N iterations without a gradient before those of the curriculum"
+    )
+    new.add_argument(
+        "--rate",
+        type=float,
+        metavar="WEIGHT",
+        help="weight of the bits per pixel that coding each iteration takes, in the loss; what predicts the bits (that "
+        "of --start-from, if it has any) learns along and is written, too; 0: off",
     )
     new.add_argument(
         "--hard",

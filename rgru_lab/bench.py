@@ -163,7 +163,7 @@ def training_patches_per_s(model: ResidualCoder, *, channels_last: bool) -> floa
         x = x.to(memory_format=torch.channels_last)
 
     def run():
-        loss, _ = unrolled(x, stage.iterations)
+        loss, *_ = unrolled(x, stage.iterations)
         loss.backward()
         model.zero_grad()
 

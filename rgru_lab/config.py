@@ -58,6 +58,10 @@ class InputError(ValueError):
     """
 
 
+class TrainingError(InputError):
+    """Training cannot start or go on; the message says why and what to do."""
+
+
 def _check(condition: bool, message: str):
     if not condition:
         raise InputError(message)
@@ -152,6 +156,9 @@ class TrainConfig:
             iterations learn sooner, at some cost to the first.
         skip: so many iterations at most run before those that are learned from, without a gradient: none in half of the
             steps, else a number drawn anew. Late iterations are learned at little more than the cost of early ones.
+        rate: weight of the coded size of B[i] in the loss of iteration i: rate times the bits per pixel that a model of
+            the bits needs for it (0.125 with K = 32 if it knows nothing) is added. 0: off. The codec learns to make
+            bits that can be told in advance, and the model of the bits learns along; see `training.Unrolled`.
         hard: share of the places in each picture that patches are cut from, those that PNG compresses worst; 1: all.
             The paper's "high entropy" set keeps 100 tiles of 880: 0.11.
         learning_rate: Adam's, after the warm-up; it falls along a cosine to 1 % of that.
@@ -173,6 +180,7 @@ class TrainConfig:
     colour: float = 0.0
     late: float = 0.0
     skip: int = 0
+    rate: float = 0.0
     hard: float = 1.0
     learning_rate: float = 1e-3
     warmup_steps: int = 100
@@ -188,6 +196,7 @@ class TrainConfig:
         _check(self.loss in LOSSES, f"loss is {self.loss!r}; choose one of {', '.join(LOSSES)}")
         _check(0 <= self.share <= 1, f"share is {self.share}; choose 0 to 1")
         _check(self.colour >= 0, f"colour is {self.colour}; choose 0 (off) or more")
+        _check(0 <= self.rate < float("inf"), f"rate is {self.rate}; choose 0 (off) or more, a finite number")
         _check(0 < self.hard <= 1, f"hard is {self.hard}; choose more than 0, at most 1 (all places)")
         _check(self.clip > 0, f"clip is {self.clip}; it must be positive")
         _check(self.warmup_steps >= 0, f"warmup_steps is {self.warmup_steps}; choose 0 or more")
