@@ -18,9 +18,9 @@ The rooms, each with one purpose; a room imports only from rooms above it:
     patches      photographs in memory, and the squares that training cuts from them
     losses       what training makes smaller
     checkpoints  a training's state on disk
-    training     the schedule and the loop; one process or several
     bitdata      bits that a codec makes of photographs
     bittraining  a network learns to predict them
+    training     the schedule and the loop; one process or several
     trials       small trainings that decide the recipe
     bench        seconds, memory, share of peak
     fuzz         damaged files by the thousand: nothing may break

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rgru_lab import __version__
-from rgru_lab.config import CODINGS, DEFAULT_MODEL, LOSSES, MAX_ITERATIONS, PRESETS, InputError
+from rgru_lab.config import CODINGS, DEFAULT_MODEL, LOOKS, LOSSES, MAX_ITERATIONS, PRESETS, InputError
 
 ABOUT = """\
 A codec for photographs made of a recurrent neural network (Toderici et al., CVPR 2017).
@@ -183,26 +183,30 @@ def compare(options):
 
 
 def train(options):
-    from rgru_lab import checkpoints, model, patches, photos, training
-    from rgru_lab.config import TrainConfig, preset
+    from rgru_lab import bitnet, bittraining, checkpoints, model, patches, photos, training
+    from rgru_lab.config import ModelConfig, TrainConfig, preset
 
     if not (options.steps or options.time_budget):
         raise UsageError("say how long to train: --time-budget 2h or --steps 10000")
-    names = ("loss", "colour", "late", "skip", "hard", "learning_rate", "curriculum", "bf16", "seed")
+    names = ("loss", "colour", "late", "skip", "rate", "hard", "learning_rate", "curriculum", "bf16", "seed")
     recipe = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     folder = Path(options.output or f"runs/{options.preset}")
     resumed = options.resume and checkpoints.exists(folder)
     if checkpoints.exists(folder) and not options.resume:
         raise UsageError(f"{folder} holds a checkpoint already; add --resume to go on, or choose another --output")
     state = start = None
+    shape = preset(options.preset)
     if resumed:
         state = checkpoints.read(folder)
+        shape = _looking(shape, ModelConfig(**state["model_config"]))
         recipe = state["train_config"] | recipe  # what is said anew must agree
     elif options.start_from or options.resume:
         start = _start(options, folder)
+        shape = _looking(shape, start.model.config)
         # Trained weights know the first iterations already, and MS-SSIM has something to hold on to.
         recipe = {"loss": "ms-ssim", "late": 0.5, "curriculum": ((1.0, *TrainConfig.curriculum[-1][1:]),)} | recipe
     config = TrainConfig(**recipe)
+    shape = _looking(shape, options)
     if options.batch:
         config = replace(config, curriculum=[stage._replace(batch=options.batch) for stage in config.curriculum])
     _make_folder(folder)
@@ -215,16 +219,17 @@ def train(options):
         progress=iter if rank else lambda paths: _bar(paths, len(paths), "picture"),
     )
     budget = {"steps": options.steps, "time_budget_s": options.time_budget}
-    trainer = training.Trainer(
-        preset(options.preset), config, found.photos, device=device, compile=options.compile, **budget
-    )
+    trainer = training.Trainer(shape, config, found.photos, device=device, compile=options.compile, **budget)
     if state:
         trainer.load_state_dict(state)
         state = None  # the trainer has it
     elif start:
-        trainer.start_from(start)
+        bits = bitnet.find(start, options.start_from) if config.rate else None
+        learned = bits if isinstance(bits, bitnet.Learned) else None
+        trainer.start_from(start, learned)
     if rank == 0:
         beginning = "the checkpoint" if resumed else start.name if start else "random weights"
+        beginning += f" and its {bitnet.SUFFIX}" if start and learned else ""
         print(f"{options.preset} from {beginning} on {found}; log in {folder / 'log.jsonl'}; Ctrl-C keeps everything")
     found.photos.clear()  # the trainer has the pixels
     try:
@@ -235,6 +240,11 @@ def train(options):
             papers = training.record(trainer, Path(options.images).resolve().name)
             model.save(trainer.averaged_model(), weights, record=papers)
             print(f"\n{weights}: {trainer.step_count:,} steps in {trainer.elapsed_s:,.0f} s")
+            if net := trainer.averaged_bit_net():
+                kept = model.load(weights)
+                bits = bitnet.path_beside(kept, weights)
+                bitnet.save(bitnet.Learned(bittraining.integers(net), kept.fingerprint, papers), bits)
+                print(f"{bits}: what predicts its bits; train-bits --model {weights} --start-from {weights} goes on")
             print(f"try it: python -m rgru_lab compare photo.jpg --model {weights}")
 
 
@@ -457,6 +467,11 @@ def student(options):
         print(path)
 
 
+def _looking(shape, like):
+    """A model's shape that looks as often as another, or as the options say where they do."""
+    return replace(shape, **{name: getattr(like, name) for name in LOOKS if getattr(like, name) is not None})
+
+
 def _start(options, folder: Path):
     """The weights that a training without a checkpoint begins with."""
     from rgru_lab import model
@@ -500,7 +515,9 @@ def _watch(trainer, folder: Path, reading, part_bytes: int | None = None):
 
 
 def _residuals(record) -> str:
-    return "|R[i]| " + " ".join(f"{255 * residual:.1f}" for residual in record.residuals)
+    said = "|R[i]| " + " ".join(f"{255 * residual:.1f}" for residual in record.residuals)
+    needed = " ".join(f"{bits:.3f}" for bits in record.bits_per_bit)
+    return f"{said}, bits per bit {needed}" if needed else said
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -599,7 +616,18 @@ def _parser() -> argparse.ArgumentParser:
         "--late", type=float, metavar="P", help="weigh iteration i in the loss by i to the power of P; 0: all alike"
     )
     new.add_argument(
+        "--priming", type=int, metavar="K", help="look K times more before the first codes and the first picture"
+    )
+    new.add_argument("--diffusion", type=int, metavar="K", help="the same in every later iteration")
+    new.add_argument(
         "--skip", type=int, metavar="N", help="run up to N iterations without a gradient before those of the curriculum"
+    )
+    new.add_argument(
+        "--rate",
+        type=float,
+        metavar="WEIGHT",
+        help="weight of the bits per pixel that coding each iteration takes, in the loss; what predicts the bits (that "
+        "of --start-from, if it has any) learns along and is written, too; 0: off",
     )
     new.add_argument(
         "--hard",
@@ -698,7 +726,10 @@ TRAIN = """\
 Train on patches cut from photographs: iterations are unrolled, and the loss sums over all of them how far each
 picture is from the original. The learning rate falls to nearly zero over the time budget, so choose the budget
 first. Ctrl-C stops after the step and keeps everything; --resume goes on exactly there or, where no checkpoint is, from
-the weights that ship. On several GPUs: torchrun --nproc-per-node 4 -m rgru_lab train ..."""
+the weights that ship. Weights may begin with another --priming or --diffusion than they were trained with; an extra
+look costs the time of an iteration, and not one bit.
+
+On several GPUs: torchrun --nproc-per-node 4 -m rgru_lab train ..."""
 
 
 FUZZ = """\

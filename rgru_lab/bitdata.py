@@ -17,10 +17,9 @@ import torch
 
 from rgru_lab import images
 from rgru_lab.codec import unroll
-from rgru_lab.config import MAX_ITERATIONS, MIDPOINT
+from rgru_lab.config import MAX_ITERATIONS, MIDPOINT, TrainingError
 from rgru_lab.images import pad_to_grid
 from rgru_lab.model import ResidualCoder, Weights
-from rgru_lab.training import TrainingError
 
 DEPTHS = (2, 2, 4, 2, 2, 16)
 """Iterations of one crop after the other."""

@@ -31,8 +31,7 @@ from rgru_lab.bitnet import (
     WEIGHT_STEPS,
     Learned,
 )
-from rgru_lab.config import MAX_ITERATIONS, InputError
-from rgru_lab.training import TrainingError
+from rgru_lab.config import MAX_ITERATIONS, InputError, TrainingError
 
 COLLECTING, LEARNING = 0.4, 0.5
 """Shares of a time budget that go into making bits and into learning them; the rest is for measuring."""
@@ -151,7 +150,7 @@ class BitNet(nn.Module):
         )
 
     def forward(self, planes: Tensor, iteration: int) -> Tensor:
-        """Bits needed per bit of the last of these planes, given those before it.
+        """Bits needed per bit of the last of these planes, given those before it; differentiable, by the planes too.
 
         Args:
             planes: B[i] and the two before it, as far as there are any: (B, 1 to 3, K, h, w) float, -1 and +1.
@@ -163,7 +162,7 @@ class BitNet(nn.Module):
         if bank:
             before = F.pad(self._forget(planes[:, -1 - bank : -1].flip(1).flatten(1, 2)), (1,) * 4)
         known = F.pad(self._forget(plane), (REACH,) * 4)
-        phases = torch.zeros(h + 2 * REACH, w + 2 * REACH, dtype=torch.long)
+        phases = torch.zeros(h + 2 * REACH, w + 2 * REACH, dtype=torch.long, device=plane.device)
         for phase, (row, column) in enumerate(PHASES):
             phases[REACH + row : REACH + h : 2, REACH + column : REACH + w : 2] = phase
         needed, start = 0.0, 0
@@ -179,6 +178,22 @@ class BitNet(nn.Module):
                 needed = needed + F.softplus(-logit * bits).sum()
             start = end
         return needed / plane.numel() / math.log(2)
+
+    def begin_with(self, learned: Learned):
+        """Take a learned model's numbers over.
+
+        Raises:
+            TrainingError: it has another number of bits, or layers of other sizes.
+        """
+        state = floats(learned)
+        shapes = {name: tuple(value.shape) for name, value in self.state_dict().items()}
+        if {name: tuple(value.shape) for name, value in state.items()} != shapes:
+            middle, hidden = self.banks[0][0].middle.shape
+            raise TrainingError(
+                f"a model of {learned.bits} bits cannot begin one of {sum(self.sizes)} with "
+                f"{hidden} and {middle} units; leave out --start-from"
+            )
+        self.load_state_dict(state)
 
     def _forget(self, known: Tensor) -> Tensor:
         return known * (torch.rand_like(known) >= self.forget) if self.training and self.forget else known
@@ -246,15 +261,8 @@ class BitTrainer:
         Raises:
             TrainingError: it has another number of bits, or layers of other sizes.
         """
-        state = floats(learned)
-        shapes = {name: tuple(value.shape) for name, value in self.net.state_dict().items()}
-        if {name: tuple(value.shape) for name, value in state.items()} != shapes:
-            raise TrainingError(
-                f"a model of {learned.bits} bits cannot begin one of {self.codes[0].shape[1]} with "
-                f"{self.config.hidden} and {self.config.middle} units; leave out --start-from"
-            )
-        self.net.load_state_dict(state)
-        self.average = {name: value.clone() for name, value in state.items()}
+        self.net.begin_with(learned)
+        self.average = {name: value.detach().clone() for name, value in self.net.state_dict().items()}
         self.started_from = learned.fingerprint.hex()
 
     def averaged_net(self) -> BitNet:

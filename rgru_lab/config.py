@@ -15,6 +15,10 @@ MIDPOINT = 0.5
 MAX_ITERATIONS = 16
 """Iterations of the paper's models: 16 x 32 bits per position is 2 bits per pixel."""
 
+MAX_LOOKS = 16
+"""Extra looks before an iteration's codes or picture are taken: the most that a config may ask for. The authors' own
+released codec takes 3."""
+
 MAX_BITS = 255
 """Bits per position K that a file's header can name."""
 
@@ -40,6 +44,9 @@ CODINGS = ("raw", "counts", "learned")
 """How a file's bits are stored; the position in this tuple is the number stored in files."""
 
 
+LOOKS = ("priming", "diffusion")
+"""The fields of `ModelConfig` that change how often networks run, not their weights: trained ones fit any of them."""
+
 LOSSES = ("l1", "ssim-l1", "ms-ssim")
 """What training can make smaller."""
 
@@ -49,6 +56,10 @@ class InputError(ValueError):
 
     All of the kit's own errors derive from this one; the command line shows them without a traceback.
     """
+
+
+class TrainingError(InputError):
+    """Training cannot start or go on; the message says why and what to do."""
 
 
 def _check(condition: bool, message: str):
@@ -75,6 +86,11 @@ class ModelConfig:
             out of the last picture.
         cell: one of `CELL_NAMES`. With "associative-lstm" the decoder has associative LSTMs and the encoder plain
             ones, as in the paper. For the same channels the cells have different numbers of parameters.
+        priming: so many extra looks before the first codes and the first picture are taken: the encoder runs
+            1 + priming times on the same R and only its last bits are sent, the decoder as often on the same bits and
+            only its last picture counts; the memories go on each time, so that they know more of each position's
+            surroundings (Johnston et al. 2018, hidden-state priming, one number for both halves). Costs time, no bits.
+        diffusion: the same in every later iteration.
 
     Raises:
         InputError: a value is out of range; the message names it.
@@ -88,6 +104,8 @@ class ModelConfig:
     gain: float = 1.0
     reconstruction: str = "one-shot"
     cell: str = "residual-gru"
+    priming: int = 0
+    diffusion: int = 0
 
     def __post_init__(self):
         object.__setattr__(self, "encoder", tuple(self.encoder))
@@ -104,6 +122,9 @@ class ModelConfig:
             f"reconstruction is {self.reconstruction!r}; choose one of {', '.join(RECONSTRUCTIONS)}",
         )
         _check(self.cell in CELL_NAMES, f"cell is {self.cell!r}; choose one of {', '.join(CELL_NAMES)}")
+        for name in LOOKS:
+            looks = getattr(self, name)
+            _check(looks in range(MAX_LOOKS + 1), f"{name} is {looks}; choose 0 to {MAX_LOOKS} extra looks")
 
 
 class Stage(NamedTuple):
@@ -135,6 +156,9 @@ class TrainConfig:
             iterations learn sooner, at some cost to the first.
         skip: so many iterations at most run before those that are learned from, without a gradient: none in half of the
             steps, else a number drawn anew. Late iterations are learned at little more than the cost of early ones.
+        rate: weight of the coded size of B[i] in the loss of iteration i: rate times the bits per pixel that a model of
+            the bits needs for it (0.125 with K = 32 if it knows nothing) is added. 0: off. The codec learns to make
+            bits that can be told in advance, and the model of the bits learns along; see `training.Unrolled`.
         hard: share of the places in each picture that patches are cut from, those that PNG compresses worst; 1: all.
             The paper's "high entropy" set keeps 100 tiles of 880: 0.11.
         learning_rate: Adam's, after the warm-up; it falls along a cosine to 1 % of that.
@@ -156,6 +180,7 @@ class TrainConfig:
     colour: float = 0.0
     late: float = 0.0
     skip: int = 0
+    rate: float = 0.0
     hard: float = 1.0
     learning_rate: float = 1e-3
     warmup_steps: int = 100
@@ -171,6 +196,7 @@ class TrainConfig:
         _check(self.loss in LOSSES, f"loss is {self.loss!r}; choose one of {', '.join(LOSSES)}")
         _check(0 <= self.share <= 1, f"share is {self.share}; choose 0 to 1")
         _check(self.colour >= 0, f"colour is {self.colour}; choose 0 (off) or more")
+        _check(0 <= self.rate < float("inf"), f"rate is {self.rate}; choose 0 (off) or more, a finite number")
         _check(0 < self.hard <= 1, f"hard is {self.hard}; choose more than 0, at most 1 (all places)")
         _check(self.clip > 0, f"clip is {self.clip}; it must be positive")
         _check(self.warmup_steps >= 0, f"warmup_steps is {self.warmup_steps}; choose 0 or more")

@@ -11,7 +11,7 @@ files, pictures on disk or how many iterations there are: see `codec` for the lo
 import hashlib
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rgru_lab.cells import CELLS, State
-from rgru_lab.config import DEFAULT_MODEL, NAME_LIMIT, InputError, ModelConfig
+from rgru_lab.config import DEFAULT_MODEL, LOOKS, NAME_LIMIT, InputError, ModelConfig
 from rgru_lab.images import write_atomically
 
 MODELS = Path(__file__).parent.parent / "data" / "models"
@@ -188,6 +188,10 @@ class ResidualCoder(nn.Module):
 
     g depends on nothing that a decoder does not have.
 
+    With config.priming or config.diffusion E and D run more than once in an iteration, on the same g R[i-1] and on the
+    same b. Their memories go on each time; only the last features become bits, only the last D(b) counts (Johnston et
+    al. 2018, hidden-state priming). An iteration without a memory is the first.
+
     Args:
         config: the shape of the networks.
         stochastic: see `Binarizer`.
@@ -211,11 +215,15 @@ class ResidualCoder(nn.Module):
 
     def encode(self, r: Tensor, state: EncoderState | None = None) -> tuple[Tensor, EncoderState]:
         """g R[i-1] (B, 3, H, W) to B[i] (B, K, H/16, W/16) and the encoder's new memory."""
+        for _ in range(self._extra_looks(state)):
+            state = self.encoder(r, state)[1]
         features, state = self.encoder(r, state)
         return self.binarizer(features), state
 
     def decode(self, bits: Tensor, state: DecoderState | None = None) -> tuple[Tensor, DecoderState]:
         """B[i] (B, K, H/16, W/16) to D(b) (B, 3, H, W) and the decoder's new memory."""
+        for _ in range(self._extra_looks(state)):
+            state = self.decoder(bits, state)[1]
         return self.decoder(bits, state)
 
     def reconstruct(self, output: Tensor, previous: Tensor | None, gain: Tensor | float) -> Tensor:
@@ -225,21 +233,26 @@ class ResidualCoder(nn.Module):
         change = output / gain
         return change if previous is None else previous + change
 
+    def _extra_looks(self, state: EncoderState | DecoderState | None) -> int:
+        return self.config.priming if state is None else self.config.diffusion
+
 
 def grow(small: ResidualCoder, large: ResidualCoder):
     """Put trained weights into a model with as many or more channels, so that it computes what they computed.
 
     What each layer has more than before gets the large model's own, random weights; the old channels do not look at
     the new ones yet (those weights are 0), but the new ones look at all, so training can make use of them at once.
+    How often the two look may differ (`config.LOOKS`): no weight belongs to it, but the large model then computes
+    something else, which training has to mend.
 
     Args:
         small: the trained model.
         large: the model to be filled, in place.
 
     Raises:
-        WeightsError: the two differ in more than the channels of their layers, or `large` has fewer somewhere.
+        WeightsError: the two differ in more than channels and looks, or `large` has fewer channels somewhere.
     """
-    shapes = [asdict(model.config) for model in (small, large)]
+    shapes = [asdict(replace(model.config, **dict.fromkeys(LOOKS, 0))) for model in (small, large)]
     channels = [shape.pop("encoder") + shape.pop("decoder") for shape in shapes]
     if (
         shapes[0] != shapes[1]
@@ -298,7 +311,7 @@ def save(model: ResidualCoder, path: str | os.PathLike, *, record: dict):
     tensors = {key: value.half().contiguous().cpu() for key, value in model.state_dict().items()}
     if not all(value.isfinite().all() for value in tensors.values()):
         raise WeightsError(f"the weights for {path} are not all finite numbers; train with a lower learning rate")
-    config = json.dumps(asdict(model.config))
+    config = json.dumps({k: v for k, v in asdict(model.config).items() if v or k not in LOOKS})  # as before there were
     metadata = {"config": config, "record": json.dumps(record), "sha256": _sha256(config, tensors)}
     write_atomically(path, safetensors.torch.save(tensors, metadata))
 

@@ -24,8 +24,10 @@ import torch
 from torch import Tensor, distributed, nn
 
 from rgru_lab import checkpoints
+from rgru_lab.bitnet import BANKS, Learned
+from rgru_lab.bittraining import BitNet, BitTrainConfig
 from rgru_lab.codec import bf16_speedup, unroll
-from rgru_lab.config import InputError, ModelConfig, TrainConfig
+from rgru_lab.config import GRID, ModelConfig, TrainConfig, TrainingError
 from rgru_lab.losses import Loss
 from rgru_lab.model import ResidualCoder, Weights, grow
 from rgru_lab.patches import Patches
@@ -33,9 +35,8 @@ from rgru_lab.patches import Patches
 SAVE_EVERY_S = 60
 LOG_EVERY = 50
 
-
-class TrainingError(InputError):
-    """Training cannot start or go on; the message says why and what to do."""
+FOLLOWING = 6.0
+"""Times the codec's learning rate, that of the model of the bits: beside 1e-3 that is the 6e-3 of train-bits."""
 
 
 class Record(NamedTuple):
@@ -52,37 +53,61 @@ class Record(NamedTuple):
     """What the step made smaller."""
     residuals: tuple[float, ...]
     """Mean |R[i]| for i = 1..n, in [0, 1], the skipped iterations included; times 255 it is in 8-bit levels."""
+    bits_per_bit: tuple[float, ...] = ()
+    """What coding B[i] takes, for the iterations that were learned from, the last ones of `residuals`; with a rate."""
 
 
 class Unrolled(nn.Module):
     """n iterations and their loss as one module: what DistributedDataParallel wraps.
 
+    With a model of the bits the loss of iteration i has a second term, config.rate times the bits per pixel that coding
+    B[i] is expected to take: rate and distortion are weighed as in Ballé et al. 2018, here in every iteration. Its
+    gradient goes through the bits, of this plane and of the two before it that the model looks back on, straight into
+    binarizer and encoder; and into the model of the bits, which so follows the codec.
+
+    A patch of 128 px is 8 x 8 positions. The model sees two positions in each direction, of earlier planes one; what
+    lies beyond the border it does not know. A quarter of a patch's positions, 4 x 4, have all their neighbours; of a
+    photograph of 768 x 512 px four in five have. So bits come out dearer here than in a file, and borders weigh more.
+
     Args:
         model, config: the networks and the recipe.
+        bit_net: predicts the bits; None: there is no rate in the loss.
 
     Shape:
         x: I, (B, 3, H, W) in [-0.5, 0.5]
-        returns (the loss, mean |R[i]| as a tensor for i = 1..n, the skipped ones included)
+        returns (the loss; mean |R[i]| as a tensor for i = 1..n, the skipped ones included; bits per bit of B[i] as a
+        tensor for those that are learned from, empty without a model of the bits)
     """
 
-    def __init__(self, model: ResidualCoder, config: TrainConfig):
+    def __init__(self, model: ResidualCoder, config: TrainConfig, bit_net: BitNet | None = None):
         super().__init__()
         self.model = model
         self.config = config
+        self.bit_net = bit_net
 
-    def forward(self, x: Tensor, iterations: int, skipped: int = 0) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, iterations: int, skipped: int = 0) -> tuple[Tensor, Tensor, Tensor]:
         loss_of = Loss(self.config.loss, self.config.share, self.config.colour, x)
-        losses, residuals = [], []
+        losses, residuals, planes, needed = [], [], [], []
         steps = unroll(self.model, x)
         with torch.no_grad():
             for step in islice(steps, skipped):
                 residuals.append(step.residual.abs().mean())
+                planes.append(step.bits)
         for step in islice(steps, iterations):
             losses.append(loss_of(step.picture, step.residual))
             residuals.append(step.residual.detach().abs().mean())
+            planes.append(step.bits)
+            if self.bit_net is not None:
+                needed.append(self._bits_per_bit(planes))
+                losses[-1] = losses[-1] + self.config.rate * self.model.config.bits / GRID**2 * needed[-1]
         last = len(residuals)
         weights = (torch.arange(skipped + 1, last + 1, device=x.device) / last) ** self.config.late
-        return (torch.stack(losses) * weights).sum() / weights.sum(), torch.stack(residuals)
+        loss = (torch.stack(losses) * weights).sum() / weights.sum()
+        return loss, torch.stack(residuals), torch.stack(needed).detach() if needed else loss.new_empty(0)
+
+    def _bits_per_bit(self, planes: list[Tensor]) -> Tensor:
+        with torch.autocast(planes[-1].device.type, enabled=False):  # it computes in steps that bfloat16 has not
+            return self.bit_net(torch.stack(planes[-BANKS:], 1).float(), len(planes))
 
 
 class Trainer:
@@ -124,20 +149,27 @@ class Trainer:
         self.rank, self.processes = place()
         torch.manual_seed(config.seed)
         self.model = ResidualCoder(model_config, config.stochastic).to(self.device, memory_format=torch.channels_last)
-        self.average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
-        self.optimiser = torch.optim.Adam(self.model.parameters(), lr=config.learning_rate, fused=True)
+        self.average = _copy(self.model)
+        self.bit_net = self.bit_average = None
+        groups = [{"params": self.model.parameters()}]
+        if config.rate:
+            self.bit_net = BitNet(model_config.bits, BitTrainConfig(forget=0.0)).to(self.device)
+            self.bit_average = _copy(self.bit_net)
+            groups.append({"params": self.bit_net.parameters()})
+        self.optimiser = torch.optim.Adam(groups, lr=config.learning_rate, fused=True)
         (bf16,) = _largest(bf16_speedup(self.device) > 1 if config.bf16 is None else config.bf16)
         self.bf16 = bool(bf16)  # the same in all processes
         if compile:
             self.model.encoder.compile()
             self.model.decoder.compile()
-        self.unrolled = Unrolled(self.model, config)
+        self.unrolled = Unrolled(self.model, config, self.bit_net)
         if self.processes > 1:
             torch.manual_seed(config.seed + self.rank)  # the same weights, but other random bits and patches
             self.unrolled = nn.parallel.DistributedDataParallel(
                 self.unrolled,
                 device_ids=[self.device.index] if self.device.type == "cuda" else None,
-                find_unused_parameters=any(stage.iterations == 1 for stage in config.curriculum),
+                # The gain network is not used in iteration 1, nor is all of the model of the bits in every step.
+                find_unused_parameters=bool(config.rate) or any(stage.iterations == 1 for stage in config.curriculum),
             )
         self.patches = Patches(pictures, seed=config.seed + self.rank, hard=config.hard, device=device)
         self.patches.draw(max(stage.patch for stage in config.curriculum), 1)  # so that too small ones are noticed now
@@ -166,44 +198,62 @@ class Trainer:
 
         self.model.train()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            loss, residuals = self.unrolled(x, stage.iterations, self._skipped())
+            loss, residuals, needed = self.unrolled(x, stage.iterations, self._skipped())
         self.optimiser.zero_grad()
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
-        loss, norm, *residuals = torch.stack([loss.detach(), norm, *residuals]).tolist()
+        norms = [nn.utils.clip_grad_norm_(network.parameters(), self.config.clip) for network in self._averages()]
+        norm = torch.stack(norms).max()
+        loss, norm, *readings = torch.stack([loss.detach(), norm, *residuals, *needed]).tolist()
         if not math.isfinite(norm):
             raise TrainingError(
                 f"training diverged at step {self.step_count} (loss {loss:g}, its gradient {norm:g}); the last "
                 "checkpoint is good; start anew in another --output with a learning rate under "
                 f"{self.config.learning_rate:g}"
             )
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate
+        for group, times in zip(self.optimiser.param_groups, (1, FOLLOWING), strict=False):
+            group["lr"] = times * learning_rate
         self.optimiser.step()
         self.step_count += 1
         self._update_average()
         seconds = time.perf_counter() - started
         (self.elapsed_s,) = _largest(self.elapsed_s + seconds)  # the same in all processes: the schedule hangs on it
         speed = len(x) * self.processes / seconds
-        return Record(self.step_count, self.progress, self.elapsed_s, learning_rate, speed, loss, tuple(residuals))
+        said = (tuple(readings[: len(residuals)]), tuple(readings[len(residuals) :]))
+        return Record(self.step_count, self.progress, self.elapsed_s, learning_rate, speed, loss, *said)
 
-    def start_from(self, weights: Weights):
+    def start_from(self, weights: Weights, learned: Learned | None = None):
         """Begin with trained weights instead of random ones; the schedule and the optimiser begin anew.
 
         Weights of a smaller model of the same kind grow: see `model.grow`.
 
+        Args:
+            weights: the codec's.
+            learned: what predicts their bits, for a recipe with a rate; None: random numbers.
+
         Raises:
             WeightsError: the model has another shape and cannot grow into this one.
+            TrainingError: what predicts the bits has another shape than `bittraining.BitTrainConfig` gives.
         """
         grow(weights.model, self.model)
         self.started_from = weights.name
-        self.average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+        self.average = _copy(self.model)
+        if learned is not None and self.bit_net is not None:
+            self.bit_net.begin_with(learned)
+            self.bit_average = _copy(self.bit_net)
 
     def averaged_model(self) -> ResidualCoder:
         """A copy of the model in eval mode with the averaged weights: the one to keep."""
         model = ResidualCoder(self.model.config)
         model.load_state_dict(self.average)
         return model.eval()
+
+    def averaged_bit_net(self) -> BitNet | None:
+        """The same of what predicts the bits, if there is a rate: with it go the averaged weights."""
+        if self.bit_net is None:
+            return None
+        net = BitNet(self.model.config.bits, BitTrainConfig())
+        net.load_state_dict(self.bit_average)
+        return net.eval()
 
     def state_dict(self) -> dict:
         """All that a checkpoint needs, the random generators' states included.
@@ -221,6 +271,8 @@ class Trainer:
             "train_config": _plain(self.config),
             "model": self.model.state_dict(),
             "average": self.average,
+            "bit_net": self.bit_net and self.bit_net.state_dict(),
+            "bit_average": self.bit_average,
             "optimiser": self.optimiser.state_dict(),
             "bf16": self.bf16,
             "started_from": self.started_from,
@@ -235,14 +287,18 @@ class Trainer:
         Raises:
             TrainingError: it was made with another model, another recipe or another number of processes.
         """
-        for key, ours in (("model_config", _plain(self.model.config)), ("train_config", _plain(self.config))):
-            if state[key] != ours:
-                theirs = {k: v for k, v in state[key].items() if v != ours.get(k)}
+        for key, config in (("model_config", self.model.config), ("train_config", self.config)):
+            ours, saved = _plain(config), _plain(type(config)()) | state[key]  # what it did not know had no effect
+            if saved != ours:
+                theirs = {k: v for k, v in saved.items() if v != ours.get(k)}
                 raise TrainingError(f"the checkpoint was made with {theirs}; resume with the same settings")
         if len(state["random"]) != self.processes:
             raise TrainingError(f"the checkpoint was made by {len(state['random'])} processes; resume with as many")
         self.model.load_state_dict(state["model"])
         self.average = {name: value.clone().to(self.device) for name, value in state["average"].items()}
+        if self.bit_net is not None:
+            self.bit_net.load_state_dict(state["bit_net"])
+            self.bit_average = {name: value.clone().to(self.device) for name, value in state["bit_average"].items()}
         self.optimiser.load_state_dict(state["optimiser"])
         self.bf16 = state["bf16"]
         self.started_from = state["started_from"]
@@ -264,12 +320,17 @@ class Trainer:
         cosine = 0.5 * (1 + math.cos(math.pi * self.progress))
         return self.config.learning_rate * warmup * (0.01 + 0.99 * cosine)
 
+    def _averages(self) -> dict[nn.Module, dict[str, Tensor]]:
+        """What is trained, and its average."""
+        return {self.model: self.average} | ({self.bit_net: self.bit_average} if self.bit_net is not None else {})
+
     @torch.no_grad()
     def _update_average(self):
         # Early on the average forgets faster, so that it does not drag the random start along.
         decay = min(self.config.ema, self.step_count / (self.step_count + 10))
-        for name, value in self.model.state_dict().items():
-            self.average[name].lerp_(value, 1 - decay)
+        for network, average in self._averages().items():
+            for name, value in network.state_dict().items():
+                average[name].lerp_(value, 1 - decay)
 
 
 def run(
@@ -378,6 +439,10 @@ def _gather(value) -> list:
     if len(values) > 1:
         distributed.all_gather_object(values, value)
     return values
+
+
+def _copy(network: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in network.state_dict().items()}
 
 
 def _plain(config) -> dict:

@@ -30,10 +30,12 @@ def test_the_plain_cell_computes_the_fused_one(stride, hidden_kernel):
             torch.testing.assert_close(plain_state, state, rtol=0, atol=1e-12)
 
 
-@pytest.fixture(params=["shipped", "random", "residual-scaled"])
+@pytest.fixture(params=["shipped", "random", "residual-scaled", "primed"])
 def coder(request, make_coder):
     if request.param == "shipped":
         return model.load().model
+    if request.param == "primed":
+        return make_coder(replace(preset("micro"), priming=2, diffusion=1))
     mode = "one-shot" if request.param == "random" else request.param
     return make_coder(replace(preset("micro"), alpha_h=0.6, reconstruction=mode))
 
@@ -122,6 +124,13 @@ def test_the_operations_of_an_iteration_are_those_counted_by_hand(make_coder, na
     assert bench.iteration_flops(bench.straightforward(coder), *size) == _flops_by_hand(coder.config, *size)
 
 
+@pytest.mark.parametrize(("iteration", "looks"), [(1, 3), (2, 2), (3, 2)])
+def test_every_look_is_counted_and_the_binarizer_once(make_coder, iteration, looks):
+    coder = make_coder(replace(preset("micro"), priming=2, diffusion=1))
+    once, bits = _flops_by_hand(coder.config, 64, 64), 2 * 32 * 32 * 4 * 4  # 32 channels to 32 bits, at 4 x 4 positions
+    assert bench.iteration_flops(coder, 64, 64, iteration) == looks * once - (looks - 1) * bits
+
+
 def test_compressing_takes_memory_but_less_than_twice_of_what_is_predicted(weights_path, weights, monkeypatch):
     monkeypatch.setenv(codec.BF16_VARIABLE, "0")
     size = (384, 512)
@@ -158,6 +167,15 @@ def test_every_quantity_of_the_report_is_positive_and_named_once(weights_path):
     assert named["peak memory: farthest from that line, %"] == pytest.approx(0, abs=1e-6)
     assert json.loads(json.dumps(named)) == named
     assert named["64 x 48 px: peak memory, MB"] == 3.07
+
+
+@pytest.mark.usefixtures("tiny")
+def test_the_report_counts_the_first_iteration_apart_where_it_is_primed(make_coder, tmp_path):
+    path = tmp_path / "primed-1.safetensors"
+    model.save(make_coder(replace(preset("micro"), priming=3)), path, record={})
+    named = dict(islice(bench.report(str(path), large=False), 8))
+    later, first = (named[f"GFLOP {what} at 768 x 512"] for what in ("per iteration", "of the first iteration"))
+    assert first == pytest.approx(4 * later, rel=0.02)
 
 
 @pytest.mark.usefixtures("tiny")

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -383,6 +384,51 @@ def test_start_from_grows_the_shipped_small_into_base(capsys, tmp_path, train_wo
     assert np.abs(frames[0] - frames[1]).max() <= 2
 
 
+def test_train_primes_weights_that_were_not_and_keeps_it_from_then_on(capsys, tmp_path, photo_path, train_words):
+    weights = tmp_path / "run" / "micro-local.safetensors"
+    assert run(*train_words, *STAGE, "--steps", 1) == 0
+    words = (*train_words[:-1], tmp_path / "on", *STAGE, "--start-from", weights, "--no-bf16")
+    primed = tmp_path / "on" / "micro-local.safetensors"
+    assert run(*words, "--priming", 2, "--diffusion", 1, "--steps", 1) == 0
+    expected = replace(preset("micro"), priming=2, diffusion=1)
+    assert model.load(primed).model.config == expected
+    assert "made with {'priming': 2}" in refused(capsys, *words, "--resume", "--priming", 1, "--steps", 2)
+    assert run(*words, "--resume", "--steps", 2) == 0  # as the checkpoint has it
+    assert model.load(primed).model.config == expected
+    again = (*train_words[:-1], tmp_path / "again", *STAGE, "--start-from", primed, "--no-bf16", "--steps", 1)
+    assert run(*again, "--diffusion", 0) == 0  # as the weights have it, but for what is said
+    assert model.load(tmp_path / "again" / primed.name).model.config == replace(expected, diffusion=0)
+    assert run("compress", photo_path, tmp_path / "t.rgru", "--model", primed, "--iterations", 2) == 0
+    assert run("decompress", tmp_path / "t.rgru", tmp_path / "t.png", "--model", primed) == 0
+
+
+def test_train_with_a_rate_teaches_the_model_of_the_bits_and_writes_it_beside_the_weights(
+    capsys, tmp_path, photo_path, train_words
+):
+    weights = tmp_path / "run" / "micro-local.safetensors"
+    words = (*train_words, *STAGE, "--rate", 2, "--no-bf16")
+    assert run(*words, "--steps", 1) == 0
+    assert "micro from random weights on" in capsys.readouterr().out
+    first = bitnet.load(weights.with_suffix(".bits"))
+    assert first.codec == model.load(weights).fingerprint
+    assert first.record["config"]["rate"] == 2
+    assert run(*train_words, "--resume", "--steps", 2) == 0
+    (line,) = map(json.loads, (tmp_path / "run" / "log.jsonl").read_text().splitlines()[-1:])
+    assert len(line["bits_per_bit"]) == 2
+    assert all(0 < bits < 1.5 for bits in line["bits_per_bit"])
+    assert bitnet.load(weights.with_suffix(".bits")).fingerprint != first.fingerprint
+    capsys.readouterr()
+    on = (*train_words[:-1], tmp_path / "on", *STAGE, "--start-from", weights, "--steps", 1, "--learning-rate", 1e-9)
+    assert run(*on, "--rate", 1) == 0
+    said = capsys.readouterr().out
+    assert "micro from micro-local and its .bits on" in said
+    assert str(tmp_path / "on" / "micro-local.bits") in said
+    ours, theirs = (bitnet.load(tmp_path / folder / "micro-local.bits").tensors for folder in ("on", "run"))
+    assert all(np.array_equal(value, theirs[name]) for name, value in ours.items())  # hardly a step away
+    assert run("compress", photo_path, tmp_path / "t.rgru", "--model", weights, "--coding", "learned") == 0
+    assert run("decompress", tmp_path / "t.rgru", tmp_path / "t.png", "--model", weights) == 0
+
+
 def test_start_from_weights_that_cannot_grow_is_refused(capsys, tmp_path, train_words):
     assert "cannot grow into" in refused(capsys, *train_words, *STAGE, "--steps", 1, "--start-from", "small")
     assert "there is no file" in refused(capsys, *train_words, "--steps", 1, "--start-from", "gone.safetensors")
@@ -398,6 +444,10 @@ def test_start_from_weights_that_cannot_grow_is_refused(capsys, tmp_path, train_
         (("--curriculum", "1:2:64x0"), "batch is 0"),
         (("--curriculum", "1:2:512x1"), "none of the 1 pictures has 512 px"),
         (("--late", "-1"), "late is -1.0"),
+        (("--rate", "-1"), "rate is -1.0; choose 0"),
+        (("--rate", "inf"), "rate is inf; choose 0"),
+        (("--priming", "17"), "priming is 17; choose 0 to 16"),
+        (("--diffusion", "-1"), "diffusion is -1; choose 0 to 16"),
         (("--skip", "16"), "after up to 16"),
         (("--hard", "0"), "hard is 0.0"),
         (("--learning-rate", "nan"), "learning_rate is nan"),

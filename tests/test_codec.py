@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from rgru_lab import __main__ as cli
-from rgru_lab import codec, images, metrics, model
+from rgru_lab import bitstream, codec, images, metrics, model
+from rgru_lab.bitmodel import Counts
 from rgru_lab.config import CELL_NAMES, RECONSTRUCTIONS, InputError, ModelConfig, preset
 from rgru_lab.images import PictureError
 
@@ -45,6 +46,74 @@ def test_each_iteration_codes_the_last_residual_with_the_memory_of_those_before(
             g = coder.gain_network(picture) if reconstruction == "residual-scaled" else 3.0
             assert torch.equal(step.bits, bits)
             assert torch.equal(step.picture, picture)
+
+
+def _looking(coder, x, n, priming, diffusion):
+    """P[1..n] and B[1..n]: each half runs on the same input, again and again; what it says last is taken."""
+    encoder_state = decoder_state = picture = None
+    for i in range(n):
+        g = coder.gain(picture)
+        r = x if picture is None else x - picture
+        for _ in range(1 + (diffusion if i else priming)):
+            features, encoder_state = coder.encoder(g * r, encoder_state)
+        bits = coder.binarizer(features)
+        for _ in range(1 + (diffusion if i else priming)):
+            output, decoder_state = coder.decoder(bits, decoder_state)
+        picture = coder.reconstruct(output, picture, g)
+        yield bits, picture
+
+
+@pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
+@pytest.mark.parametrize("looks", [(0, 0), (1, 0), (0, 1), (2, 1)], ids=str)
+@pytest.mark.parametrize(
+    ("cell", "reconstruction"), [("residual-gru", "one-shot"), ("associative-lstm", "residual-scaled")]
+)
+def test_each_half_looks_as_often_as_the_config_says_and_speaks_once(make_coder, cell, reconstruction, looks, training):
+    """Pictures, bits and all gradients, the drawn bits of training included."""
+    config = replace(preset("micro"), cell=cell, reconstruction=reconstruction)
+    coders = [
+        make_coder(replace(config, priming=priming, diffusion=diffusion), stochastic=True).train(training)
+        for priming, diffusion in (looks, (0, 0))
+    ]
+    x = _image()
+    torch.manual_seed(11)
+    ours = [(step.bits, step.picture) for step in islice(codec.unroll(coders[0], x), 3)]
+    torch.manual_seed(11)
+    theirs = list(_looking(coders[1], x, 3, *looks))
+    for run in (ours, theirs):
+        sum((x - picture).abs().mean() for _, picture in run).backward()
+    for (bits, picture), (same_bits, same_picture) in zip(ours, theirs, strict=True):
+        assert torch.equal(bits, same_bits)
+        assert torch.equal(picture, same_picture)
+    for own, other in zip(*(coder.parameters() for coder in coders), strict=True):
+        assert own.grad.abs().max() > 0
+        torch.testing.assert_close(own.grad, other.grad, rtol=1e-4, atol=1e-7)  # sums may run in another order
+
+
+@pytest.mark.parametrize("looks", [{"priming": 1}, {"diffusion": 1}], ids=str)
+def test_looking_more_often_makes_other_bits_and_pictures_from_its_iteration_on(make_coder, looks):
+    x = _image()
+    with torch.no_grad():
+        plain, other = (
+            list(islice(codec.unroll(make_coder(replace(preset("micro"), **k)), x), 2)) for k in ({}, looks)
+        )
+    changed = [not torch.equal(a.picture, b.picture) for a, b in zip(plain, other, strict=True)]
+    assert changed == ([True, True] if "priming" in looks else [False, True])
+
+
+@pytest.mark.parametrize("looks", [{"priming": 2}, {"priming": 1, "diffusion": 1}], ids=str)
+def test_a_file_of_weights_that_look_more_often_decodes_to_what_its_encoder_showed(make_coder, noise, tmp_path, looks):
+    """The file says nothing of it: the weights that it names do."""
+    path = tmp_path / "looks-1.safetensors"
+    model.save(make_coder(replace(preset("micro"), **looks)), path, record={})
+    weights = model.load(path)
+    assert weights.model.config == replace(preset("micro"), **looks)
+    planes, photos = zip(*codec.encode(weights.model, noise(37, 50), 3), strict=True)
+    data = bitstream.write(bitstream.Header.of(weights, 37, 50, Counts()), codec.Codes(37, 50, planes), Counts())
+    decoded = list(codec.decode(model.load(path).model, bitstream.decode(bitstream.parse(data), Counts())))
+    assert all(np.array_equal(a, b) for a, b in zip(photos, decoded, strict=True))
+    plain = codec.decode(make_coder(), codec.Codes(37, 50, planes))
+    assert not any(np.array_equal(a, b) for a, b in zip(photos, plain, strict=True))
 
 
 def test_with_a_gain_network_the_configs_gain_plays_no_part(make_coder):
@@ -244,6 +313,14 @@ def test_more_channels_and_an_associative_memory_need_more():
     for cell in set(CELL_NAMES) - {"associative-lstm"}:
         of, most = (codec.memory_bytes(replace(preset("micro"), cell=name), 9, 9) for name in (cell, CELL_NAMES[-1]))
         assert of < most
+
+
+@pytest.mark.parametrize("looks", [{"priming": 1}, {"diffusion": 1}], ids=str)
+@pytest.mark.parametrize("cell", CELL_NAMES)
+def test_looking_more_often_needs_more(cell, looks):
+    config = replace(preset("micro"), cell=cell)
+    once, more = (codec.memory_bytes(each, 512, 768) for each in (config, replace(config, **looks)))
+    assert more == int(1.4 * once)
 
 
 def _nothing_is_taken(*_):

@@ -3,12 +3,16 @@
 import ast
 import importlib
 import re
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import nbformat
 import pytest
+import torch
 
-from rgru_lab import lessons
+from rgru_lab import codec, lessons
+from rgru_lab.config import preset
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -108,3 +112,16 @@ def test_an_answer_that_fails_or_returns_its_input_is_told_so(number):
 
     for answer in (fails, same, object()):
         assert lessons.verdict(number, answer) not in (None, "no answer yet")
+
+
+def test_the_generator_of_lesson_10_primes_as_the_library_does(make_coder):
+    (source,) = [cell.source for cell in _notebook("10").cells if "def primed(" in cell.source]
+    exec(source, names := {})
+    x = torch.rand(1, 3, 32, 48, generator=torch.Generator().manual_seed(5)) - 0.5
+    with torch.no_grad():
+        for k in (0, 1, 2):
+            shown = names["primed"](make_coder(), x, 3, k, k)
+            steps = islice(codec.unroll(make_coder(replace(preset("micro"), priming=k)), x), 3)
+            for (picture, residual), step in zip(shown, steps, strict=True):
+                assert torch.equal(picture, step.picture)
+                assert torch.equal(residual, step.residual)

@@ -1,6 +1,7 @@
 """The networks' shapes and sizes, the binarizer's three promises, gains, and weights that load whole or not at all."""
 
 import json
+import math
 from dataclasses import asdict, replace
 
 import pytest
@@ -95,6 +96,13 @@ def test_the_configs_cell_is_in_every_place_but_an_associative_lstm_only_in_the_
 def test_an_unknown_cell_or_reconstruction_is_answered_with_the_known_ones(field, known):
     with pytest.raises(InputError, match=f"{field} is 'transformer'; choose one of {', '.join(known)}"):
         ModelConfig(**{field: "transformer"})
+
+
+@pytest.mark.parametrize("field", ["priming", "diffusion"])
+@pytest.mark.parametrize("looks", [-1, 17, 1.5, math.nan, "one"], ids=str)
+def test_looks_out_of_range_are_refused(field, looks):
+    with pytest.raises(InputError, match=f"^{field} is {looks}; choose 0 to 16 extra looks$"):
+        ModelConfig(**{field: looks})
 
 
 def test_micro_is_small_enough_to_train_in_a_lesson(make_coder):
@@ -326,6 +334,28 @@ def test_weights_from_before_there_was_a_choice_of_cells_are_residual_grus(make_
     assert type(loaded.model.decoder.cell4) is ResidualGRUCell
 
 
+def _saved_config(path):
+    with safetensors.safe_open(path, "pt") as file:
+        return json.loads(file.metadata()["config"])
+
+
+def test_weights_that_look_once_are_saved_as_before_there_was_priming(weights_path):
+    """The same hash as ever, which the files that people have name; and an older kit still reads them."""
+    assert list(_saved_config(weights_path)) == [
+        *("encoder", "decoder", "bits", "alpha_h", "alpha_x", "gain", "reconstruction", "cell")
+    ]
+    assert model.load(weights_path).model.config == preset("micro")
+
+
+@pytest.mark.parametrize("looks", [{"priming": 3}, {"diffusion": 1}, {"priming": 3, "diffusion": 1}], ids=str)
+def test_weights_keep_how_often_they_look_under_a_fingerprint_of_their_own(make_coder, tmp_path, weights, looks):
+    path = tmp_path / "micro-1.safetensors"
+    model.save(make_coder(replace(preset("micro"), **looks)), path, record={})
+    assert _saved_config(path).items() >= looks.items()
+    assert model.load(path).model.config == replace(preset("micro"), **looks)
+    assert model.load(path).fingerprint != weights.fingerprint
+
+
 @pytest.mark.parametrize("name", ["a" * (NAME_LIMIT + 1), "mïcro-1"])
 def test_a_name_that_no_file_can_hold_is_refused_before_anything_is_written(make_coder, tmp_path, name):
     with pytest.raises(model.WeightsError, match=name):
@@ -365,6 +395,9 @@ def _with_config(weights_path, path, **changes):
         {"cell": "gru"},
         {"reconstruction": "additive"},
         {"reconstruction": "residual-scaled"},
+        {"priming": 1},
+        {"diffusion": 1},
+        {"priming": 99},
     ],
     ids=str,
 )

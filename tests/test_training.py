@@ -1,5 +1,6 @@
 """Training learns, follows its schedule, stops before it breaks anything, and goes on exactly where it stood."""
 
+import copy
 import datetime
 import json
 import math
@@ -14,7 +15,7 @@ import pytest
 import torch
 from torch import distributed, multiprocessing
 
-from rgru_lab import checkpoints, losses, training
+from rgru_lab import bitnet, bittraining, checkpoints, losses, training
 from rgru_lab.codec import unroll
 from rgru_lab.config import InputError, ModelConfig, TrainConfig, preset
 from rgru_lab.model import Weights, WeightsError, grow
@@ -42,7 +43,8 @@ def trainer(pictures):
 def _values(trainer):
     """All numbers that training changes, in one list."""
     moments = [value for of in trainer.optimiser.state_dict()["state"].values() for value in of.values()]
-    return [*trainer.model.state_dict().values(), *trainer.average.values(), *moments]
+    of_bits = [] if trainer.bit_net is None else [*trainer.bit_net.state_dict().values(), *trainer.bit_average.values()]
+    return [*trainer.model.state_dict().values(), *trainer.average.values(), *of_bits, *moments]
 
 
 def _same(a, b):
@@ -125,10 +127,25 @@ def test_skipped_iterations_come_before_those_that_are_learned_from(trainer):
         expected = [float(s.residual.abs().mean()) for s in islice(unroll(teacher.model, batch), 5)]
     learned = []
     teacher.model.encoder.register_forward_hook(lambda *_: learned.append(torch.is_grad_enabled()))
-    loss, residuals = teacher.unrolled(batch, 2, 3)
+    loss, residuals, _ = teacher.unrolled(batch, 2, 3)
     assert learned == [False] * 3 + [True] * 2
     assert residuals.tolist() == pytest.approx(expected, abs=1e-6)
     assert float(loss.detach()) == pytest.approx((4 * expected[3] + 5 * expected[4]) / 9, abs=1e-6)
+
+
+def test_a_primed_model_trains_on_what_the_loop_shows_and_its_first_looks_may_be_skipped(trainer):
+    teacher = trainer(model=replace(TINY, priming=2, diffusion=1), skip=1, late=0.0)
+    batch = teacher.patches.draw(32, 2)
+    with torch.no_grad():
+        expected = [float(s.residual.abs().mean()) for s in islice(unroll(teacher.model, batch), 3)]
+    learned = []
+    teacher.model.encoder.register_forward_hook(lambda *_: learned.append(torch.is_grad_enabled()))
+    loss, residuals, _ = teacher.unrolled(batch, 2, 1)
+    assert learned == [False] * 3 + [True] * 4
+    assert residuals.tolist() == pytest.approx(expected, abs=1e-6)
+    loss.backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in teacher.model.parameters())
+    teacher.step()
 
 
 def test_how_many_are_skipped_depends_on_seed_and_step_alone_and_half_of_the_steps_skip_none(trainer):
@@ -152,7 +169,7 @@ def test_skipped_iterations_under_bfloat16_leave_no_weight_without_a_gradient(tr
     teacher = trainer(model=preset("micro"))
     batch = teacher.patches.draw(32, 2)
     with torch.autocast("cpu", torch.bfloat16):
-        loss, _ = teacher.unrolled(batch, 2, 2)
+        loss, *_ = teacher.unrolled(batch, 2, 2)
     loss.backward()
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in teacher.model.parameters())
 
@@ -164,10 +181,119 @@ def test_bfloat16_trains_with_nearly_the_same_loss(trainer, loss):
     assert rough.loss == pytest.approx(fine.loss, rel=0.02)
 
 
+# A rate in the loss
+
+
+def _needed(teacher, steps):
+    """Bits per bit of each step of the loop, by hand."""
+    planes = [step.bits.float() for step in steps]
+    return [teacher.bit_net(torch.stack(planes[max(0, i - 3) : i], 1), i) for i in range(1, len(planes) + 1)]
+
+
+@pytest.mark.parametrize(("skipped", "bf16"), [(0, False), (2, False), (0, True)])
+def test_a_rate_adds_the_bits_per_pixel_to_the_loss_of_each_iteration(trainer, skipped, bf16):
+    """4 bits for 256 pixels. In bfloat16 the codec's own part is rounded, the model of the bits still exact."""
+    teacher = trainer(rate=64.0)
+    batch = teacher.patches.draw(48, 2)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        steps = list(islice(unroll(teacher.model, batch), skipped + 4))
+    needed = [float(bits.detach()) for bits in _needed(teacher, steps)]
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        loss, _, found = teacher.unrolled(batch, 4, skipped)
+    assert found.tolist() == pytest.approx(needed[skipped:], abs=1e-6)
+    assert len(set(found.tolist())) == 4
+    terms = [float(s.residual.abs().mean()) + 64 * bits * 4 / 256 for s, bits in zip(steps, needed, strict=True)]
+    weighted = [i * terms[i - 1] for i in range(skipped + 1, skipped + 5)]
+    assert float(loss.detach()) == pytest.approx(sum(weighted) / sum(range(skipped + 1, skipped + 5)), rel=1e-5)
+
+
+def test_the_gradient_of_the_rate_goes_through_the_bits_into_encoder_and_binarizer(trainer):
+    teacher, without = trainer(rate=64.0, late=0.0), trainer(late=0.0)
+    batch = teacher.patches.draw(32, 2)
+    reached = [*(module.conv.weight for module in (teacher.model.encoder, teacher.model.binarizer))]
+    reached.append(teacher.bit_net.banks[1][3].direct)
+    needed = _needed(teacher, islice(unroll(teacher.model, batch), 2))
+    expected = torch.autograd.grad(64 * 4 / 256 * sum(needed) / 2, reached)
+    with_rate = torch.autograd.grad(teacher.unrolled(batch, 2)[0], reached)
+    same = [without.model.encoder.conv.weight, without.model.binarizer.conv.weight]
+    plain = [*torch.autograd.grad(without.unrolled(batch, 2)[0], same), torch.zeros_like(expected[2])]
+    for all_of_it, distortion, rate in zip(with_rate, plain, expected, strict=True):
+        assert rate.abs().max() > 1e-4
+        torch.testing.assert_close(all_of_it - distortion, rate, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("following", [0.0, training.FOLLOWING], ids=["the codec alone", "both"])
+def test_a_large_rate_makes_bits_that_can_be_told_in_advance(trainer, monkeypatch, following):
+    """By a model of the bits that stays as it is, and takes neighbours to be alike, and by one that learns along."""
+    monkeypatch.setattr(training, "FOLLOWING", following)
+    needed = {}
+    for rate in (100.0, 1e-9):
+        teacher = trainer(rate=rate, learning_rate=3e-3, steps=30)
+        with torch.no_grad():
+            for net in teacher.bit_net.banks[0]:
+                net.direct.mul_(4)
+        blocks = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(3)) - 0.5
+        batch = blocks.repeat_interleave(16, 2).repeat_interleave(16, 3)
+        records = [teacher.step(batch) for _ in range(30)]
+        needed[rate] = sum(records[-1].bits_per_bit)
+    assert needed[100.0] < 0.8 * needed[1e-9]
+    assert needed[100.0] < 0.8 * sum(records[0].bits_per_bit)
+
+
+def test_without_a_rate_there_is_no_model_of_the_bits_and_with_one_the_codec_begins_the_same(trainer):
+    without, with_rate = trainer(), trainer(rate=0.5)
+    assert without.bit_net is without.averaged_bit_net() is None
+    assert without.step().bits_per_bit == ()
+    assert _same(list(trainer().model.state_dict().values()), list(with_rate.model.state_dict().values()))
+
+
+def test_the_model_of_the_bits_learns_at_six_times_the_rate_and_its_average_is_kept(trainer):
+    teacher = trainer(rate=0.5, learning_rate=1e-2, curriculum=((1.0, 3, 32, 2),))
+    before = copy.deepcopy(teacher.bit_net.state_dict())
+    records = [teacher.step() for _ in range(3)]
+    rates = [group["lr"] / records[-1].learning_rate for group in teacher.optimiser.param_groups]
+    assert rates == pytest.approx([1, 6])
+    after, kept = teacher.bit_net.state_dict(), teacher.averaged_bit_net().state_dict()
+    for name, start in before.items():
+        moved, kept_moved = (after[name] - start).norm(), (kept[name] - start).norm()
+        assert min(moved, kept_moved) > 0 or not start.numel()
+        assert not torch.equal(after[name], kept[name]) or not start.numel()
+
+
+def _learned(bits=4, **sizes):
+    torch.manual_seed(9)
+    net = bittraining.BitNet(bits, bittraining.BitTrainConfig(**sizes))
+    return bitnet.Learned(bittraining.integers(net), bytes(8), {})
+
+
+def test_the_model_of_the_bits_begins_with_what_was_learned_of_the_weights_it_starts_from(trainer, make_coder):
+    teacher, learned = trainer(rate=0.5), _learned()
+    teacher.start_from(_weights(make_coder(TINY)), learned)
+    for net in (teacher.bit_net, teacher.averaged_bit_net()):
+        numbers = bittraining.integers(net)
+        assert all(np.array_equal(value, numbers[name]) for name, value in learned.tensors.items())
+    trainer().start_from(_weights(make_coder(TINY)), learned)  # without a rate it is of no use
+    for other in (_learned(bits=8), _learned(hidden=24)):
+        with pytest.raises(TrainingError, match="cannot begin one of 4 with 48 and 32 units"):
+            trainer(rate=0.5).start_from(_weights(make_coder(TINY)), other)
+
+
+def test_what_is_not_finite_in_the_model_of_the_bits_stops_the_training(trainer):
+    teacher = trainer(rate=0.5)
+    with torch.no_grad():
+        teacher.bit_net.banks[0][0].middle_bias[0] = math.nan
+    with pytest.raises(TrainingError, match="diverged at step 0"):
+        teacher.step()
+
+
 # Where it goes on, and that nothing but the seed decides
 
 
-@pytest.mark.parametrize("changes", [{}, {"stochastic": True}, {"skip": 2, "hard": 0.5, "loss": "ms-ssim"}], ids=str)
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"stochastic": True}, {"skip": 2, "hard": 0.5, "loss": "ms-ssim"}, {"skip": 2, "rate": 0.5}],
+    ids=str,
+)
 @pytest.mark.parametrize("part_bytes", [None, 20_000])
 def test_an_interrupted_training_ends_bit_for_bit_where_the_uninterrupted_one_does(
     trainer, tmp_path, changes, part_bytes
@@ -215,10 +341,12 @@ def test_drawn_bits_train_other_weights_than_signs(trainer):
         ({"learning_rate": 2e-3}, "learning_rate"),
         ({"seed": 1}, "seed"),
         ({"loss": "ms-ssim"}, "loss"),
+        ({"rate": 0.5}, "rate"),
         ({"curriculum": ((1.0, 2, 32, 3),)}, "curriculum"),
         ({"model": preset("micro")}, "encoder"),
+        ({"model": replace(TINY, priming=1)}, "priming"),
     ],
-    ids=["learning rate", "seed", "loss", "batch", "model"],
+    ids=["learning rate", "seed", "loss", "rate", "batch", "model", "priming"],
 )
 def test_resuming_with_another_recipe_is_refused_and_names_the_difference(trainer, tmp_path, changes, named):
     _save(trainer(), tmp_path)
@@ -227,6 +355,14 @@ def test_resuming_with_another_recipe_is_refused_and_names_the_difference(traine
     with pytest.raises(TrainingError, match=rf"made with .*{named}.*resume with the same settings"):
         _load(other, tmp_path)
     assert _same(_values(other), before)
+
+
+def test_a_checkpoint_from_before_there_was_a_setting_goes_on_with_its_default(trainer):
+    state = trainer(seed=3).state_dict()
+    del state["model_config"]["priming"], state["train_config"]["skip"]
+    trainer(seed=3).load_state_dict(state)
+    with pytest.raises(TrainingError, match=r"made with {'skip': 0}; resume"):
+        trainer(seed=3, skip=1).load_state_dict(state)
 
 
 # What stops it
@@ -283,6 +419,9 @@ def test_pictures_that_are_too_small_for_a_later_stage_are_refused_at_the_start(
         ({"share": 1.1}, "share is 1.1"),
         ({"share": math.nan}, "share is nan"),
         ({"late": -0.1}, "late is -0.1"),
+        ({"rate": -0.1}, "rate is -0.1"),
+        ({"rate": math.nan}, "rate is nan"),
+        ({"rate": math.inf}, "rate is inf"),
         ({"hard": 0.0}, "hard is 0.0"),
         ({"hard": 1.5}, "hard is 1.5"),
         ({"learning_rate": 0.0}, "learning_rate is 0.0"),
@@ -478,6 +617,16 @@ def test_training_does_not_start_from_larger_weights_or_other_kinds(trainer, mak
     assert _same(_values(teacher), before)
 
 
+@pytest.mark.parametrize("looks", [(0, 1), (1, 0), (2, 3)], ids=str)
+def test_training_starts_from_weights_that_look_more_or_less_often(trainer, make_coder, looks):
+    theirs, ours = (replace(TINY, priming=k, diffusion=k) for k in looks)
+    teacher, coder = trainer(model=ours), make_coder(theirs, seed=5)
+    teacher.start_from(_weights(coder))
+    kept = teacher.averaged_model()
+    assert _same(list(kept.state_dict().values()), list(coder.state_dict().values()))
+    assert kept.config == ours
+
+
 GROWN = ModelConfig(encoder=(10, 12, 8, 16), decoder=(5, 12, 8, 16, 12), bits=4, alpha_x=1.0)
 
 
@@ -570,6 +719,10 @@ def _one_of_two(rank, folder):
 
     gains = make(model=replace(TINY, reconstruction="residual-scaled"))  # its network is not used in the first stage
     found["gains"] = [len(gains.step().residuals) for _ in range(6)]
+
+    rated = make(rate=1.0, skip=2, stochastic=False)  # of what predicts the bits each step uses another part
+    needed = [rated.step().bits_per_bit for _ in range(6)]
+    found["rated"], found["needed"] = _values(rated), needed
 
     whole = make()
     found["drawn"] = whole.patches.draw(32, 1)
@@ -672,6 +825,13 @@ def test_the_first_process_alone_writes(two):
 
 def test_a_gain_network_that_a_stage_does_not_use_holds_nothing_up(two):
     assert [one["gains"] for one in two[1]] == [[1, 1, 1, 1, 2, 2]] * 2
+
+
+def test_with_a_rate_both_processes_learn_the_same_model_of_the_bits_from_bits_of_their_own(two):
+    _, (a, b) = two
+    assert _same(a["rated"], b["rated"])
+    assert a["needed"] != b["needed"]
+    assert [len(bits) for bits in a["needed"]] == [1, 1, 1, 1, 2, 2]
 
 
 def test_a_signal_to_one_process_stops_both_after_the_same_step_with_a_checkpoint(two):
