@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import cycle
 
 import numpy as np
@@ -42,30 +42,29 @@ def comparison(progression: Progression, ladder: Ladder, iterations: list[int], 
     for k, i in enumerate(iterations):
         row, column = 2 * (k // columns), k % columns
         ours = progression[i]
-        rival = ladder.fitting(ours.size_bytes)
-        name = f"JPEG quality {rival.quality}" if rival else "JPEG gets no smaller"
-        rival = rival or ladder.smallest
         _picture(axes[row, column], ours.photo, f"iteration {i}: {_reading(ours)}", OURS)
-        _picture(axes[row + 1, column], rival.photo, f"{name}: {_reading(rival)}", JPEG)
+        _rival(axes[row + 1, column], ladder, ours.size_bytes)
     return figure
 
 
-def strip(progression: Progression, iterations: list[int], width: float = 2.5) -> Figure:
+def strip(progression: Progression, iterations: list[int], width: float = 2.5, rivals: Sequence[Ladder] = ()) -> Figure:
     """I, then P[i] above R[i] for some iterations: the residual on one fixed scale, so that its shrinking is seen.
 
     Args:
         progression: run at least as far as the last of `iterations`.
         iterations: which to show, from 1.
         width: of a panel, as in `pictures`.
+        rivals: other codecs' files of the same photo; each has a row below, with what is not larger than P[i].
     """
     if not iterations:
         raise InputError("there is no iteration to draw yet; let at least one be computed first")
-    columns = len(iterations) + 1
+    columns, rows = len(iterations) + 1, 2 + len(rivals)
     original = progression.original
-    figure = Figure(figsize=(width * columns, 2 * (width * _ratio(original) + 0.5)), layout="constrained")
-    axes = figure.subplots(2, columns, squeeze=False)
+    figure = Figure(figsize=(width * columns, rows * (width * _ratio(original) + 0.5)), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
     _picture(axes[0, 0], original, f"I, the original\n{original.shape[1]} × {original.shape[0]} px", "black")
-    axes[1, 0].axis("off")
+    for panel in axes[1:, 0]:
+        panel.axis("off")
     for column, i in enumerate(iterations, start=1):
         ours = progression[i]
         _picture(axes[0, column], ours.photo, f"P[{i}]: {_reading(ours)}", OURS)
@@ -73,6 +72,8 @@ def strip(progression: Progression, iterations: list[int], width: float = 2.5) -
             axes[1, column], residual_map(ours.residual), "", "black", cmap=RESIDUAL_COLOURS, vmin=-1, vmax=1
         )
         axes[1, column].set_title(f"R[{i}] = I - P[{i}]\nmean |R| {ours.mean_abs_residual:.1f} levels", fontsize=9)
+        for row, ladder in enumerate(rivals, start=2):
+            _rival(axes[row, column], ladder, ours.size_bytes)
     bar = figure.colorbar(shown, cax=axes[1, 0].inset_axes([0.8, 0.05, 0.07, 0.9]))
     bar.ax.yaxis.set_ticks_position("left")
     bar.ax.yaxis.set_label_position("left")
@@ -143,7 +144,7 @@ def training(log: list[dict], frames: list[tuple[str, np.ndarray]] = ()) -> Figu
     """
     if not log:
         raise InputError("the log holds no step yet; let the training run a little longer")
-    figure = Figure(figsize=(10, 3.4 + (2.6 if frames else 0)), layout="constrained")
+    figure = Figure(figsize=(10.5, 3.4 + (2.6 if frames else 0)), layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=[3.4, 2.6]) if frames else (figure, None)
     errors, rates, speed = above.subplots(1, 3, width_ratios=[2, 1, 1])
     steps = [line["step"] for line in log]
@@ -259,6 +260,14 @@ def _picture(axes, pixels: np.ndarray, title: str, colour: str, **options):
     axes.set_title(title, fontsize=9, color=colour)
     axes.axis("off")
     return shown
+
+
+def _rival(axes, ladder: Ladder, size_bytes: int):
+    """The file that is not larger than this, or else the codec's smallest."""
+    rival = ladder.fitting(size_bytes)
+    name = f"{ladder.label} quality {rival.quality}" if rival else f"{ladder.label} gets no smaller"
+    rival = rival or ladder.smallest
+    _picture(axes, rival.photo, f"{name}: {_reading(rival)}", JPEG)
 
 
 def _styles(names: Iterable[str]) -> list[tuple[str, str]]:

@@ -35,9 +35,18 @@ def test_the_doctor_names_versions_machine_and_dial(monkeypatch):
     said = lessons.doctor()
     assert f"torch {torch.__version__}" in said
     assert "Python 3." in said
-    assert re.search(r"\d+ GB free", said)
+    assert re.search(r"\d+ GB free\nwidgets ", said)
     monkeypatch.setenv("SMOKE", "1")
     assert lessons.doctor().endswith("widgets static · dial SMOKE")
+
+
+@pytest.mark.parametrize(("variable", "kind"), [("SMOKE", "static"), ("RGRU_LAB_STATIC", "static"), ("OTHER", "live")])
+def test_widgets_are_static_where_a_program_runs_the_notebook(monkeypatch, variable, kind):
+    for name in ("SMOKE", "RGRU_LAB_STATIC"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("IPython.get_ipython", object)
+    monkeypatch.setenv(variable, "1")
+    assert f"\nwidgets {kind} · " in lessons.doctor()
 
 
 @pytest.mark.parametrize(("smoke", "gpu", "dial"), [("1", True, "SMOKE"), ("", True, "GPU"), ("", False, "CPU")])
@@ -112,8 +121,8 @@ def test_results_are_read_by_name():
     ("guess", "truth", "said"),
     [
         (0.9, 0.95, "Q: 0.950 dB. You guessed 0.900 dB, off by 0.050 dB.\n"),
-        (None, 0.95, "Q: 0.950 dB. No guess from you yet"),
-        (..., "kept", "Q: kept. No guess from you yet"),
+        (None, 0.95, "Q: 0.950 dB. No guess from you yet.\n"),
+        (..., "kept", "Q: kept. No guess from you yet.\n"),
         ("kept", "kept", "Q: kept. You guessed kept: right!\n"),
         ("lost", "kept", "Q: kept. You guessed lost.\n"),
         (3, "kept", "should be a word"),

@@ -8,6 +8,8 @@ import pytest
 from PIL import Image
 
 from rgru_lab import photos, plots
+from rgru_lab.opponents import Ladder
+from rgru_lab.progression import Progression
 
 
 @pytest.fixture
@@ -34,6 +36,26 @@ def test_a_figure_gives_the_same_bytes_each_time_and_keeps_its_title(palette):
     files = [plots.png(plots.lines({"a": ([1, 2], [3, 4])}, "x", "y"), title="T", palette=palette) for _ in range(2)]
     assert files[0] == files[1]
     assert Image.open(io.BytesIO(files[0])).text["Title"] == "T"
+
+
+def test_a_strip_has_a_row_for_each_rival_with_the_file_that_is_not_larger(weights):
+    progression = Progression(weights, photos.sample("chelsea")[:164, :180])
+    list(progression.run(4))
+    ladders = [Ladder(progression.original, codec) for codec in ("jpeg", "webp")]
+    panels = np.reshape(plots.strip(progression, [1, 4], rivals=ladders).axes[:12], (4, 3))
+    names = set()
+    for column, i in enumerate((1, 4), start=1):
+        size_bytes = progression[i].size_bytes
+        assert panels[0, column].get_title().startswith(f"P[{i}]: {size_bytes:,} bytes")
+        for row, ladder in enumerate(ladders, start=2):
+            fitting = ladder.fitting(size_bytes)
+            rival = fitting or ladder.smallest
+            name = f"{ladder.label} quality {rival.quality}" if fitting else f"{ladder.label} gets no smaller"
+            assert panels[row, column].get_title().startswith(f"{name}: {rival.size_bytes:,} bytes")
+            assert np.array_equal(panels[row, column].images[0].get_array(), rival.photo)
+            names.add(name)
+    assert "JPEG gets no smaller" in names
+    assert len(names) > 2
 
 
 def test_curves_beside_are_grey_each_with_a_line_of_its_own_and_do_not_widen_the_axes():

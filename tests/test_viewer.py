@@ -231,8 +231,12 @@ def test_to_display_begins_to_compute_and_waits_only_if_told_to(progression, mon
     monkeypatch.setenv(viewer.scrubber.STATIC_VARIABLE, "1")
     data, _ = scrubber._repr_mimebundle_()
     assert len(progression) == 2
-    assert "image/png" in data
     scrubber.wait()
+    monkeypatch.delenv(viewer.scrubber.STATIC_VARIABLE)
+    live, _ = scrubber._repr_mimebundle_()
+    static, quick = (Image.open(io.BytesIO(base64.b64decode(each["image/png"]))) for each in (data, live))
+    assert static.width == quick.width
+    assert static.height > 1.3 * quick.height  # JPEG's row
 
 
 def test_where_nothing_is_computed_yet_the_widget_goes_without_a_picture(progression, monkeypatch):
@@ -287,6 +291,12 @@ def test_the_bar_offers_the_samples_the_weights_that_ship_and_one_to_sixteen_ite
     assert "chelsea" in bar._sample.options
     assert set(model.available()) <= set(bar._model.options)
     assert list(bar._iterations.options) == list(range(1, 17))
+
+
+def test_the_figure_has_jpeg_below_and_only_iterations_that_there_are(bar):
+    titles = [panel.get_title() for panel in bar.figure((1, 2, 8)).axes]
+    assert sum(title.startswith("P[") for title in titles) == 2
+    assert sum(title.startswith("JPEG ") for title in titles) == 2
 
 
 def test_other_weights_or_more_iterations_begin_anew_with_the_same_photo(bar):

@@ -2,7 +2,7 @@
 
     from rgru_lab.lessons import check, reveal, set_up, unstuck
 
-    set_up(minutes=20)                                 the doctor's line: versions, machine, dial
+    set_up(minutes=20)                                 the doctor's lines: versions, machine, dial
     reveal(guess, truth, "MS-SSIM of P[8]")            what you guessed beside what it is
     check("02.1", gru_step)                            says in words what is right or wrong; never stops the notebook
     gru_step = unstuck("02.1", gru_step)               yours if it is right, else the reference
@@ -43,7 +43,7 @@ LIGHT |= {"constriction": "constriction", "psutil": "psutil", "tqdm": "tqdm", "s
 
 
 def set_up(minutes: int, needs: str = ""):
-    """Install what is missing on Colab, and print the doctor's line.
+    """Install what is missing on Colab, and print the doctor's lines.
 
     Args:
         minutes: how long the lesson takes.
@@ -62,7 +62,7 @@ def set_up(minutes: int, needs: str = ""):
 
 
 def doctor() -> str:
-    """One line: versions, device, memory, widgets, dial."""
+    """Two lines: versions, device and memory; widgets and dial."""
     import psutil
     import torch
 
@@ -77,7 +77,7 @@ def doctor() -> str:
         f"widgets {_widgets()}",
         f"dial {dial()}",
     ]
-    return " · ".join(parts)
+    return " · ".join(parts[:-2]) + "\n" + " · ".join(parts[-2:])
 
 
 def dial() -> str:
@@ -92,11 +92,13 @@ def dial() -> str:
 def _widgets() -> str:
     """ "live" where a browser may be listening, "static" where the notebook is run by a program."""
     try:
-        import anywidget  # noqa: F401
         from IPython import get_ipython
+
+        from rgru_lab.viewer.scrubber import STATIC_VARIABLE
     except ImportError:
         return "static"
-    return "live" if get_ipython() is not None and os.environ.get(SMOKE_VARIABLE) != "1" else "static"
+    by_program = os.environ.get(SMOKE_VARIABLE) == "1" or os.environ.get(STATIC_VARIABLE)
+    return "static" if get_ipython() is None or by_program else "live"
 
 
 # Results to quote
@@ -135,7 +137,7 @@ def reveal(guess, truth, what: str, unit: str = "", digits: int = 3):
         return f"{value:,.{digits}f}" + (f" {unit}" if unit else "")
 
     if guess is None or guess is ...:
-        print(f"{what}: {said(truth)}. No guess from you yet: a guess before you look makes it stay in mind.")
+        print(f"{what}: {said(truth)}. No guess from you yet.")
     elif isinstance(guess, str) != isinstance(truth, str) or not isinstance(guess, (str, Real)):
         kind = "a word" if isinstance(truth, str) else "a number"
         print(f"{what}: {said(truth)}. Your guess {guess!r} should be {kind}.")
@@ -235,7 +237,7 @@ def check(number: str, answer):
         print(f"✓ {number} {title}: right.")
         _remember(number)
     elif wrong == "no answer yet":
-        print(f"○ {number} {title}: no answer yet. Fill the gap and run the cell again, or go on: `unstuck` helps out.")
+        print(f"○ {number} {title}: no answer yet. Fill the gap and run the cell again.")
     else:
         print(f"✗ {number} {title}: {wrong}")
 

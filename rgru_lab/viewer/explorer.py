@@ -9,6 +9,7 @@ import numpy as np
 from rgru_lab import images, model, photos, plots
 from rgru_lab.codec import check_iterations
 from rgru_lab.config import DEFAULT_MODEL, MAX_ITERATIONS, InputError
+from rgru_lab.opponents import Ladder
 from rgru_lab.progression import Progression
 from rgru_lab.viewer.scrubber import Scrubber
 
@@ -88,9 +89,10 @@ class Explorer:
         self.scrubber.wait(pictures)
 
     def figure(self, iterations: tuple[int, ...] = (1, 2, 8)):
-        """The same on paper, for places where no slider can run: waits, then draws I, P[i] and R[i]."""
+        """The same on paper, for places where no slider can run: waits, then draws I, P[i], R[i] and JPEG."""
         self.wait(pictures=True)
-        return plots.strip(self.progression, [i for i in iterations if i <= len(self.progression)])
+        shown = [i for i in iterations if i <= len(self.progression)]
+        return plots.strip(self.progression, shown, width=2.1, rivals=[Ladder(self.progression.original)])
 
     def _open(self, photo: np.ndarray):
         self._note.value = ""

@@ -20,9 +20,9 @@ from rgru_lab.viewer import page
 
 STATIC_VARIABLE = "RGRU_LAB_STATIC"
 """If this environment variable is set, a cell that shows a scrubber waits until all P[i] are there, so that the picture
-which stands in for the widget on GitHub and in nbconvert's pages is complete."""
+which stands in for the widget on GitHub and in nbconvert's pages is complete, with the opponents' pictures, too."""
 
-STRIP = (1, 2, 4, 8, 16)
+STRIP = (1, 2, 8)
 """Iterations in the picture that stands in for the widget; the last one comes on top."""
 
 DELTA = 128
@@ -145,7 +145,8 @@ class Scrubber(anywidget.AnyWidget):
 
     def _repr_mimebundle_(self, **kwargs):
         self.start()
-        if os.environ.get(STATIC_VARIABLE):
+        static = os.environ.get(STATIC_VARIABLE)
+        if static:
             self.wait(pictures=True)
         bundle = super()._repr_mimebundle_(**kwargs) or {}
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
@@ -153,8 +154,9 @@ class Scrubber(anywidget.AnyWidget):
         data["text/plain"] = self._summary()
         if self.progression:
             shown = [i for i in STRIP if i < len(self.progression)] + [len(self.progression)]
-            strip = plots.strip(self.progression, shown[-4:] if len(shown) > 4 else shown)
-            data["image/png"] = base64.b64encode(plots.png(strip, dpi=64, palette=True)).decode()
+            rivals = list(self._ladders.values()) if static else ()  # not while somebody waits to see the widget
+            strip = plots.strip(self.progression, shown, width=2.1, rivals=rivals)
+            data["image/png"] = base64.b64encode(plots.png(strip, dpi=80, palette=True)).decode()
             metadata["image/png"] = {"alt": self._summary()}
         return data, metadata
 

@@ -6,7 +6,7 @@ from rgru_lab.lessons import Wrong, exercise
 from rgru_lab.lessons.exercises import near, number
 
 
-@exercise("09.1", "percent saved", lambda: lambda ours, theirs: 100 * (1 - ours / theirs))
+@exercise("09.1", "per cent saved", lambda: lambda ours, theirs: 100 * (1 - ours / theirs))
 def saved_percent(answer):
     for ours, theirs in ((750, 1000), (2100, 1700), (64, 80), (500, 500)):
         got, right = number(answer(ours, theirs)), 100 * (1 - ours / theirs)
@@ -16,7 +16,7 @@ def saved_percent(answer):
         if near(got, -right):
             raise Wrong(f"{case}: the sign is turned round; positive means that ours is smaller")
         if near(got, right / 100):
-            raise Wrong(f"{case}: a share, not percent; multiply it by 100")
+            raise Wrong(f"{case}: a share, not per cent; multiply it by 100")
         if near(got, 100 * ours / theirs):
             raise Wrong(f"{case}: that is what is left; what is saved is the rest of 100")
         if near(got, 100 * (theirs / ours - 1)):
