@@ -532,7 +532,7 @@ def test_a_run_to_the_end_leaves_a_checkpoint_and_a_log_and_nothing_else(trainer
     assert [r.step for r in records] == [1, 2, 3]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint-00000003-1of1.pt", "log.jsonl"]
     (line,) = (tmp_path / "log.jsonl").read_text().splitlines()
-    assert json.loads(line) == {**records[-1]._asdict(), "residuals": list(records[-1].residuals)}
+    assert json.loads(line) == json.loads(json.dumps(records[-1]._asdict()))
 
 
 def test_a_run_writes_its_checkpoints_in_parts_of_the_stated_size(trainer, tmp_path):
@@ -720,7 +720,9 @@ def _one_of_two(rank, folder):
     gains = make(model=replace(TINY, reconstruction="residual-scaled"))  # its network is not used in the first stage
     found["gains"] = [len(gains.step().residuals) for _ in range(6)]
 
-    rated = make(rate=1.0, skip=2, stochastic=False)  # of what predicts the bits each step uses another part
+    rated = make(
+        rate=1.0, skip=2, curriculum=RECIPE["curriculum"]
+    )  # of what predicts the bits each step uses another part
     needed = [rated.step().bits_per_bit for _ in range(6)]
     found["rated"], found["needed"] = _values(rated), needed
 
@@ -831,7 +833,7 @@ def test_with_a_rate_both_processes_learn_the_same_model_of_the_bits_from_bits_o
     _, (a, b) = two
     assert _same(a["rated"], b["rated"])
     assert a["needed"] != b["needed"]
-    assert [len(bits) for bits in a["needed"]] == [1, 1, 1, 1, 2, 2]
+    assert [len(bits) for bits in a["needed"]] == [2] * 6
 
 
 def test_a_signal_to_one_process_stops_both_after_the_same_step_with_a_checkpoint(two):
