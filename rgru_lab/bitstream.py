@@ -4,7 +4,7 @@
               1 B  format version, 2
               1 B  coding of the bits: 0 raw, as they are; 1 raw or counted; 2 raw, counted or learned
               1 B  reconstruction mode: 0 one-shot, 1 additive, 2 residual-scaled
-              1 B  priming: extra iterations before the code is taken, 0
+              1 B  reserved, 0
               1 B  K, bits per position and iteration
               2 B  height in pixels
               2 B  width in pixels
@@ -198,10 +198,10 @@ def read_header(data: bytes) -> tuple[Header, int]:
         raise BitstreamError(f"the file is cut inside its header ({len(data)} bytes); copy it again")
     if struct.pack("<I", zlib.crc32(data[: end - 4])) != data[end - 4 : end]:
         raise BitstreamError("the header is damaged (its checksum differs); copy the file again")
-    _, version, coding, mode, priming, bits, height, width, fingerprint, bit_model, _ = _FIXED.unpack_from(data)
+    _, version, coding, mode, reserved, bits, height, width, fingerprint, bit_model, _ = _FIXED.unpack_from(data)
     if len(data[_FIXED.size : end - 4]) > NAME_LIMIT:
         raise BitstreamError(f"the name of the weights is longer than {NAME_LIMIT} characters; copy the file again")
-    unknown = priming or mode >= len(RECONSTRUCTIONS) or coding >= (len(CODINGS) if version > 1 else 1)
+    unknown = reserved or mode >= len(RECONSTRUCTIONS) or coding >= (len(CODINGS) if version > 1 else 1)
     if unknown or not bits or (bit_model != NO_FINGERPRINT) != (coding == CODINGS.index("learned")):
         raise BitstreamError("the file uses features that this kit does not know; update the kit")
     if not data[_FIXED.size : end - 4].isascii():
