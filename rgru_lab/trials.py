@@ -132,7 +132,7 @@ TRIALS = (
 DECISIONS = {
     "common setting": "What each other line changes one thing of.",
     "initialisation": "Orthogonal weights bring |R| down sooner, but MS-SSIM less: torch's own stay.",
-    "gate bias": "Open gates (1) help, shut ones (-1) hurt; torch's bias stays until a long training agrees.",
+    "gate bias": "Open gates (1) are a tie, shut ones (-1) hurt; torch's bias stays until a long training agrees.",
     "α_x": "1 in the presets that ship.",
     "α_h": "0.1, the paper's, stays: 1 is no better.",
     "gain": "4 in the presets that ship.",
