@@ -73,8 +73,8 @@ def bars_met(summaries: list[dict]) -> str:
             else f"{row['ms_ssim']:.2f}, which it does not reach, with {WORDS[row['bits']]}"
             for row in missed
         ]
-        met = len(summary["bars"]) - len(missed)
-        said.append(f"{summary['model']} reaches {met} of its {len(summary['bars'])}; it misses {', '.join(short)}.")
+        met = len(summary["bars"]) - len(missed) or "none"
+        said.append(f"{summary['model']} reaches {met} of its {len(summary['bars'])}; missing are {', '.join(short)}.")
     return (
         "Beforehand, sizes against a published curve of optimised JPEG had been set as aims (in data/results each "
         f"stands beside what was reached). {' '.join(said)}\n"

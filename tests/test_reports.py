@@ -62,7 +62,7 @@ def test_aims_that_are_missed_are_named_with_how_far():
     whole = {"model": "small-9", "bars": [bar("raw", 0.90, -31.0, True), bar("coded", 0.90, -40.0, True)]}
     bars = [bar("raw", 0.90, -31.0, True), bar("coded", 0.95, -28.5, False), bar("raw", 0.98, None, False)]
     text = reports.bars_met([whole, {"model": "base-9", "bars": bars}, {"model": "micro-1", "bars": []}])
-    assert "small-9 reaches all 2 that were set for it. base-9 reaches 1 of its 3; it misses 1.5 points" in text
+    assert "small-9 reaches all 2 that were set for it. base-9 reaches 1 of its 3; missing are 1.5" in text
     assert "1.5 points at 0.95 with coded bits, 0.98, which it does not reach, with bits as they are." in text
     assert "micro-1" not in text
 
