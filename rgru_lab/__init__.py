@@ -17,6 +17,7 @@ The rooms, each with one purpose; a room imports only from rooms above it:
     photos       sample pictures; Kodak through a checksummed download
     patches      photographs in memory, and the squares that training cuts from them
     losses       what training makes smaller
+    adaptive     which positions of the code stop sending bits, and when
     checkpoints  a training's state on disk
     bitdata      bits that a codec makes of photographs
     bittraining  a network learns to predict them
@@ -29,6 +30,7 @@ The rooms, each with one purpose; a room imports only from rooms above it:
     reports      the same for people
     evaluate     all three, into data/results/
     ablation     what memory, coded bits, cells and reconstructions are worth, into data/results/
+    effects      what each idea beyond the paper is worth, alone and together, into data/results/
     plots        matplotlib figures
     viewer       the slider of the notebooks
     lessons      what notebooks need around a lesson: set-up, guesses, checked exercises with a way out

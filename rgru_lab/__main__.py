@@ -7,7 +7,7 @@ import re
 import sys
 import time
 from collections import deque
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from rgru_lab import __version__
@@ -71,8 +71,16 @@ def compress(options):
     if options.quality and not has_ms_ssim(photo):
         raise UsageError(f"{options.input} has a side under {MS_SSIM_MIN_SIDE} px, too small for MS-SSIM; use --bpp")
     weights = model.load(options.model)
-    progression = Progression(weights, photo, _bit_model(weights, options))
     limit_bytes = options.bytes or (options.bpp and options.bpp * photo.shape[0] * photo.shape[1] / 8)
+    if options.adaptive:
+        progression = _adaptive(weights, photo, options, limit_bytes)
+        chosen = len(progression)
+        _write(options.output, progression.file(chosen))
+        sent = progression.counts
+        said = f"positions send {sent.min()} to {sent.max()} iterations, {sent.mean():.1f} on average"
+        print(f"{options.output}: {_size_of(progression[chosen])}; {said}", file=_messages(options.output))
+        return
+    progression = Progression(weights, photo, _bit_model(weights, options))
     most = options.iterations or (MAX_ITERATIONS if limit_bytes or options.quality else 8)
     chosen = 0
     for i, decoded in _bar(progression.run(most), most, "iteration"):
@@ -89,9 +97,30 @@ def compress(options):
         raise UsageError(f"{chosen} iterations reach MS-SSIM {decoded.ms_ssim:.4f}; ask for a --quality up to that")
     _write(options.output, progression.file(chosen))
     saved = 100 * (1 - decoded.size_bytes / decoded.raw_bytes)
-    said = f"{decoded.size_bytes:,} bytes, {decoded.bpp:.3f} bits per pixel, {decoded.psnr_db:.2f} dB"
-    said += f"; {chosen} iterations, {saved:.1f} % saved by coding ({progression.bit_model.coding})" if saved else ""
-    print(f"{options.output}: {said}", file=_messages(options.output))
+    said = f"; {chosen} iterations, {saved:.1f} % saved by coding ({progression.bit_model.coding})" if saved else ""
+    print(f"{options.output}: {_size_of(decoded)}{said}", file=_messages(options.output))
+
+
+def _adaptive(weights, photo, options, limit_bytes):
+    """The `Progression` of the adaptive file that was asked for."""
+    from rgru_lab import adaptive
+
+    if not (options.quality or limit_bytes):
+        raise UsageError("an adaptive file needs something to reach: add --quality, --bpp or --bytes")
+
+    def progress(steps, total):
+        return _bar(steps, total, "iteration")
+
+    bit_model = _bit_model(weights, options)
+    if options.quality:
+        found = adaptive.reaching(weights, photo, options.quality, bit_model, progress=progress)
+        if found is None:
+            raise UsageError(f"no adaptive file reaches MS-SSIM {options.quality:g} here; ask for a lower --quality")
+    else:
+        found = adaptive.fitting(weights, photo, limit_bytes, bit_model, progress=progress)
+        if found is None:
+            raise UsageError(f"one iteration everywhere takes more than {limit_bytes:,.0f} bytes already; allow more")
+    return found
 
 
 def decompress(options):
@@ -131,6 +160,7 @@ def info(options):
     pixels = header.width * header.height
     coding = {"raw": "bits stored as they are", "counts": "bits coded with counted contexts"}.get(header.coding)
     coding = coding or f"bits coded with the learned model {header.bit_model.hex()}"
+    coding += "; positions stop sending where it no longer pays" if header.adaptive else ""
     print(f"picture      {header.width} x {header.height} px")
     print(f"weights      {header.name}, fingerprint {header.fingerprint.hex()}")
     print(f"coding       {header.reconstruction}, {header.bits} bits per position and iteration, {coding}")
@@ -188,7 +218,7 @@ def train(options):
 
     if not (options.steps or options.time_budget):
         raise UsageError("say how long to train: --time-budget 2h or --steps 10000")
-    names = ("loss", "colour", "late", "skip", "rate", "hard", "learning_rate", "curriculum", "bf16", "seed")
+    names = {field.name for field in fields(TrainConfig)} & set(vars(options))
     recipe = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     folder = Path(options.output or f"runs/{options.preset}")
     resumed = options.resume and checkpoints.exists(folder)
@@ -319,7 +349,7 @@ def train_bits(options):
 
 
 def evaluate(options):
-    from rgru_lab import bitnet, evaluate, measuring, model, opponents, reports
+    from rgru_lab import adaptive, bitnet, evaluate, measuring, model, opponents, reports
 
     against = list(opponents.CODECS) if options.against == "all" else options.against.split(",")
     for codec in against:
@@ -334,6 +364,7 @@ def evaluate(options):
         paths,
         Path(options.output),
         iterations=options.iterations,
+        slopes=adaptive.SHOWN if options.adaptive else (),
         against=against,
         bit_model=bitnet.find(weights, options.model),
         jobs=options.jobs,
@@ -555,6 +586,12 @@ def _parser() -> argparse.ArgumentParser:
     size.add_argument("--bytes", type=_count, metavar="B", help="as many as fit into so many bytes")
     size.add_argument("--quality", type=_share, metavar="Q", help="as few as reach this MS-SSIM, 0.95 for one")
     new.add_argument(
+        "--adaptive",
+        action="store_true",
+        help="positions stop sending bits where an iteration no longer pays: smaller files, and several times the time "
+        "to find out where; with --quality, --bpp or --bytes",
+    )
+    new.add_argument(
         "--coding", choices=CODINGS, help="of the bits (default: learned where the weights have a model, else counts)"
     )
     add_force(new)
@@ -626,8 +663,15 @@ def _parser() -> argparse.ArgumentParser:
         "--rate",
         type=float,
         metavar="WEIGHT",
-        help="weight of the bits per pixel that coding each iteration takes, in the loss; what predicts the bits (that "
-        "of --start-from, if it has any) learns along and is written, too; 0: off",
+        help="how many percent of its loss an iteration may give for one percent fewer coded bits; what predicts the "
+        "bits (that of --start-from, if it has any) learns along and is written, too; 0: off",
+    )
+    new.add_argument(
+        "--adaptive",
+        type=float,
+        metavar="SHARE",
+        help="in this share of the patches, positions stop sending bits once they are good enough, as in files that "
+        "compress --adaptive writes; 0: off",
     )
     new.add_argument(
         "--hard",
@@ -670,6 +714,9 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("--output", default="data/results", metavar="DIR")
     add_model(new)
     add_iterations(new, MAX_ITERATIONS, f"how far to go (default {MAX_ITERATIONS})")
+    new.add_argument(
+        "--adaptive", action="store_true", help="adaptive files instead, in which positions stop where it pays no more"
+    )
     new.add_argument(
         "--against",
         default="jpeg",
@@ -860,6 +907,10 @@ def _say(line: str):
     from tqdm import tqdm
 
     tqdm.write(line)
+
+
+def _size_of(decoded) -> str:
+    return f"{decoded.size_bytes:,} bytes, {decoded.bpp:.3f} bits per pixel, {decoded.psnr_db:.2f} dB"
 
 
 def _left_over(file) -> str:

@@ -31,16 +31,23 @@ class BitModel(Protocol):
     fingerprint: bytes
     """8 bytes that tell its weights from all others; zeros if it has none."""
 
-    def walk(self, earlier: Sequence[np.ndarray], shape: tuple[int, int, int], tell: Tell) -> np.ndarray:
+    def walk(
+        self,
+        earlier: Sequence[np.ndarray],
+        shape: tuple[int, int, int],
+        tell: Tell,
+        sent: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Go through a plane, pass by pass.
 
         Args:
             earlier: the planes before it, (K, h, w) int8 each.
             shape: (K, h, w).
-            tell: called once for every pass; every bit of the plane is in exactly one pass.
+            tell: called once for every pass; every bit that is sent is in exactly one pass.
+            sent: (h, w) bool, the positions whose bits are sent; None: all.
 
         Returns:
-            The plane, (K, h, w) int8, -1 and +1.
+            The plane, (K, h, w) int8, -1 and +1, and 0 where it is not sent.
         """
 
 
@@ -62,13 +69,20 @@ class Counts:
     votes = ((0, -1, 2), (-1, 0, 2), (-1, -1, 1), (-1, 1, 1), (0, -2, 1), (-2, 0, 1))
     """(rows down, columns right, weight) of each neighbour."""
 
-    def walk(self, earlier: Sequence[np.ndarray], shape: tuple[int, int, int], tell: Tell) -> np.ndarray:
+    def walk(
+        self,
+        earlier: Sequence[np.ndarray],
+        shape: tuple[int, int, int],
+        tell: Tell,
+        sent: np.ndarray | None = None,
+    ) -> np.ndarray:
         """See `BitModel`; the earlier planes are not looked at."""
         bits, h, w = shape
         plane = np.zeros((bits, h + 2, w + 4), np.int8)  # a border of zeros, who vote for nothing
         rows, columns = np.divmod(np.arange(h * w), w)
         diagonal = columns + 2 * rows
         order = np.argsort(diagonal, kind="stable")
+        order = order if sent is None else order[sent.ravel()[order]]
         passes = np.split(order, np.flatnonzero(np.diff(diagonal[order])) + 1)
         channel = np.arange(bits)[:, None]
         right, seen = np.zeros(9, np.int64), np.zeros(9, np.int64)
@@ -85,15 +99,32 @@ class Counts:
         return plane[:, 2:, 2 : 2 + w].copy()
 
 
-def encode(bit_model: BitModel, plane: np.ndarray, earlier: Sequence[np.ndarray]) -> bytes:
-    """A plane (K, h, w), -1 and +1, as bytes, range-coded with the model's probabilities."""
-    flat = (plane > 0).ravel().astype(np.int32)
-    told, said = _walk(bit_model, earlier, plane.shape, lambda where, probabilities: flat[where])[1:]
+def encode(
+    bit_model: BitModel, plane: np.ndarray, earlier: Sequence[np.ndarray], going_on: np.ndarray | None = None
+) -> bytes:
+    """A plane as bytes, range-coded with the model's probabilities.
+
+    Args:
+        bit_model: gives the bits their probabilities.
+        plane: (K, h, w) int8, -1 and +1, and 0 at positions that are not sent.
+        earlier: the planes before it.
+        going_on: (h, w) bool, the positions that may send bits in an adaptive file: of each it is told first, coded by
+            `Counts`, whether it does. None: all do, and nothing is told of that.
+    """
+    sent, flat = plane.any(axis=0), (plane > 0).ravel().astype(np.int32)
+    flags = sent.ravel().astype(np.int32)
+    told, said = _walk(
+        bit_model, earlier, plane.shape, lambda where, _: flags[where], lambda where, _: flat[where], going_on
+    )[1:]
     return rangecoder.encode(told, said)
 
 
 def decode(
-    bit_model: BitModel, payload: bytes, earlier: Sequence[np.ndarray], shape: tuple[int, int, int]
+    bit_model: BitModel,
+    payload: bytes,
+    earlier: Sequence[np.ndarray],
+    shape: tuple[int, int, int],
+    going_on: np.ndarray | None = None,
 ) -> np.ndarray:
     """The plane that `encode` was given.
 
@@ -101,20 +132,30 @@ def decode(
         RangeCoderError: these are not the bytes that `encode` makes of any plane.
     """
     decoder = rangecoder.Decoder(payload)
-    plane, told, said = _walk(bit_model, earlier, shape, lambda where, probabilities: decoder.decode(probabilities))
+
+    def tell(_, probabilities):
+        return decoder.decode(probabilities)
+
+    plane, told, said = _walk(bit_model, earlier, shape, tell, tell, going_on)
     if rangecoder.encode(told, said) != payload:
         raise rangecoder.RangeCoderError("the encoder makes other bytes of these bits; copy the file again")
     return plane
 
 
-def _walk(bit_model: BitModel, earlier: Sequence[np.ndarray], shape, tell: Tell):
-    """The plane, its bits in the order of the passes, and their probabilities."""
+def _walk(bit_model: BitModel, earlier: Sequence[np.ndarray], shape, tell_flag: Tell, tell: Tell, going_on):
+    """The plane, all that was told of it in the order of the passes, and its probabilities."""
     told, said = [], []
 
-    def kept(where, probabilities):
-        said.append(probabilities)
-        told.append(tell(where, probabilities))
-        return told[-1]
+    def kept(tell):
+        def both(where, probabilities):
+            said.append(probabilities)
+            told.append(tell(where, probabilities))
+            return told[-1]
 
-    plane = bit_model.walk(earlier, shape, kept)
+        return both
+
+    sent = None
+    if going_on is not None:
+        sent = Counts().walk([], (1, *shape[1:]), kept(tell_flag), going_on)[0] > 0
+    plane = bit_model.walk(earlier, shape, kept(tell), sent)
     return plane, np.concatenate(told), np.concatenate(said)

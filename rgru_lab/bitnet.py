@@ -112,16 +112,22 @@ class Learned:
         except (KeyError, IndexError, ValueError) as error:
             raise BitNetError(f"the model of the bits does not fit together ({error}); train it again") from None
 
-    def walk(self, earlier: Sequence[np.ndarray], shape: tuple[int, int, int], tell: Tell) -> np.ndarray:
+    def walk(
+        self,
+        earlier: Sequence[np.ndarray],
+        shape: tuple[int, int, int],
+        tell: Tell,
+        sent: np.ndarray | None = None,
+    ) -> np.ndarray:
         """See `BitModel`.
 
         Raises:
             BitNetError: the plane has another K than the model.
         """
         with _one_thread():
-            return self._walk(earlier, shape, tell)
+            return self._walk(earlier, shape, tell, sent)
 
-    def _walk(self, earlier, shape, tell):
+    def _walk(self, earlier, shape, tell, sent):
         bits, h, w = shape
         if bits != self.bits:
             raise BitNetError(f"the model of the bits is for {self.bits} per position, and the plane has {bits}")
@@ -137,19 +143,23 @@ class Learned:
                 here = number[row::2, column::2]
                 if not here.size:
                     continue
-                known = _windows(now[..., :end], row, column, here.shape, REACH)
+                chosen = ... if sent is None else sent[row::2, column::2].ravel()
+                known = _windows(now[..., :end], row, column, here.shape, REACH)[chosen]
                 hidden = _product(known, layers.near) + layers.hidden_bias[iteration, phase]
                 if before:
-                    seen = np.hstack([_windows(plane, row, column, here.shape, 1) for plane in before])
-                    hidden += _product(seen, layers.earlier)
+                    seen = [_windows(plane, row, column, here.shape, 1)[chosen] for plane in before]
+                    hidden += _product(np.hstack(seen), layers.earlier)
                 middle = _product(_activate(hidden, WEIGHT_STEPS), layers.middle) + layers.middle_bias
                 logit = _product(_activate(middle, WEIGHT_STEPS * ACTIVATION_STEPS), layers.out)
                 logit += layers.out_bias[iteration] + ACTIVATION_STEPS * _product(known, layers.direct)
                 entry = np.floor(logit * (LOGIT_STEPS / WEIGHT_STEPS / ACTIVATION_STEPS)) + TABLE // 2
                 probabilities = self._table[np.clip(entry, 0, TABLE - 1).astype(np.int64)]
-                where = here.reshape(-1, 1) + np.arange(start, end) * (h * w)
-                told = tell(where.ravel(), probabilities.ravel()).reshape(*here.shape, end - start)
-                now[REACH + row : REACH + h : 2, REACH + column : REACH + w : 2, start:end] = 2 * told - 1
+                where = here.reshape(-1, 1)[chosen] + np.arange(start, end) * (h * w)
+                told = np.zeros((here.size, end - start), np.float32)
+                told[chosen] = 2 * tell(where.ravel(), probabilities.ravel()).reshape(where.shape) - 1
+                now[REACH + row : REACH + h : 2, REACH + column : REACH + w : 2, start:end] = told.reshape(
+                    *here.shape, end - start
+                )
             start = end
         return now[REACH : REACH + h, REACH : REACH + w].transpose(2, 0, 1).astype(np.int8)
 

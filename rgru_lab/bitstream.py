@@ -4,7 +4,7 @@
               1 B  format version, 2
               1 B  coding of the bits: 0 raw, as they are; 1 raw or counted; 2 raw, counted or learned
               1 B  reconstruction mode: 0 one-shot, 1 additive, 2 residual-scaled
-              1 B  reserved, 0
+              1 B  1 if positions may stop sending bits, else 0
               1 B  K, bits per position and iteration
               2 B  height in pixels
               2 B  width in pixels
@@ -19,7 +19,10 @@
               4 B  CRC-32 of header without its own CRC, index of the segment (4 B), kind, length and payload
               ...  payload. Raw: B[i], channel by channel, row by row, one bit each (1 for +1, 0 for -1), most
                    significant bit first, the last byte filled with zeros. Range-coded: the model of the bits
-                   gives their order and probabilities, and `rangecoder` makes the bytes, always fewer than raw
+                   gives their order and probabilities, and `rangecoder` makes the bytes, always fewer than raw. In a
+                   file whose positions may stop, both begin with a flag for each position that sent bits in the
+                   segment before (in the first: for all), row by row: 1 if it does here, too. Raw, they are bits as
+                   the others; range-coded, `Counts` gives them their probabilities. What is not sent takes no room
 
 Numbers are little-endian. Every size is checked against the limits before anything of that size is allocated.
 Version 1 is the same without codings 1 and 2 and kinds 2 and 3. `data/FORMAT.md` walks through a file byte by byte.
@@ -49,6 +52,7 @@ NO_FINGERPRINT = bytes(8)
 
 _FIXED = struct.Struct("<4sBBBBBHH8s8sB")
 _SEGMENT = struct.Struct("<B3sI")
+_ADAPTIVE_AT = 7
 
 
 class BitstreamError(InputError):
@@ -79,13 +83,18 @@ class Header(NamedTuple):
     """Of the bits: "raw", "counts" or "learned"."""
     bit_model: bytes = NO_FINGERPRINT
     """8 bytes that tell the learned model of the bits from all others; zeros for the other codings."""
+    adaptive: bool = False
+    """Whether positions may stop sending bits, each after an iteration of its own."""
 
     @classmethod
-    def of(cls, weights: Weights, height: int, width: int, bit_model: BitModel | None = None) -> "Header":
+    def of(
+        cls, weights: Weights, height: int, width: int, bit_model: BitModel | None = None, adaptive: bool = False
+    ) -> "Header":
         """The header of a file that these weights and this model of the bits write for a photo of height x width."""
         config = weights.model.config
         start = (weights.name, weights.fingerprint, height, width, config.bits, config.reconstruction)
-        return cls(*start, bit_model.coding, bit_model.fingerprint) if bit_model else cls(*start)
+        coding = (bit_model.coding, bit_model.fingerprint) if bit_model else ("raw", NO_FINGERPRINT)
+        return cls(*start, *coding, adaptive)
 
     def pack(self) -> bytes:
         """The header as bytes, its checksum included."""
@@ -94,7 +103,9 @@ class Header(NamedTuple):
             raise BitstreamError(f"the name {self.name!r} has {len(name)} characters; a file takes {NAME_LIMIT}")
         coding, mode = CODINGS.index(self.coding), RECONSTRUCTIONS.index(self.reconstruction)
         sizes = (self.bits, self.height, self.width)
-        fixed = _FIXED.pack(MAGIC, VERSION, coding, mode, 0, *sizes, self.fingerprint, self.bit_model, len(name))
+        fixed = _FIXED.pack(
+            MAGIC, VERSION, coding, mode, self.adaptive, *sizes, self.fingerprint, self.bit_model, len(name)
+        )
         return fixed + name + struct.pack("<I", zlib.crc32(fixed + name))
 
 
@@ -125,13 +136,13 @@ class File(NamedTuple):
 
     @property
     def bits_per_bit(self) -> tuple[float, ...]:
-        """Bits of payload per bit of B[i], for i = 1, 2, ..."""
+        """Bits of payload per bit of B[i], those that are not sent counted in, for i = 1, 2, ..."""
         bits, h, w = _shape(self.header)
         return tuple(8 * len(segment.payload) / (bits * h * w) for segment in self.segments)
 
     @property
     def raw_bytes(self) -> tuple[int, ...]:
-        """What `ends_bytes` would be if all bits were stored as they are."""
+        """What `ends_bytes` would be if all bits, of all positions, were stored as they are."""
         bits, h, w = _shape(self.header)
         saved = accumulate(_raw_size(bits * h * w) - len(segment.payload) for segment in self.segments)
         return tuple(end + more for end, more in zip(self.ends_bytes, saved, strict=True))
@@ -145,23 +156,25 @@ def write_segment(
     Args:
         header: the packed header; the checksum covers it, so that a segment fits no other file.
         index: i, from 1.
-        plane: B[i], (K, h, w) int8, -1 and +1.
+        plane: B[i], (K, h, w) int8, -1 and +1; where the header says that positions may stop, 0 at those that have.
         earlier: B[1] .. B[i-1].
         bit_model: the best that the header allows; None: raw.
 
     Raises:
-        BitstreamError: there are more than 16 iterations, or the plane holds other values, 0 (not sent) included,
-            which this form cannot store.
+        BitstreamError: there are more than 16 iterations; or the plane holds other values, zeros in a file whose
+            positions may not stop or at a part of a position's bits included; or a position sends bits that had
+            stopped; or none sends any.
     """
     if index > MAX_ITERATIONS:
         raise BitstreamError(f"a file holds at most {MAX_ITERATIONS} iterations; this is number {index}")
-    if not np.isin(plane, (-1, 1)).all():
-        raise BitstreamError(f"B[{index}] holds values besides -1 and +1; this file format stores only those")
-    kind, payload = RAW, np.packbits(plane.ravel() > 0).tobytes()
+    going_on = _going_on(earlier, plane.shape) if header[_ADAPTIVE_AT] else None
+    sent = _check_plane(plane, index, going_on)
+    payload = _pack(plane, sent, going_on)
+    kind = RAW
     candidates = [(COUNTED, Counts())] if bit_model else []
     candidates += [(LEARNED, bit_model)] if bit_model and bit_model.coding == "learned" else []
     for other, each in candidates:
-        coded = bitmodel.encode(each, plane, earlier)
+        coded = bitmodel.encode(each, plane, earlier, going_on)
         if len(coded) < len(payload):
             kind, payload = other, coded
     return seal(header, index, kind, payload)
@@ -198,10 +211,10 @@ def read_header(data: bytes) -> tuple[Header, int]:
         raise BitstreamError(f"the file is cut inside its header ({len(data)} bytes); copy it again")
     if struct.pack("<I", zlib.crc32(data[: end - 4])) != data[end - 4 : end]:
         raise BitstreamError("the header is damaged (its checksum differs); copy the file again")
-    _, version, coding, mode, reserved, bits, height, width, fingerprint, bit_model, _ = _FIXED.unpack_from(data)
+    _, version, coding, mode, adaptive, bits, height, width, fingerprint, bit_model, _ = _FIXED.unpack_from(data)
     if len(data[_FIXED.size : end - 4]) > NAME_LIMIT:
         raise BitstreamError(f"the name of the weights is longer than {NAME_LIMIT} characters; copy the file again")
-    unknown = reserved or mode >= len(RECONSTRUCTIONS) or coding >= (len(CODINGS) if version > 1 else 1)
+    unknown = adaptive > (version > 1) or mode >= len(RECONSTRUCTIONS) or coding >= (len(CODINGS) if version > 1 else 1)
     if unknown or not bits or (bit_model != NO_FINGERPRINT) != (coding == CODINGS.index("learned")):
         raise BitstreamError("the file uses features that this kit does not know; update the kit")
     if not data[_FIXED.size : end - 4].isascii():
@@ -209,7 +222,8 @@ def read_header(data: bytes) -> tuple[Header, int]:
     if not 0 < height * width <= MAX_PIXELS:
         raise BitstreamError(f"the picture is {width} x {height} px; the limit is {MAX_PIXELS / 1e6:.0f} megapixels")
     name = data[_FIXED.size : end - 4].decode("ascii")
-    return Header(name, fingerprint, height, width, bits, RECONSTRUCTIONS[mode], CODINGS[coding], bit_model), end
+    codings = (RECONSTRUCTIONS[mode], CODINGS[coding], bit_model, bool(adaptive))
+    return Header(name, fingerprint, height, width, bits, *codings), end
 
 
 def parse(data: bytes, limit: int | None = None) -> File:
@@ -224,12 +238,13 @@ def parse(data: bytes, limit: int | None = None) -> File:
     header, position = read_header(data)
     packed = data[:position]
     bits, h, w = _shape(header)
+    most = _raw_size((bits + header.adaptive) * h * w)
     segments, ends, index = [], [], 0
     while len(data) - position >= _SEGMENT.size and (limit is None or len(segments) < limit):
         kind, length, checksum = _SEGMENT.unpack_from(data, position)
         index += 1
         size = int.from_bytes(length, "little")
-        _check_segment(index, kind, size, _raw_size(bits * h * w), len(segments), header.coding)
+        _check_segment(index, kind, size, most, len(segments), header)
         start, end = position + _SEGMENT.size, position + _SEGMENT.size + size
         if end > len(data):
             break
@@ -266,16 +281,17 @@ def decode(file: File, bit_model: BitModel | None = None, iterations: int | None
 def planes(file: File, bit_model: BitModel | None = None, iterations: int | None = None) -> Iterator[np.ndarray]:
     """B[1], B[2], ... of a parsed file, one after the other; arguments and errors as of `decode`."""
     shape = _shape(file.header)
-    count = shape[0] * shape[1] * shape[2]
     earlier = []
     for segment in file.segments[:iterations]:
+        going_on = _going_on(earlier, shape) if file.header.adaptive else None
         try:
-            if segment.kind == COUNTED:
-                plane = bitmodel.decode(Counts(), segment.payload, earlier, shape)
-            elif segment.kind == LEARNED:
-                plane = bitmodel.decode(_needed(file.header, bit_model), segment.payload, earlier, shape)
+            if segment.kind == RAW:
+                plane = _unpack(segment.payload, shape, going_on)
             else:
-                plane = _unpack(segment.payload, count).reshape(shape)
+                model = Counts() if segment.kind == COUNTED else _needed(file.header, bit_model)
+                plane = bitmodel.decode(model, segment.payload, earlier, shape, going_on)
+            if going_on is not None:
+                _check_sent(plane, segment, going_on)
         except rangecoder.RangeCoderError:
             raise DamagedSegment(
                 f"segment {segment.index} is damaged (no encoder writes such bytes); copy the file again", len(earlier)
@@ -284,11 +300,53 @@ def planes(file: File, bit_model: BitModel | None = None, iterations: int | None
         yield plane
 
 
-def _unpack(payload: bytes, count: int) -> np.ndarray:
+def _going_on(earlier: Sequence[np.ndarray], shape: tuple[int, int, int]) -> np.ndarray:
+    """(h, w) bool: the positions that sent bits in the last plane."""
+    return earlier[-1].any(axis=0) if earlier else np.ones(shape[1:], bool)
+
+
+def _check_plane(plane: np.ndarray, index: int, going_on: np.ndarray | None) -> np.ndarray:
+    """Which positions are sent, (h, w) bool."""
+    if going_on is None:
+        if not np.isin(plane, (-1, 1)).all():
+            raise BitstreamError(f"B[{index}] holds values besides -1 and +1; this file stores only those")
+        return np.ones(plane.shape[1:], bool)
+    sent = plane.any(axis=0)
+    if not np.isin(plane, (-1, 0, 1)).all() or (sent != plane.all(axis=0)).any():
+        raise BitstreamError(f"B[{index}] holds positions whose bits are not all -1 or +1, nor all 0; send all or none")
+    if not sent.any() or (sent & ~going_on).any():
+        raise BitstreamError(f"B[{index}] sends nothing, or bits of positions that had stopped; end the file before it")
+    return sent
+
+
+def _check_sent(plane: np.ndarray, segment: Segment, going_on: np.ndarray):
+    # What `_check_segment` could not know: how long the bits are as they are.
+    sent = plane.any(axis=0)
+    raw = _raw_size(going_on.sum() + sent.sum() * len(plane))
+    if not sent.any() or (segment.kind != RAW and len(segment.payload) >= raw):
+        raise rangecoder.RangeCoderError("no bits, or more bytes than they take as they are")
+
+
+def _pack(plane: np.ndarray, sent: np.ndarray, going_on: np.ndarray | None) -> bytes:
+    flags = sent[going_on] if going_on is not None else sent[:0]
+    return np.packbits(np.concatenate([flags.ravel(), (plane[:, sent] > 0).ravel()])).tobytes()
+
+
+def _unpack(payload: bytes, shape: tuple[int, int, int], going_on: np.ndarray | None) -> np.ndarray:
     bits = np.unpackbits(np.frombuffer(payload, np.uint8))
-    if bits[count:].any():
+    sent = np.ones(shape[1:], bool)
+    if going_on is not None:
+        flags, bits = np.split(bits, [going_on.sum()])
+        if len(flags) < going_on.sum():
+            raise rangecoder.RangeCoderError("the flags are not all there")
+        sent = np.zeros(shape[1:], bool)
+        sent[going_on] = flags
+    count = shape[0] * int(sent.sum())
+    if not count <= len(bits) < count + 8 or bits[count:].any():
         raise rangecoder.RangeCoderError("the last byte is not filled with zeros")
-    return bits[:count].astype(np.int8) * 2 - 1
+    plane = np.zeros(shape, np.int8)
+    plane[:, sent] = bits[:count].astype(np.int8).reshape(shape[0], -1) * 2 - 1
+    return plane
 
 
 def _needed(header: Header, bit_model: BitModel | None) -> BitModel:
@@ -301,10 +359,10 @@ def _needed(header: Header, bit_model: BitModel | None) -> BitModel:
     return bit_model
 
 
-def _check_segment(index: int, kind: int, size: int, raw_size: int, whole: int, coding: str):
-    if kind == RAW and size != raw_size:
+def _check_segment(index: int, kind: int, size: int, raw_size: int, whole: int, header: Header):
+    if kind == RAW and (size > raw_size if header.adaptive else size != raw_size):
         problem = f"segment {index} says {size} bytes where {raw_size} belong; copy the file again"
-    elif kind in (COUNTED, LEARNED) and kind - RAW > CODINGS.index(coding):
+    elif kind in (COUNTED, LEARNED) and kind - RAW > CODINGS.index(header.coding):
         problem = f"segment {index} is range-coded in a way that the header does not allow; copy the file again"
     elif kind in (COUNTED, LEARNED) and (size % rangecoder.WORD_BYTES or not 0 < size < raw_size):
         problem = f"segment {index} says {size} range-coded bytes where {raw_size} suffice raw; copy the file again"

@@ -175,9 +175,9 @@ class BitNet(nn.Module):
                 now = torch.cat([known[:, :start], known[:, start:end] * (phases < phase)], 1)[:, :, row:, column:]
                 seen = None if before is None else before[:, :, row:, column:]
                 logit = net(now, seen, iteration - 1 - bank, phase, bits.shape[2:])
-                needed = needed + F.softplus(-logit * bits).sum()
+                needed = needed + (F.softplus(-logit * bits) * bits.detach().abs()).sum()  # 0: not sent
             start = end
-        return needed / plane.numel() / math.log(2)
+        return needed / plane.detach().abs().sum().clamp_min(1) / math.log(2)
 
     def begin_with(self, learned: Learned):
         """Take a learned model's numbers over.

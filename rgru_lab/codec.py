@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from rgru_lab.config import MAX_ITERATIONS, MIDPOINT, InputError, ModelConfig
 from rgru_lab.images import check_photo, check_size, crop, grid_size, pad_to_grid, to_photo, to_tensor
-from rgru_lab.model import ResidualCoder
+from rgru_lab.model import EncoderState, ResidualCoder
 
 BF16_VARIABLE = "RGRU_LAB_BF16"
 """Set to 0 or 1: whether inference runs its convolutions in bfloat16, whatever is faster here."""
@@ -97,32 +97,64 @@ def unroll(model: ResidualCoder, x: Tensor) -> Iterator[Step]:
         yield Step(bits, picture, residual)
 
 
-def encode(model: ResidualCoder, photo: np.ndarray, iterations: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+class Sending:
+    """A codec that keeps some of its bits to itself: what `unroll` runs on instead of the model (see `adaptive`).
+
+    A bit that is not sent is 0, which speaks neither for -1 nor for +1.
+
+    Args:
+        model: the networks.
+
+    Attributes:
+        going_on: (B, h, w) bool, which positions still send bits; None: all. May be changed between iterations.
+    """
+
+    def __init__(self, model: ResidualCoder):
+        self.model = model
+        self.gain, self.decode, self.reconstruct = model.gain, model.decode, model.reconstruct
+        self.going_on: Tensor | None = None
+
+    def encode(self, r: Tensor, state: EncoderState | None = None) -> tuple[Tensor, EncoderState]:
+        """See `ResidualCoder.encode`."""
+        bits, state = self.model.encode(r, state)
+        return bits if self.going_on is None else bits * self.going_on[:, None], state
+
+
+def encode(
+    model: ResidualCoder, photo: np.ndarray, iterations: int, counts: np.ndarray | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Compress a photo progressively. Stop whenever you like: what came so far is a complete compressed image.
 
     Args:
         model: the networks, in eval mode.
         photo: I, (H, W, 3) uint8.
         iterations: N, 1 to 16.
+        counts: (h, w), the number of iterations that each position sends bits in; None: all. See `adaptive`.
 
     Yields:
         (B[i], P[i]): a plane (K, h, w) int8 and the photo (H, W, 3) uint8 that the bits so far decode to.
 
     Raises:
-        InputError: iterations out of range, not a photo (`images.PictureError`), or more memory needed than is free.
+        InputError: iterations out of range, not a photo (`images.PictureError`), counts of another shape, or more
+            memory needed than is free.
     """
     check_iterations(iterations)
     height, width = check_photo(photo).shape[:2]
+    if counts is not None and counts.shape != grid_size(height, width):
+        raise InputError(f"counts has shape {counts.shape}; this picture needs {grid_size(height, width)}")
     check_memory(model.config, height, width)
-    return _encode(model, photo, iterations, uses_bf16(model))
+    return _encode(model, photo, iterations, counts, uses_bf16(model))
 
 
-def _encode(model, photo, iterations, bf16):
+def _encode(model, photo, iterations, counts, bf16):
     model.eval()
     height, width = photo.shape[:2]
+    sending = Sending(model)
     with torch.inference_mode():
-        steps = unroll(model, _place(model, pad_to_grid(to_tensor(photo))) - MIDPOINT)
-    for _ in range(iterations):
+        steps = unroll(sending, _place(model, pad_to_grid(to_tensor(photo))) - MIDPOINT)
+    for i in range(1, iterations + 1):
+        if counts is not None:
+            sending.going_on = torch.from_numpy(counts >= i)[None].to(next(model.parameters()).device)
         with torch.inference_mode(), _precision(model, bf16):  # not around the yield: it would leak into the caller
             step = next(steps)
             plane = step.bits[0].round().to(torch.int8).cpu().numpy()  # a binarizer of one's own may say .9999999

@@ -27,17 +27,22 @@ BARS_PERCENT = {
 """What each preset is to be smaller by than the yardstick, its bits stored as they are, and coded."""
 
 AVERAGING = "Mean MS-SSIM at mean bits per pixel over the pictures, at equal iteration or quality."
+ADAPTIVE = "Ours are adaptive files: a position stops sending where an iteration no longer pays, at equal slope. "
 
 
-def summarise(weights, set_name: str, rows: list[dict], opponents: list[dict]) -> dict:
-    """Everything that follows from the rows of one model and of its opponents, JPEG among them."""
+def summarise(weights, set_name: str, rows: list[dict], opponents: list[dict], slopes: Sequence[float] = ()) -> dict:
+    """Everything that follows from the rows of one model and of its opponents, JPEG among them.
+
+    With slopes, the rows are those of adaptive files, one for each slope.
+    """
     ours, jpeg = mean_curve(rows), mean_curve(grouped(opponents, "codec")["jpeg"])
     return {
         "model": weights.name,
         "weights_sha256": weights.sha256,
         "set": set_name,
         "pictures": len({row["picture"] for row in rows}),
-        "averaging": AVERAGING,
+        "averaging": ADAPTIVE + AVERAGING if slopes else AVERAGING,
+        "slopes": list(slopes),
         "curve": ours,
         "jpeg_curve": jpeg,
         "at_equal_ms_ssim": [_at(ours, jpeg, target) for target in TARGETS],

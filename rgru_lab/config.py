@@ -156,9 +156,11 @@ class TrainConfig:
             iterations learn sooner, at some cost to the first.
         skip: so many iterations at most run before those that are learned from, without a gradient: none in half of the
             steps, else a number drawn anew. Late iterations are learned at little more than the cost of early ones.
-        rate: weight of the coded size of B[i] in the loss of iteration i: rate times the bits per pixel that a model of
-            the bits needs for it (0.125 with K = 32 if it knows nothing) is added. 0: off. The codec learns to make
-            bits that can be told in advance, and the model of the bits learns along; see `training.Unrolled`.
+        rate: how many percent of its loss iteration i may give for one percent fewer bits of B[1] .. B[i], coded as a
+            model of the bits expects; 0: off. The codec learns to make bits that can be told in advance, and the model
+            of the bits learns along; see `training.Unrolled`.
+        adaptive: share of the patches in which positions stop sending bits once they are good enough, as in the files
+            of `adaptive`; 0: off.
         hard: share of the places in each picture that patches are cut from, those that PNG compresses worst; 1: all.
             The paper's "high entropy" set keeps 100 tiles of 880: 0.11.
         learning_rate: Adam's, after the warm-up; it falls along a cosine to 1 % of that.
@@ -181,6 +183,7 @@ class TrainConfig:
     late: float = 0.0
     skip: int = 0
     rate: float = 0.0
+    adaptive: float = 0.0
     hard: float = 1.0
     learning_rate: float = 1e-3
     warmup_steps: int = 100
@@ -197,6 +200,7 @@ class TrainConfig:
         _check(0 <= self.share <= 1, f"share is {self.share}; choose 0 to 1")
         _check(self.colour >= 0, f"colour is {self.colour}; choose 0 (off) or more")
         _check(0 <= self.rate < float("inf"), f"rate is {self.rate}; choose 0 (off) or more, a finite number")
+        _check(0 <= self.adaptive <= 1, f"adaptive is {self.adaptive}; choose 0 (off) to 1 (all patches)")
         _check(0 < self.hard <= 1, f"hard is {self.hard}; choose more than 0, at most 1 (all places)")
         _check(self.clip > 0, f"clip is {self.clip}; it must be positive")
         _check(self.warmup_steps >= 0, f"warmup_steps is {self.warmup_steps}; choose 0 or more")

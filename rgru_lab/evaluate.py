@@ -7,7 +7,7 @@ measured again for the next model.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +23,7 @@ def run(
     folder: Path,
     *,
     iterations: int = MAX_ITERATIONS,
+    slopes: Sequence[float] = (),
     against: Iterable[str] = ("jpeg",),
     bit_model="find",
     jobs: int = 1,
@@ -37,6 +38,8 @@ def run(
         paths: the pictures.
         folder: where the results go, and where measured opponents are looked for.
         iterations: how far to go.
+        slopes: if given, adaptive files are measured instead, one for each (see `adaptive.counts`), with as many
+            iterations as pay; the results are called `SET-NAME-adaptive`.
         against: keys of `opponents.CODECS`; JPEG is always among them.
         bit_model: as in `Progression`.
         jobs: pictures at a time, fewer where memory does not hold as many.
@@ -54,13 +57,17 @@ def run(
         "version": __version__,
     }
     jobs = measuring.affordable_jobs(weights, paths, jobs)
-    kept = folder / f".{set_name}-{weights.name}.part"
+    name = f"{set_name}-{weights.name}"
     work = partial(measuring.ours, weights, iterations=iterations, bit_model=bit_model)
+    if slopes:
+        name += "-adaptive"
+        identity |= {"slopes": list(slopes)}
+        work = partial(measuring.ours_adaptive, weights, slopes=slopes, bit_model=bit_model)
+    kept = folder / f".{name}.part"
     groups = measuring.every(work, paths, kept, identity, jobs=jobs)
     rows = [row for group in progress(groups, len(paths), weights.name) for row in group]
-    summary = comparing.summarise(weights, set_name, rows, theirs)
+    summary = comparing.summarise(weights, set_name, rows, theirs, slopes)
     summary["bit_model"] = identity["bit_model"]
-    name = f"{set_name}-{weights.name}"
     measuring.write(folder / f"{name}.csv", rows)
     _write(folder / f"{name}.json", json.dumps(summary, indent=1, allow_nan=False))
     _write(folder / f"{name}.md", reports.report(summary))

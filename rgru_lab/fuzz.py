@@ -12,6 +12,7 @@ import time
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -58,14 +59,16 @@ class Seed(NamedTuple):
 
 
 def seeds(learned: Sequence[BitModel] = (), seed: int = 0) -> list[Seed]:
-    """Small good files: raw, counted, and with each of the learned models."""
+    """Small good files: raw, counted, and with each of the learned models; then the same with positions that stop."""
     draw = np.random.default_rng(seed)
     made = []
-    for bit_model, bits in ((None, 5), (Counts(), 5), *((each, each.bits) for each in learned)):
+    models = ((None, 5), (Counts(), 5), *((each, each.bits) for each in learned))
+    for (bit_model, bits), adaptive in product(models, (False, True)):
         planes = []
-        for _ in range(3):
-            planes.append(_drawn(bit_model or Counts(), planes, (bits, 4, 5), draw))
-        header = bitstream.Header("fuzz-1", bytes(range(8)), 60, 70, bits)
+        counts = draw.integers(0, 4, (4, 5)) if adaptive else np.full((4, 5), 3)
+        for i in range(3):
+            planes.append(_drawn(bit_model or Counts(), planes, (bits, 4, 5), draw, counts > i))
+        header = bitstream.Header("fuzz-1", bytes(range(8)), 60, 70, bits, adaptive=adaptive)
         if bit_model:
             header = header._replace(coding=bit_model.coding, bit_model=bit_model.fingerprint)
         codes = Codes(60, 70, tuple(planes))
@@ -152,9 +155,13 @@ def cuts(start: Seed) -> int:
     return len(start.data) + 1
 
 
-def _drawn(bit_model: BitModel, earlier: list[np.ndarray], shape, draw: np.random.Generator) -> np.ndarray:
+def _drawn(bit_model: BitModel, earlier: list[np.ndarray], shape, draw: np.random.Generator, sent) -> np.ndarray:
     """A plane as the model expects it, so that coding pays."""
-    return bit_model.walk(earlier, shape, lambda _, chances: (draw.random(len(chances)) * ONE < chances).astype(int))
+
+    def tell(_, chances):
+        return (draw.random(len(chances)) * ONE < chances).astype(int)
+
+    return bit_model.walk(earlier, shape, tell, sent)
 
 
 def _is_start_of(planes: Sequence[np.ndarray], whole: Sequence[np.ndarray]) -> bool:

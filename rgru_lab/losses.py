@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from rgru_lab.config import GRID
+
 SIGMA = 1.5
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Of the five scales, from the full picture down (Wang et al. 2003)."""
@@ -57,6 +59,25 @@ class Similarity:
         """SSIM around each pixel, (B, 3, H, W); the border repeats its nearest whole window."""
         luminance, contrast = self._compare(0, picture.float().contiguous() + 0.5)
         return F.pad(luminance * contrast, [self.window // 2] * 4, mode="replicate")
+
+    @torch.no_grad()
+    def local_unlikeness(self, picture: Tensor) -> Tensor:
+        """How far P[i] is from I at each code position, (B, H/16, W/16), 0 and over; what the mean of all counts.
+
+        1 minus the similarities at the scales of MS-SSIM, weighted as there and averaged over the position's 16 x 16
+        pixels. MS-SSIM is a product of means, this a mean of sums, so the two are near but not equal. H and W are
+        multiples of 16.
+        """
+        y = picture.float().contiguous() + 0.5
+        weights = SCALE_WEIGHTS[: len(self.scales)]
+        unlikeness = 0.0
+        for scale, weight in enumerate(weights):
+            luminance, contrast = self._compare(scale, y)
+            value = luminance * contrast if scale == len(weights) - 1 else contrast
+            value = F.pad(value, [self.window // 2] * 4, mode="replicate")
+            unlikeness = unlikeness + weight * (1 - F.avg_pool2d(value, GRID >> scale)).mean(1)
+            y = F.avg_pool2d(y, 2)
+        return unlikeness / sum(weights)
 
     def _compare(self, scale: int, y: Tensor) -> tuple[Tensor, Tensor]:
         x, mean_x, variance_x = self.scales[scale]

@@ -11,11 +11,13 @@ import multiprocessing
 import os
 import pickle
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from rgru_lab import bitstream, codec, images, metrics
+import numpy as np
+
+from rgru_lab import adaptive, bitstream, codec, images, metrics
 from rgru_lab.bitmodel import Counts
 from rgru_lab.opponents import CODECS, Ladder
 from rgru_lab.progression import Decoded, Progression
@@ -23,10 +25,10 @@ from rgru_lab.progression import Decoded, Progression
 READINGS = ("psnr_db", "ssim", "ms_ssim", "mean_abs_residual", "shift_r", "shift_g", "shift_b")
 OURS_ONLY = ("raw_bytes", "counted_bytes", "encode_s", "decode_s")
 COLUMNS = ("picture", "codec", "point", "size_bytes", *OURS_ONLY[:2], "bpp", *READINGS, *OURS_ONLY[2:])
-"""Of a row. `point` is the iteration, or the opponent's quality; `raw_bytes` is what our file would take if its bits
-were stored as they are, `counted_bytes` if they were coded with counts alone; `encode_s` and `decode_s` are the
-processor seconds from the photo to our file and back, which other work on the machine hardly changes. Opponents have
-none of these four."""
+"""Of a row. `point` is the iteration, the number of the slope from 1, or the opponent's quality; `raw_bytes` is what
+our file would take if its bits were stored as they are, `counted_bytes` if they were coded with counts alone;
+`encode_s` and `decode_s` are the processor seconds from the photo to our file and back, which other work on the machine
+hardly changes. Opponents have none of these four."""
 
 
 def check(paths: Iterable[Path]):
@@ -73,6 +75,35 @@ def ours(weights, path: Path, iterations: int, bit_model="find") -> Iterator[dic
         row |= {"raw_bytes": raw_bytes, "counted_bytes": counted_bytes[i - 1], "bpp": progression[i].bpp}
         row |= readings(Decoded(photo, frame, size_bytes))
         yield _rounded(row | {"encode_s": encode_s[i - 1], "decode_s": bits_s[i - 1] + network_s})
+
+
+def ours_adaptive(weights, path: Path, slopes: Sequence[float], bit_model="find") -> Iterator[dict]:
+    """One row per slope of one picture: the whole adaptive file that it leads to.
+
+    `bit_model` as in `Progression`; `slopes` as in `adaptive.counts`.
+    """
+    photo = images.load(path)
+    size = photo.shape[:2]
+    *_, (looking_s, _) = curves = [*_timed(adaptive.unlikeness(weights.model, photo))]
+    curves = np.stack([curve for _, curve in curves])
+    for point, slope in enumerate(slopes, start=1):
+        counts = adaptive.counts(curves, slope)
+        progression = Progression(weights, photo, bit_model, counts)
+        *_, (encode_s, _) = _timed(progression.run(int(counts.max())))
+        file = bitstream.parse(progression.file(len(progression)))
+        learned = progression.bit_model if file.header.coding == "learned" else None
+        *_, (bits_s, _) = planes = [*_timed(bitstream.planes(file, learned))]
+        codes = codec.Codes(*size, tuple(plane for _, plane in planes))
+        raw, counted = (
+            len(bitstream.write(bitstream.Header.of(weights, *size, each, adaptive=True), codes, each))
+            for each in (None, Counts())
+        )
+        *_, (network_s, frame) = _timed(codec.decode(weights.model, codes))
+        size_bytes = file.ends_bytes[-1]
+        row = {"picture": path.name, "codec": weights.name, "point": point, "size_bytes": size_bytes}
+        row |= {"raw_bytes": raw, "counted_bytes": counted, "bpp": metrics.bits_per_pixel(size_bytes, photo)}
+        row |= readings(Decoded(photo, frame, size_bytes))
+        yield _rounded(row | {"encode_s": looking_s + encode_s, "decode_s": bits_s + network_s})
 
 
 def theirs(codecs: Iterable[str], path: Path) -> Iterator[dict]:

@@ -66,6 +66,8 @@ class Progression:
         photo: I, (H, W, 3) uint8.
         bit_model: gives the bits their probabilities; the one that `bitnet.find` has for the weights if left out,
             and None for a file whose bits are stored as they are.
+        counts: (h, w), the number of iterations that each position sends, for an adaptive file; None: all send all.
+            See `adaptive`.
 
     Example:
         progression = Progression(model.load("small"), images.load("photo.jpg"))
@@ -74,18 +76,28 @@ class Progression:
         progression.file(3)  # the bytes of the .rgru file with three iterations
     """
 
-    def __init__(self, weights, photo: np.ndarray, bit_model: BitModel | Literal["find"] | None = "find"):
+    def __init__(
+        self,
+        weights,
+        photo: np.ndarray,
+        bit_model: BitModel | Literal["find"] | None = "find",
+        counts: np.ndarray | None = None,
+    ):
         height, width = images.check_photo(photo).shape[:2]
         self.weights = weights
         self.original = photo
         self.decoded: list[Decoded] = []
         self.bit_model = bitnet.find(weights) if bit_model == "find" else bit_model
-        self._header = bitstream.Header.of(weights, height, width, self.bit_model).pack()
+        self.counts = counts
+        self._header = bitstream.Header.of(weights, height, width, self.bit_model, counts is not None).pack()
         self._segments: list[bytes] = []
 
     def run(self, iterations: int) -> Iterator[tuple[int, Decoded]]:
-        """Compute iterations 1..N, yielding (i, decoded) after each; a caller may stop at any of them."""
-        steps = codec.encode(self.weights.model, self.original, iterations)
+        """Compute iterations 1..N, yielding (i, decoded) after each; a caller may stop at any of them.
+
+        With counts, N is their largest at most: after that nothing is left to send.
+        """
+        steps = codec.encode(self.weights.model, self.original, iterations, self.counts)
         self.decoded, self._segments = [], []
         planes = []
         for i, (plane, frame) in enumerate(steps, start=1):

@@ -123,7 +123,8 @@ def speed(bench: dict, viewer: dict) -> str:
 def report(summary: dict) -> str:
     """The whole summary for people: where the curve stands against everybody, and what every iteration adds."""
     lines = [
-        f"# {summary['model']} on {summary['pictures']} pictures ({summary['set']})",
+        f"# {summary['model']}{', adaptive,' if summary.get('slopes') else ''} on {summary['pictures']} pictures "
+        f"({summary['set']})",
         "",
         f"Sizes are bytes of real files, headers included. {summary['averaging']} JPEG: "
         f"{summary['jpeg']['encoder']}, {summary['jpeg']['subsampling']}, optimised tables. {summary['date']}.",
@@ -136,17 +137,19 @@ def report(summary: dict) -> str:
         "The colour shift is the mean of I - P over all pixels and pictures, of R, G or B, whichever is largest. "
         f"Processor seconds are for all iterations so far, on {summary['machine']}.",
         "",
-        "| iteration | bpp, bits as they are | bpp, counted | bpp | PSNR, dB | SSIM | MS-SSIM | MS-SSIM gained "
-        "| colour shift, levels | encoding, s | decoding, s |",
+        f"| {'slope' if summary.get('slopes') else 'iteration'} | bpp, bits as they are | bpp, counted | bpp | "
+        "PSNR, dB | SSIM | MS-SSIM | MS-SSIM gained | colour shift, levels | encoding, s | decoding, s |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     before = None
+    slopes = dict(enumerate(summary.get("slopes", ()), start=1))
     for point in summary["curve"]:
         gained = "" if before is None else f"{point['ms_ssim'] - before:+.4f}"
         psnr_db = "∞" if point["psnr_db"] is None else f"{point['psnr_db']:.2f}"
         rates = " | ".join(f"{point[key]:.4f}" for key in ("raw_bpp", "counted_bpp", "bpp"))
         readings = f"{psnr_db} | {point['ssim']:.4f} | {point['ms_ssim']:.4f} | {gained} | {point['colour_shift']:.2f}"
-        lines.append(f"| {point['point']} | {rates} | {readings} | {point['encode_s']:.2f} | {point['decode_s']:.2f} |")
+        where = slopes.get(point["point"], point["point"])
+        lines.append(f"| {where} | {rates} | {readings} | {point['encode_s']:.2f} | {point['decode_s']:.2f} |")
         before = point["ms_ssim"]
     return "\n".join(lines) + "\n"
 

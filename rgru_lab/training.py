@@ -16,7 +16,6 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,14 +25,17 @@ from torch import Tensor, distributed, nn
 from rgru_lab import checkpoints
 from rgru_lab.bitnet import BANKS, Learned
 from rgru_lab.bittraining import BitNet, BitTrainConfig
-from rgru_lab.codec import bf16_speedup, unroll
+from rgru_lab.codec import Sending, bf16_speedup, unroll
 from rgru_lab.config import GRID, ModelConfig, TrainConfig, TrainingError
-from rgru_lab.losses import Loss
+from rgru_lab.losses import Loss, Similarity
 from rgru_lab.model import ResidualCoder, Weights, grow
 from rgru_lab.patches import Patches
 
 SAVE_EVERY_S = 60
 LOG_EVERY = 50
+
+GOOD_ENOUGH = (0.008, 0.15)
+"""Between these `losses.Similarity.local_unlikeness` is drawn at which positions stop sending, in adaptive training."""
 
 FOLLOWING = 6.0
 """Times the codec's learning rate, that of the model of the bits: beside 1e-3 that is the 6e-3 of train-bits."""
@@ -54,16 +56,21 @@ class Record(NamedTuple):
     residuals: tuple[float, ...]
     """Mean |R[i]| for i = 1..n, in [0, 1], the skipped iterations included; times 255 it is in 8-bit levels."""
     bits_per_bit: tuple[float, ...] = ()
-    """What coding B[i] takes, for the iterations that were learned from, the last ones of `residuals`; with a rate."""
+    """What coding the bits of B[i] that are sent takes, for i = 1..n; with a rate."""
 
 
 class Unrolled(nn.Module):
     """n iterations and their loss as one module: what DistributedDataParallel wraps.
 
-    With a model of the bits the loss of iteration i has a second term, config.rate times the bits per pixel that coding
-    B[i] is expected to take: rate and distortion are weighed as in Ballé et al. 2018, here in every iteration. Its
-    gradient goes through the bits, of this plane and of the two before it that the model looks back on, straight into
-    binarizer and encoder; and into the model of the bits, which so follows the codec.
+    With a model of the bits the loss of iteration i has a second term. With D the loss and R the bits per pixel that
+    coding B[1] .. B[i] is expected to take, D R^rate is what is made smaller: one percent fewer bits are worth so many
+    percent of the loss, at any quality. (A fixed price for a bit, as in Ballé et al. 2018, makes one codec for one
+    quality; this one goes through all of them.) The gradient is that of D + rate D' R / R', where D' and R' are D and R
+    held still. It goes through the bits, of a plane and of the two before it that the model looks back on, straight
+    into binarizer and encoder; and into the model of the bits, which so follows the codec.
+
+    With config.adaptive positions stop sending in some of the patches, each after the iteration that made it good
+    enough; how good that is, is drawn for each patch. So the networks learn to go on where nothing comes any more.
 
     A patch of 128 px is 8 x 8 positions. The model sees two positions in each direction, of earlier planes one; what
     lies beyond the border it does not know. A quarter of a patch's positions, 4 x 4, have all their neighbours; of a
@@ -75,8 +82,8 @@ class Unrolled(nn.Module):
 
     Shape:
         x: I, (B, 3, H, W) in [-0.5, 0.5]
-        returns (the loss; mean |R[i]| as a tensor for i = 1..n, the skipped ones included; bits per bit of B[i] as a
-        tensor for those that are learned from, empty without a model of the bits)
+        returns (the loss; mean |R[i]| and bits per bit of B[i], those that are sent, as tensors for i = 1..n, the
+        skipped ones included; the last one is empty without a model of the bits)
     """
 
     def __init__(self, model: ResidualCoder, config: TrainConfig, bit_net: BitNet | None = None):
@@ -88,22 +95,40 @@ class Unrolled(nn.Module):
     def forward(self, x: Tensor, iterations: int, skipped: int = 0) -> tuple[Tensor, Tensor, Tensor]:
         loss_of = Loss(self.config.loss, self.config.share, self.config.colour, x)
         losses, residuals, planes, needed = [], [], [], []
-        steps = unroll(self.model, x)
-        with torch.no_grad():
-            for step in islice(steps, skipped):
-                residuals.append(step.residual.abs().mean())
+        bits_per_pixel = 0.0
+        sending = Sending(self.model)
+        good_enough = self._good_enough(x)
+        similarity = loss_of.similarity or (Similarity(x) if self.config.adaptive else None)
+        steps = unroll(sending, x)
+        for i in range(1, skipped + iterations + 1):
+            with torch.set_grad_enabled(i > skipped):
+                step = next(steps)
+                residuals.append(step.residual.detach().abs().mean())
                 planes.append(step.bits)
-        for step in islice(steps, iterations):
-            losses.append(loss_of(step.picture, step.residual))
-            residuals.append(step.residual.detach().abs().mean())
-            planes.append(step.bits)
-            if self.bit_net is not None:
-                needed.append(self._bits_per_bit(planes))
-                losses[-1] = losses[-1] + self.config.rate * self.model.config.bits / GRID**2 * needed[-1]
+                if self.bit_net is not None:
+                    needed.append(self._bits_per_bit(planes))
+                    sent = self.model.config.bits / GRID**2 * step.bits.detach().abs().mean()
+                    bits_per_pixel = bits_per_pixel + sent * needed[-1]
+                if i > skipped:
+                    loss = loss_of(step.picture, step.residual)
+                    if self.bit_net is not None:
+                        loss = loss + self.config.rate * loss.detach() * bits_per_pixel / bits_per_pixel.detach()
+                    losses.append(loss)
+            if good_enough is not None:
+                far = similarity.local_unlikeness(step.picture.detach()) > good_enough
+                sending.going_on = far if sending.going_on is None else far & sending.going_on
         last = len(residuals)
         weights = (torch.arange(skipped + 1, last + 1, device=x.device) / last) ** self.config.late
         loss = (torch.stack(losses) * weights).sum() / weights.sum()
         return loss, torch.stack(residuals), torch.stack(needed).detach() if needed else loss.new_empty(0)
+
+    def _good_enough(self, x: Tensor) -> Tensor | None:
+        if not self.config.adaptive:
+            return None
+        drawn = torch.rand(2, len(x), 1, 1, device=x.device)
+        lowest, highest = GOOD_ENOUGH
+        threshold = lowest * (highest / lowest) ** drawn[0]
+        return torch.where(drawn[1] < self.config.adaptive, threshold, 0.0)
 
     def _bits_per_bit(self, planes: list[Tensor]) -> Tensor:
         with torch.autocast(planes[-1].device.type, enabled=False):  # it computes in steps that bfloat16 has not

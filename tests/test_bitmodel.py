@@ -61,6 +61,62 @@ def test_every_bit_is_asked_for_once_and_comes_back(bit_model, shape, i):
         assert 1 <= probabilities.min() <= probabilities.max() < ONE
 
 
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("i", [1, 3])
+def test_where_some_positions_are_not_sent_only_the_others_are_asked_for(bit_model, shape, i):
+    planes = smooth(i, shape)
+    rng = np.random.default_rng(i)
+    sent = rng.random(shape[1:]) < 0.6
+    sent[0, 0] = True
+    planes[-1] *= sent
+    flat, asked = planes[-1].ravel() > 0, []
+
+    def tell(where, probabilities):
+        assert len(where) == len(probabilities)
+        asked.append(where)
+        return flat[where].astype(np.int32)
+
+    plane = bit_model.walk(planes[:-1], shape, tell, sent)
+    assert np.array_equal(plane, planes[-1])
+    assert plane.dtype == np.int8
+    assert np.array_equal(np.sort(np.concatenate(asked)), np.flatnonzero(np.broadcast_to(sent, shape)))
+
+
+def test_all_positions_sent_is_the_same_as_none_named(bit_model):
+    planes = smooth(2, (32, 5, 6))
+    every = np.ones((5, 6), bool)
+    flat = planes[-1].ravel() > 0
+    said = ([], [])
+    for kept, sent in zip(said, (None, every), strict=True):
+        bit_model.walk(
+            planes[:1], (32, 5, 6), lambda w, p, kept=kept: (kept.append(p), flat[w].astype(np.int32))[1], sent
+        )
+    assert len(said[0]) == len(said[1])
+    assert all(np.array_equal(a, b) for a, b in zip(*said, strict=True))
+
+
+def test_what_is_not_sent_counts_as_unknown(make_net):
+    """The floating-point model says what the whole numbers say, and unsent bits cost nothing."""
+    net = make_net()
+    learned = Learned(bittraining.integers(net), bytes(8), {})
+    planes = smooth(3, (32, 6, 7))
+    sent = np.random.default_rng(0).random((6, 7)) < 0.5
+    planes[1:] *= sent
+    cost = 0.0
+    flat = planes[-1].ravel() > 0
+
+    def tell(where, probabilities):
+        nonlocal cost
+        told = flat[where]
+        cost -= np.log2(np.where(told, probabilities, ONE - probabilities) / ONE).sum()
+        return told.astype(np.int32)
+
+    learned.walk(planes[:2], (32, 6, 7), tell, sent)
+    with torch.no_grad():
+        needed = float(net(torch.from_numpy(planes)[None].float(), 3))
+    assert needed == pytest.approx(cost / (32 * sent.sum()), rel=1e-3)
+
+
 def test_a_probability_depends_only_on_what_the_decoder_has(bit_model):
     """Other bits from some pass on: all probabilities up to and with that pass stay; of those after it, some change."""
     shape = (32, 6, 7)

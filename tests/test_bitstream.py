@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rgru_lab import bitstream, codec, model
+from rgru_lab import bitmodel, bitstream, codec, model
 from rgru_lab.bitmodel import Counts
 from rgru_lab.bitstream import BitstreamError, DamagedSegment, Header
 from rgru_lab.codec import Codes
@@ -232,7 +232,7 @@ def test_a_segment_of_another_file_is_refused(parts, planes, change):
         (_resealed(4, b"\x00"), "version 0"),
         (_resealed(5, b"\x03"), "does not know"),
         (_resealed(6, b"\x03"), "does not know"),
-        (_resealed(7, b"\x01"), "does not know"),
+        (_resealed(7, b"\x02"), "does not know"),
         (_resealed(8, b"\x00"), "does not know"),
         (_resealed(21, b"\x01"), "does not know"),
         (_resealed(30, b"m\xefcro-1"), "not in ASCII"),
@@ -496,3 +496,144 @@ def test_progression_knows_the_raw_size_and_other_codings_decode_to_the_same_pho
         assert decoded.raw_bytes == decoded.size_bytes == progression[i].raw_bytes
         assert decoded.size_bytes >= progression[i].size_bytes
         assert np.array_equal(decoded.photo, progression[i].photo)
+
+
+# Adaptive files: positions that stop
+
+STOPPING = HEADER._replace(adaptive=True)
+
+
+def _stopping(planes, counts):
+    """The planes with zeros where a position has stopped: `counts` says after which iteration each does."""
+    return [(plane * (counts >= i)).astype(np.int8) for i, plane in enumerate(planes, start=1)]
+
+
+def test_the_bytes_of_an_adaptive_file_are_those_of_the_description(planes):
+    """Flags of the positions that sent before, row by row, then the bits of those that do, channel by channel."""
+    counts = np.array([[3, 1], [0, 2]])
+    stopping = _stopping(planes[:3], counts)
+    data = bitstream.write(STOPPING, Codes(17, 18, stopping))
+    fixed = b"RGRU" + bytes([2, 0, 0, 1, 3]) + struct.pack("<HH", 17, 18) + HEADER.fingerprint + bytes(8)
+    header = fixed + b"\x07micro-1"
+    header += struct.pack("<I", zlib.crc32(header))
+    p = planes
+    told = [
+        np.array([1, 1, -1, 1, *(p[0][k][y, x] for k in range(3) for y, x in ((0, 0), (0, 1), (1, 1)))]),
+        np.array([1, -1, 1, *(p[1][k][y, x] for k in range(3) for y, x in ((0, 0), (1, 1)))]),
+        np.array([1, -1, *(p[2][k][0, 0] for k in range(3))]),
+    ]
+    assert data == header + b"".join(_segment(header, i, 1, _payload(each)) for i, each in enumerate(told, start=1))
+    file = bitstream.parse(data)
+    assert file.header == STOPPING
+    assert _equal(bitstream.decode(file).planes, stopping)
+
+
+@pytest.mark.parametrize("coding", ["raw", "counts", "learned"])
+@pytest.mark.parametrize("seed", range(6))
+def test_what_an_adaptive_file_holds_is_read_whatever_stops_where(small_planes, make_learned, coding, seed):
+    rng = np.random.default_rng(seed)
+    h, w = (int(v) for v in rng.integers(1, 7, 2))
+    bit_model = {"raw": None, "counts": Counts(), "learned": make_learned()}[coding]
+    counts = rng.integers(0, 5, (h, w))
+    counts[0, 0] = 4
+    stopping = _stopping(small_planes(4, 32, h, w, seed), counts)
+    header = Header("micro-1", bytes(range(8)), 16 * h, 16 * w, 32, adaptive=True)
+    if bit_model:
+        header = header._replace(coding=bit_model.coding, bit_model=bit_model.fingerprint)
+    data = bitstream.write(header, Codes(16 * h, 16 * w, stopping), bit_model)
+    file = bitstream.parse(data)
+    assert _equal(bitstream.decode(file, bit_model).planes, stopping)
+    for i, end in enumerate(file.ends_bytes, start=1):
+        assert _equal(bitstream.decode(bitstream.parse(data[:end]), bit_model).planes, stopping[:i])
+
+
+@pytest.mark.parametrize("coding", ["counts", "learned"])
+def test_a_position_that_has_stopped_takes_no_room_in_coded_segments(small_planes, make_learned, coding):
+    """Random bits take one bit each; a quarter of the positions takes a quarter, and little for the flags."""
+    bit_model = Counts() if coding == "counts" else make_learned()
+    planes = small_planes(2, 32, 16, 16, 1)
+    counts = np.ones((16, 16), int)
+    counts[:8, :8] = 2
+    header = Header("a", bytes(8), 256, 256, 32, "one-shot", coding, bit_model.fingerprint, adaptive=True)
+    data = bitstream.write(header, Codes(256, 256, _stopping(planes, counts)), bit_model)
+    first, second = bitstream.parse(data).segments
+    assert len(second.payload) < 0.31 * len(first.payload)
+
+
+def _cut_bits(plane):
+    plane = plane.copy()
+    plane[1, 0, 0] = 0
+    return plane
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_cut_bits, "send all or none"),
+        (lambda plane: 3 * plane, "send all or none"),
+        (lambda plane: np.zeros_like(plane), "sends nothing"),
+        (lambda plane: np.where(plane == 0, 1, plane).astype(np.int8), "had stopped"),
+    ],
+    ids=["a part of a position", "another value", "nothing", "one that had stopped"],
+)
+def test_planes_that_no_adaptive_file_can_hold_are_not_written(planes, change, message):
+    stopping = _stopping(planes, np.array([[4, 1], [2, 3]]))
+    with pytest.raises(BitstreamError, match=message):
+        bitstream.write_segment(STOPPING.pack(), 3, change(stopping[2]), stopping[:2])
+
+
+def test_version_1_knew_no_stopping(planes):
+    data = bitstream.write(HEADER, Codes(17, 18, planes))
+    old = bytearray(_version_1(data, HEADER_BYTES, 2))
+    old[7] = 1
+    old[HEADER_BYTES - 4 : HEADER_BYTES] = struct.pack("<I", zlib.crc32(old[: HEADER_BYTES - 4]))
+    with pytest.raises(BitstreamError, match="does not know"):
+        bitstream.parse(bytes(old))
+
+
+@pytest.mark.parametrize(
+    "bits",
+    [
+        "0000" + "0000",  # nobody sends
+        "1000" + "1011",  # a one where zeros belong
+        "1100" + "1010",  # too few
+        "1000" + "1110" + "0000" * 2,  # a byte too many
+    ],
+    ids=["nothing", "no zeros at the end", "too few bits", "too many bytes"],
+)
+def test_raw_segments_that_no_encoder_writes_are_refused(bits):
+    header = STOPPING.pack()
+    payload = int(bits, 2).to_bytes(len(bits) // 8, "big")
+    data = header + _segment(header, 1, 1, payload)
+    with pytest.raises(DamagedSegment, match="segment 1"):
+        bitstream.decode(bitstream.parse(data))
+
+
+def test_an_adaptive_segment_longer_than_all_could_be_is_refused_by_its_length():
+    header = STOPPING.pack()
+    for size in (3, 200):  # flags and bits of all positions are 16 bits
+        with pytest.raises(DamagedSegment, match=f"says {size} bytes"):
+            bitstream.parse(header + _segment(header, 1, 1, bytes(size)))
+
+
+def test_a_coded_segment_that_is_longer_than_its_bits_as_they_are_is_refused(small_planes):
+    """The encoder writes the shortest, so there is one file for each content."""
+    bit_model = Counts()
+    plane = small_planes(1, 32, 3, 3, 5)[0] * np.eye(3, dtype=np.int8)[None]
+    header = Header("a", bytes(8), 48, 48, 32, coding="counts", adaptive=True).pack()
+    written = bitstream.parse(header + bitstream.write_segment(header, 1, plane))
+    assert _equal(bitstream.decode(written).planes, [plane])
+    coded = bitmodel.encode(bit_model, plane, (), np.ones((3, 3), bool))
+    assert len(coded) >= len(written.segments[0].payload)
+    with pytest.raises(DamagedSegment, match="no encoder writes"):
+        bitstream.decode(bitstream.parse(header + bitstream.seal(header, 1, 2, coded)))
+
+
+def test_the_golden_adaptive_file_has_not_changed():
+    """As `test_the_golden_file_has_not_changed`."""
+    planes, _ = _golden()
+    counts = np.random.default_rng(1).integers(0, 4, (3, 4))
+    header = Header("golden-1", bytes(range(8)), 37, 50, 5, coding="counts", adaptive=True)
+    data = bitstream.write(header, Codes(37, 50, _stopping(planes, counts)), Counts())
+    assert hashlib.sha256(data).hexdigest() == "9e1cf1e514d3f160cd26650a31f8cb5562029cc75eb5a124847f094fb194659f"
+    assert _equal(bitstream.decode(bitstream.parse(data)).planes, _stopping(planes, counts))

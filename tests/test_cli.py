@@ -116,6 +116,43 @@ def test_as_few_iterations_as_reach_a_quality(capsys, tmp_path, photo_path, weig
     assert "too small for MS-SSIM" in refused(capsys, *words, "--quality", 0.5, "--force")
 
 
+def test_an_adaptive_file_of_so_many_bytes(capsys, tmp_path, photo_path, weights_path, weights, sizes):
+    out = tmp_path / "a.rgru"
+    words = ("compress", photo_path, out, "--model", weights_path, "--adaptive")
+    assert run(*words, "--bytes", sizes[3]) == 0
+    file = bitstream.parse(out.read_bytes())
+    assert file.header.adaptive
+    assert out.stat().st_size <= sizes[3]
+    said = capsys.readouterr().out
+    assert f"{out.stat().st_size:,} bytes" in said
+    sent = sum(plane.any(axis=0).astype(int) for plane in bitstream.decode(file).planes)
+    assert f"positions send {sent.min()} to {sent.max()} iterations, {sent.mean():.1f} on average" in said
+    assert run("decompress", out, tmp_path / "a.png", "--model", weights_path) == 0
+    *_, (_, frame) = codec.encode(weights.model, images.load(photo_path), file.iterations, sent)
+    assert (np.asarray(Image.open(tmp_path / "a.png")) == frame).all()
+    assert run("info", out) == 0
+    assert "stop sending" in capsys.readouterr().out
+    assert run("compress", photo_path, out, "--model", weights_path, "--force") == 0
+    assert run("info", out) == 0
+    assert "stop sending" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "add --quality, --bpp or --bytes"),
+        (("--iterations", 4), "add --quality, --bpp or --bytes"),
+        (("--quality", 0.9999), "no adaptive file reaches MS-SSIM 0.9999"),
+        (("--bytes", 60), "takes more than 60 bytes"),
+    ],
+    ids=["nothing", "iterations", "too good", "too small"],
+)
+def test_what_no_adaptive_file_can_be_is_refused(capsys, tmp_path, photo_path, weights_path, words, message):
+    out = tmp_path / "a.rgru"
+    assert message in refused(capsys, "compress", photo_path, out, "--model", weights_path, "--adaptive", *words)
+    assert not out.exists()
+
+
 def test_too_few_bytes_for_one_iteration_are_refused(capsys, tmp_path, photo_path, weights_path, sizes):
     out = tmp_path / "a.rgru"
     said = refused(capsys, "compress", photo_path, out, "--model", weights_path, "--bytes", sizes[0] - 1)

@@ -2,9 +2,11 @@
 
 import json
 
+import numpy as np
 import pytest
 
-from rgru_lab import evaluate, images, measuring
+from rgru_lab import adaptive, evaluate, images, measuring
+from rgru_lab.progression import Progression
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +97,34 @@ def test_one_that_was_stopped_goes_on_and_leaves_nothing_behind(weights, paths, 
     assert calls == ["coffee.png", "rocket.png", "rocket.png"]
     assert not list(tmp_path.glob("*.part"))
     assert not list(tmp_path.glob(".*"))
+
+
+def test_adaptive_files_are_measured_a_row_for_every_slope_and_kept_apart(done, weights, paths, tmp_path):
+    slopes = (0.02, 0.002)
+    mine = _copied(done[0], tmp_path)
+    summary = evaluate.run(weights, "two", paths, mine, slopes=slopes)
+    name = f"two-{weights.name}-adaptive"
+    rows = measuring.read(mine / f"{name}.csv")
+    assert [(row["picture"], row["point"]) for row in rows] == [
+        (p, k) for p in ("coffee.png", "rocket.png") for k in (1, 2)
+    ]
+    for row in rows:
+        photo = images.load(next(path for path in paths if path.name == row["picture"]))
+        curves = np.stack([*adaptive.unlikeness(weights.model, photo)])
+        progression = Progression(weights, photo, "find", adaptive.counts(curves, slopes[row["point"] - 1]))
+        *_, (_, last) = progression.run(int(progression.counts.max()))
+        assert row["size_bytes"] == last.size_bytes
+        assert row["ms_ssim"] == pytest.approx(last.ms_ssim, abs=1e-5)
+        raw = Progression(weights, photo, None, progression.counts)
+        *_, (_, last) = raw.run(int(progression.counts.max()))
+        assert row["raw_bytes"] == last.size_bytes
+        assert row["size_bytes"] <= row["counted_bytes"] <= row["raw_bytes"]
+    page = (mine / f"{name}.md").read_text()
+    assert page.startswith(f"# {weights.name}, adaptive, on 2 pictures (two)")
+    assert "at equal slope" in page
+    assert "| 0.02 |" in page
+    assert summary["slopes"] == [0.02, 0.002]
+    assert (mine / f"two-{weights.name}.md").read_bytes() == (done[0] / f"two-{weights.name}.md").read_bytes()
 
 
 def test_progress_names_what_is_measured(weights, paths, tmp_path):

@@ -191,29 +191,33 @@ def _needed(teacher, steps):
 
 
 @pytest.mark.parametrize(("skipped", "bf16"), [(0, False), (2, False), (0, True)])
-def test_a_rate_adds_the_bits_per_pixel_to_the_loss_of_each_iteration(trainer, skipped, bf16):
-    """4 bits for 256 pixels. In bfloat16 the codec's own part is rounded, the model of the bits still exact."""
-    teacher = trainer(rate=64.0)
+def test_a_rate_weighs_the_bits_so_far_against_the_loss_of_each_iteration(trainer, skipped, bf16):
+    """D (1 + rate) in value, for R over R held still is 1. In bfloat16 the model of the bits is still exact."""
+    teacher = trainer(rate=3.0)
     batch = teacher.patches.draw(48, 2)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         steps = list(islice(unroll(teacher.model, batch), skipped + 4))
     needed = [float(bits.detach()) for bits in _needed(teacher, steps)]
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         loss, _, found = teacher.unrolled(batch, 4, skipped)
-    assert found.tolist() == pytest.approx(needed[skipped:], abs=1e-6)
-    assert len(set(found.tolist())) == 4
-    terms = [float(s.residual.abs().mean()) + 64 * bits * 4 / 256 for s, bits in zip(steps, needed, strict=True)]
+    assert found.tolist() == pytest.approx(needed, abs=1e-6)
+    assert len(set(found.tolist())) == skipped + 4
+    terms = [float(s.residual.abs().mean()) * (1 + 3) for s in steps]
     weighted = [i * terms[i - 1] for i in range(skipped + 1, skipped + 5)]
     assert float(loss.detach()) == pytest.approx(sum(weighted) / sum(range(skipped + 1, skipped + 5)), rel=1e-5)
 
 
 def test_the_gradient_of_the_rate_goes_through_the_bits_into_encoder_and_binarizer(trainer):
+    """rate D' R / R' of each iteration, R being the bits of all planes up to it."""
     teacher, without = trainer(rate=64.0, late=0.0), trainer(late=0.0)
     batch = teacher.patches.draw(32, 2)
     reached = [*(module.conv.weight for module in (teacher.model.encoder, teacher.model.binarizer))]
     reached.append(teacher.bit_net.banks[1][3].direct)
-    needed = _needed(teacher, islice(unroll(teacher.model, batch), 2))
-    expected = torch.autograd.grad(64 * 4 / 256 * sum(needed) / 2, reached)
+    steps = list(islice(unroll(teacher.model, batch), 2))
+    first, second = _needed(teacher, steps)
+    worth = [float(step.residual.detach().abs().mean()) for step in steps]
+    terms = worth[0] * first / first.detach() + worth[1] * (first + second) / (first + second).detach()
+    expected = torch.autograd.grad(64 * terms / 2, reached)
     with_rate = torch.autograd.grad(teacher.unrolled(batch, 2)[0], reached)
     same = [without.model.encoder.conv.weight, without.model.binarizer.conv.weight]
     plain = [*torch.autograd.grad(without.unrolled(batch, 2)[0], same), torch.zeros_like(expected[2])]
@@ -238,6 +242,51 @@ def test_a_large_rate_makes_bits_that_can_be_told_in_advance(trainer, monkeypatc
         needed[rate] = sum(records[-1].bits_per_bit)
     assert needed[100.0] < 0.8 * needed[1e-9]
     assert needed[100.0] < 0.8 * sum(records[0].bits_per_bit)
+
+
+# Positions that stop sending
+
+
+def test_positions_stop_once_they_are_good_enough_and_stay_stopped(trainer, monkeypatch):
+    """With the threshold of each patch known: by hand, from the loop's own pictures."""
+    monkeypatch.setattr(training, "GOOD_ENOUGH", (0.7, 0.9))
+    teacher = trainer(adaptive=1.0, rate=0.5)
+    batch, seen = teacher.patches.draw(64, 2), []
+    encode = training.Sending.encode
+
+    def watched(sending, r, state=None):
+        going_on = sending.going_on
+        bits, state = encode(sending, r, state)
+        seen.append((going_on, bits.detach()))
+        return bits, state
+
+    monkeypatch.setattr(training.Sending, "encode", watched)
+    torch.manual_seed(3)
+    drawn = 0.7 * (0.9 / 0.7) ** torch.rand(2, 2, 1, 1)[0]
+    torch.manual_seed(3)
+    _, _, needed = teacher.unrolled(batch, 3, 1)
+    assert seen[0][0] is None
+    planes, going_on = [seen[0][1]], torch.ones(2, 4, 4, dtype=torch.bool)
+    sending, similarity = training.Sending(teacher.model), losses.Similarity(batch)
+    steps = unroll(sending, batch)
+    monkeypatch.setattr(training.Sending, "encode", encode)
+    for i in range(1, 4):
+        with torch.no_grad():
+            going_on = going_on & (similarity.local_unlikeness(next(steps).picture) > drawn)
+        sending.going_on = going_on
+        assert torch.equal(seen[i][0], going_on)
+        planes.append(seen[i][1])
+        assert torch.equal(planes[i] != 0, going_on[:, None].expand_as(planes[i]))
+    assert 0 < going_on.sum() < going_on.numel()
+    by_hand = [float(teacher.bit_net(torch.stack(planes[max(0, i - 2) : i + 1], 1), i + 1).detach()) for i in range(4)]
+    assert needed.tolist() == pytest.approx(by_hand, abs=1e-6)
+
+
+def test_in_none_of_the_patches_it_is_as_if_nothing_could_stop(trainer, monkeypatch):
+    monkeypatch.setattr(training, "GOOD_ENOUGH", (10.0, 10.0))  # all are good enough at once, where it is asked
+    batch = trainer().patches.draw(48, 2)
+    losses = [float(trainer(adaptive=share).unrolled(batch, 3)[0].detach()) for share in (0.0, 1e-12, 1.0)]
+    assert losses[0] == losses[1] != losses[2]
 
 
 def test_without_a_rate_there_is_no_model_of_the_bits_and_with_one_the_codec_begins_the_same(trainer):
@@ -833,7 +882,7 @@ def test_with_a_rate_both_processes_learn_the_same_model_of_the_bits_from_bits_o
     _, (a, b) = two
     assert _same(a["rated"], b["rated"])
     assert a["needed"] != b["needed"]
-    assert [len(bits) for bits in a["needed"]] == [2] * 6
+    assert [len(bits) for bits in a["needed"]] == [2, 2, 2, 2, 3, 3]  # one iteration was skipped in two steps
 
 
 def test_a_signal_to_one_process_stops_both_after_the_same_step_with_a_checkpoint(two):

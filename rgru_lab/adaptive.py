@@ -1,0 +1,149 @@
+"""Spatially adaptive bit rates: each position of the code sends as many iterations as pay (Johnston et al. 2018).
+
+First the whole photo goes through all iterations, and after each it is looked at how far every position's 16 x 16
+pixels are from the original. An iteration pays at a position if it takes away more of that than it costs in bits, both
+weighed by one number, the slope. Then the photo goes through once more; a position that stopped sends nothing, which
+the decoder reads as 0. A smooth sky may stop after one iteration where fur sends seven.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+
+from rgru_lab import codec, images, metrics
+from rgru_lab.config import MAX_ITERATIONS, MIDPOINT
+from rgru_lab.losses import Similarity
+from rgru_lab.model import ResidualCoder, Weights
+from rgru_lab.progression import Progression
+
+SLOPES = (0.0, *np.geomspace(1e-5, 1.0, 400).tolist())
+"""Among these the right one is looked for: at the first every iteration pays that takes away anything, at the last
+only the first does."""
+
+SHOWN = (0.3, 0.1, 0.05, 0.025, 0.012, 0.006, 0.003, 0.0015)
+"""The slopes of an evaluation."""
+
+TRIES = 6
+"""How often at most a photo goes through the codec to find the slope; what is predicted is near after two."""
+
+NEAR = 0.01
+"""Found, if what may remain of unlikeness or bytes is used up to so small a share."""
+
+
+def unlikeness(model: ResidualCoder, photo: np.ndarray, iterations: int = MAX_ITERATIONS) -> Iterator[np.ndarray]:
+    """How far each position's pixels are from the original after iteration 1, 2, ... if all send all their bits.
+
+    Args:
+        model: the networks.
+        photo: I, (H, W, 3) uint8.
+        iterations: how many.
+
+    Yields:
+        (h, w) float32, see `losses.Similarity.local_unlikeness`.
+    """
+    similarity = Similarity(_tensor(photo))
+    for _, picture in codec.encode(model, photo, iterations):
+        yield similarity.local_unlikeness(_tensor(picture))[0].numpy()
+
+
+def counts(curves: np.ndarray, slope: float) -> np.ndarray:
+    """The number of iterations that each position sends, (h, w) int64 from 1: the one with the least total cost.
+
+    Args:
+        curves: (N, h, w), what `unlikeness` gave.
+        slope: what one more iteration must take away from a position's unlikeness to pay; 0: anything.
+    """
+    sent = np.arange(1, len(curves) + 1)[:, None, None]
+    return (curves + slope * sent).argmin(0) + 1
+
+
+def reaching(
+    weights: Weights,
+    photo: np.ndarray,
+    quality: float,
+    bit_model="find",
+    *,
+    iterations: int = MAX_ITERATIONS,
+    progress: Callable = lambda steps, total: steps,
+) -> Progression | None:
+    """The photo's way into the smallest adaptive file that reaches an MS-SSIM; None if none does.
+
+    Args:
+        weights: a loaded `model.Weights`.
+        photo: I, (H, W, 3) uint8, sides over 160 px.
+        quality: the MS-SSIM, 0 to 1.
+        bit_model: as in `Progression`.
+        iterations: how many a position may send.
+        progress: called with the steps of each way through the codec, and how many they are.
+
+    Raises:
+        MetricError: the photo is too small for MS-SSIM.
+    """
+    metrics.ms_ssim(photo, photo)  # or it has none: better said now than after a minute
+
+    def predicted(curves, sent):
+        return float(np.take_along_axis(curves, sent[None] - 1, 0).mean())
+
+    def actual(progression):
+        return 1 - progression[len(progression)].ms_ssim
+
+    return _search(weights, photo, bit_model, iterations, progress, predicted, actual, 1 - quality, SLOPES)
+
+
+def fitting(
+    weights: Weights,
+    photo: np.ndarray,
+    limit_bytes: int,
+    bit_model="find",
+    *,
+    iterations: int = MAX_ITERATIONS,
+    progress: Callable = lambda steps, total: steps,
+) -> Progression | None:
+    """The photo's way into the best adaptive file that is not larger than so many bytes; None if all are.
+
+    The other arguments are those of `reaching`.
+    """
+
+    def predicted(_, sent):
+        return float(sent.sum()) * weights.model.config.bits / 8
+
+    def actual(progression):
+        return progression[len(progression)].size_bytes
+
+    return _search(weights, photo, bit_model, iterations, progress, predicted, actual, limit_bytes, SLOPES[::-1])
+
+
+def _search(weights, photo, bit_model, iterations, progress, predicted, actual, limit, slopes) -> Progression | None:
+    """Of these slopes, each of which leads to as much or more than the one before, the last that keeps within the limit.
+
+    What is predicted and what comes out are nearly in proportion, so each time the next prediction is put right; where
+    that leads out of what is still possible, the middle of it is tried.
+    """
+    curves = np.stack(list(progress(unlikeness(weights.model, photo, iterations), iterations)))
+    choices = list({sent.tobytes(): sent for sent in (counts(curves, slope) for slope in slopes)}.values())
+    forecasts = np.array([predicted(curves, sent) for sent in choices])
+    best, proportion, within, over = None, 1.0, -1, len(choices)
+    for _ in range(TRIES):
+        k = int(np.searchsorted(proportion * forecasts, limit, side="right")) - 1
+        if not within < k < over:
+            k = (within + over) // 2 if best or k > within else 0
+        if not within < k < over:
+            break
+        progression = Progression(weights, photo, bit_model, choices[k])
+        longest = int(choices[k].max())
+        for _ in progress(progression.run(longest), longest):
+            pass
+        reached = actual(progression)
+        if reached <= limit:
+            best, within = progression, k
+            if reached > (1 - NEAR) * limit:
+                break
+        else:
+            over = k
+        proportion = reached / forecasts[k]
+    return best
+
+
+def _tensor(photo: np.ndarray) -> torch.Tensor:
+    return images.pad_to_grid(images.to_tensor(photo)) - MIDPOINT

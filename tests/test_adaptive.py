@@ -1,0 +1,164 @@
+"""Adaptive bit rates: who stops sending when, that decoding repeats encoding, and files that are as small as asked."""
+
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+
+from rgru_lab import adaptive, bitstream, codec, images, metrics, model
+from rgru_lab.bitmodel import Counts
+from rgru_lab.config import InputError
+from rgru_lab.progression import Progression, decode
+
+
+@pytest.fixture(scope="module")
+def photo(sample):
+    return sample("coffee", 170, 180)
+
+
+@pytest.fixture(scope="module")
+def curves(weights, photo):
+    return np.stack(list(adaptive.unlikeness(weights.model, photo, 5)))
+
+
+def test_a_position_that_stops_sends_zeros_from_then_on_and_the_others_send_all(weights, photo):
+    sent = np.random.default_rng(0).integers(0, 4, images.grid_size(*photo.shape[:2]))
+    planes = [plane for plane, _ in codec.encode(weights.model, photo, 3, sent)]
+    for i, plane in enumerate(planes, start=1):
+        assert np.array_equal(plane != 0, np.broadcast_to(sent >= i, plane.shape))
+    whole = [plane for plane, _ in codec.encode(weights.model, photo, 3)]
+    assert np.array_equal(planes[0][:, sent >= 1], whole[0][:, sent >= 1])  # the encoder has seen nothing else yet
+    assert not np.array_equal(planes[1][:, sent >= 2], whole[1][:, sent >= 2])
+
+
+def test_all_going_on_is_the_same_as_no_counts(weights, photo):
+    sent = np.full(images.grid_size(*photo.shape[:2]), 3)
+    plain, all_of_it = ([*codec.encode(weights.model, photo, 3, each)] for each in (None, sent))
+    for (a, p), (b, q) in zip(plain, all_of_it, strict=True):
+        assert np.array_equal(a, b)
+        assert np.array_equal(p, q)
+
+
+def test_counts_of_another_grid_are_refused(weights, photo):
+    with pytest.raises(InputError, match=r"counts has shape \(3, 3\); this picture needs \(11, 12\)"):
+        codec.encode(weights.model, photo, 3, np.ones((3, 3), int))
+
+
+def test_the_networks_learn_through_what_is_sent_and_only_through_that(make_coder):
+    sending, x = codec.Sending(make_coder().train()), torch.rand(1, 3, 32, 32) - 0.5
+    sending.going_on = torch.tensor([[[True, False], [False, False]]])
+    first, second = islice(codec.unroll(sending, x), 2)
+    second.picture.abs().mean().backward()
+    assert first.bits[0, :, 0, 0].abs().min() == 1
+    assert first.bits.abs().sum() == first.bits.shape[1]
+    assert sending.model.binarizer.conv.weight.grad.abs().max() > 0
+
+
+def test_the_unlikeness_of_a_position_is_its_part_of_the_mean_over_all(weights, photo, curves):
+    """Of photos, at five scales; what is like has none, and it falls where a part of the picture gets better."""
+    frames = [frame for _, frame in codec.encode(weights.model, photo, 5)]
+    assert curves.shape == (5, 11, 12)
+    assert 0 < curves.min()
+    near = frames[4].copy()
+    near[:96, :96] = photo[:96, :96]
+    x, a, b = (adaptive._tensor(each) for each in (photo, frames[4], near))
+    similarity = adaptive.Similarity(x)
+    before, after = similarity.local_unlikeness(a)[0], similarity.local_unlikeness(b)[0]
+    np.testing.assert_allclose(before, curves[4], atol=1e-6)
+    assert (after[:5, :5] < 0.6 * before[:5, :5]).all()
+    fallen = before - after  # at the coarsest scale a window spans the whole of so small a photo
+    assert fallen[:5, :5].min() > 4 * fallen[8:, 8:].abs().max()
+    assert similarity.local_unlikeness(x).abs().max() < 1e-6
+
+
+def test_each_position_sends_the_number_of_iterations_with_the_least_cost(curves):
+    slope = float(np.median(np.abs(np.diff(curves, axis=0))))
+    sent = adaptive.counts(curves, slope)
+    assert len(np.unique(sent)) > 1
+    for y, x in np.ndindex(sent.shape):
+        costs = [curves[n - 1, y, x] + slope * n for n in range(1, 6)]
+        assert sent[y, x] == 1 + int(np.argmin(costs))
+    assert (adaptive.counts(curves, 10.0) == 1).all()
+
+
+def test_a_smooth_part_sends_less_than_one_with_detail(make_coder):
+    falls = np.array([0.5, 0.25, 0.125, 0.0625])[:, None, None]
+    curves = np.concatenate([0.1 * falls, falls], axis=2)
+    assert adaptive.counts(curves, 0.05).tolist() == [[1, 4]]
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_an_adaptive_file_decodes_to_what_encoding_showed(weights, weights_path, photo, curves, make_learned, learned):
+    bit_model = make_learned(weights.fingerprint) if learned else Counts()
+    sent = adaptive.counts(curves, 0.003)
+    progression = Progression(weights, photo, bit_model, sent)
+    shown = [decoded.photo for _, decoded in progression.run(int(sent.max()))]
+    file = bitstream.parse(progression.file(len(progression)))
+    assert file.header.adaptive
+    assert file.iterations == sent.max() > sent.min()
+    codes = bitstream.decode(file, bit_model)
+    assert np.array_equal(sum((plane != 0).all(axis=0) for plane in codes.planes), sent)
+    for ours, theirs in zip(codec.decode(weights.model, codes), shown, strict=True):
+        assert np.array_equal(ours, theirs)
+    if not learned:
+        assert np.array_equal([*decode(file, file.iterations, str(weights_path))][-1], shown[-1])
+
+
+def test_it_takes_fewer_bytes_than_the_whole_planes(weights, photo, curves):
+    sent = adaptive.counts(curves, 0.003)
+    sizes = []
+    for each in (sent, None):
+        progression = Progression(weights, photo, Counts(), each)
+        sizes += [decoded.size_bytes for _, decoded in islice(progression.run(int(sent.max())), int(sent.max()))][-1:]
+    share = sent.mean() / sent.max()
+    assert sizes[0] < (share + 0.1) * sizes[1]
+
+
+@pytest.fixture(scope="module")
+def ladder(weights, photo):
+    """Bytes of raw adaptive files at a few slopes."""
+    curves = np.stack(list(adaptive.unlikeness(weights.model, photo, 6)))
+    found = []
+    for slope in adaptive.SLOPES[::40]:
+        sent = adaptive.counts(curves, slope)
+        *_, (_, last) = Progression(weights, photo, None, sent).run(int(sent.max()))
+        found.append(last.size_bytes)
+    return found
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+def test_the_file_that_fits_is_within_the_limit_and_near_it(weights, photo, ladder, share):
+    limit = min(ladder) + share * (max(ladder) - min(ladder))
+    calls = []
+    found = adaptive.fitting(
+        weights, photo, limit, None, iterations=6, progress=lambda steps, total: calls.append(total) or steps
+    )
+    assert 0.97 * limit < len(found.file(len(found))) <= limit
+    assert calls[0] == 6
+    assert len(calls) <= 1 + adaptive.TRIES
+
+
+def test_what_is_too_little_for_any_file_and_what_is_enough_for_all(weights, photo, ladder):
+    assert adaptive.fitting(weights, photo, min(ladder) - 1, None, iterations=6) is None
+    assert adaptive.fitting(weights, photo, min(ladder), None, iterations=6).counts.max() == 1
+    largest = adaptive.fitting(weights, photo, 10**6, None, iterations=6)
+    assert len(largest.file(len(largest))) == max(ladder)
+
+
+@pytest.mark.parametrize("wanted", [0.9, 0.95])
+def test_the_file_that_reaches_a_quality_reaches_it_and_is_not_much_better(photo, wanted):
+    """With weights that ship: random ones give no better pictures for more bits."""
+    weights = model.load("small-4")
+    found = adaptive.reaching(weights, photo, wanted, iterations=6)
+    codes = bitstream.decode(bitstream.parse(found.file(len(found))), found.bit_model)
+    assert wanted <= metrics.ms_ssim(photo, [*codec.decode(weights.model, codes)][-1]) < wanted + 0.1 * (1 - wanted)
+    assert adaptive.reaching(weights, photo, 0.9999, iterations=2) is None
+    plain = Progression(weights, photo)
+    size = next(decoded.size_bytes for _, decoded in plain.run(6) if decoded.ms_ssim >= wanted)
+    assert len(found.file(len(found))) < 0.95 * size
+
+
+def test_a_photo_too_small_for_ms_ssim_is_refused_before_the_work(weights, photo):
+    with pytest.raises(metrics.MetricError, match="sides of 161 px"):
+        adaptive.reaching(weights, photo[:100], 0.9)
