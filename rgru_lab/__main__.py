@@ -425,6 +425,25 @@ def ablation(options):
     print("\n" + ablation.report(summary))
 
 
+def effects(options):
+    from rgru_lab import bitnet, effects, model, patches, photos
+
+    folder, output = Path(options.weights), Path(options.output)
+    _make_folder(folder)
+    _make_folder(output)
+    start = model.load(options.start_from)
+    name, paths = _pictures(options.on)
+    found = patches.pictures_in(
+        options.images, leave_out=photos.validation_names(), progress=lambda each: _bar(each, len(each), "picture")
+    )
+    steps = effects.train(start, bitnet.find(start, options.start_from), found.photos, folder, effects.IDEAS)
+    for _ in _bar(steps, effects.STEPS * len(effects.IDEAS), "step"):
+        pass
+    measured = effects.measure(folder, paths, ideas=effects.IDEAS, jobs=options.jobs, progress=_each_picture)
+    for path in effects.write(output, start.name, name, len(paths), measured):
+        print(path)
+
+
 def fuzz(options):
     import datetime
     import json
@@ -731,6 +750,19 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("--output", default="data/results", metavar="DIR", help="where evaluate and trials wrote, too")
     add_model(new)
     add_iterations(new, 4, "how far to go (default 4)")
+
+    new = command(
+        effects,
+        "what each idea beyond the paper is worth",
+        "The same weights trained on for a little with one idea at a time, and measured. Stopped, the next call goes "
+        "on with the idea or the picture that was due.",
+    )
+    new.add_argument("--images", required=True, metavar="DIR", help="photographs to train on, sub-folders included")
+    new.add_argument("--on", default="kodak", metavar="kodak|DIR", help="photographs to measure on (default kodak)")
+    new.add_argument("--start-from", default=DEFAULT_MODEL, metavar="NAME", help="weights (default %(default)s)")
+    new.add_argument("--weights", default="runs/effects", metavar="DIR", help="keep weights here (default %(default)s)")
+    new.add_argument("--output", default="data/results", metavar="DIR")
+    add_jobs(new)
 
     new = command(fuzz, "damaged files by the thousand: nothing may break", FUZZ)
     add_model(new)

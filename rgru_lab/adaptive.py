@@ -115,7 +115,7 @@ def fitting(
 
 
 def _search(weights, photo, bit_model, iterations, progress, predicted, actual, limit, slopes) -> Progression | None:
-    """Of these slopes, each of which leads to as much or more than the one before, the last that keeps within the limit.
+    """Of these slopes, each of which leads to as much as the one before or more, the last that keeps within the limit.
 
     What is predicted and what comes out are nearly in proportion, so each time the next prediction is put right; where
     that leads out of what is still possible, the middle of it is tried.

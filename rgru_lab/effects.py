@@ -2,20 +2,31 @@
 
 All begin with the same weights, see the same patches in the same order and take as many steps; what predicts the bits
 learns along in each. So what differs between two lines is the idea, after so short a training. Then each goes over the
-photographs, with all bits sent and with adaptive ones.
+photographs. All together, trained for longer, are the weights `best`.
 """
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from rgru_lab import bitnet, bittraining, training
+from rgru_lab import bitnet, bittraining, comparing, images, measuring, training
 from rgru_lab import model as models
+from rgru_lab.bitmodel import BitModel
 from rgru_lab.config import TrainConfig
 
 STEPS = 100
+
+FILES = {
+    "all": partial(measuring.ours, iterations=4),
+    "adaptive": partial(measuring.ours_adaptive, slopes=(0.2, 0.08, 0.03, 0.012), iterations=8),
+}
+"""Files in which all positions send all their bits, and adaptive ones: how each are measured, as far as MS-SSIM .95."""
+
+LEVELS = (0.90, 0.95)
 
 ALONG = 1e-6
 """A rate so small that the codec does not notice it; what predicts the bits learns along all the same."""
@@ -42,26 +53,39 @@ class Idea:
     says: str
     model: dict = field(default_factory=dict)
     recipe: dict = field(default_factory=dict)
+    files: tuple[str, ...] = ("all",)
+    """Which of `FILES` are measured."""
 
 
-COMMON = Idea("common", "as many steps as before: nothing new")
+COMMON = Idea("common", "as many steps as before, nothing new", files=tuple(FILES))
 IDEAS = (
     COMMON,
     Idea("rate", "the rate in the loss", recipe={"rate": 0.5}),
-    Idea("adaptive", "positions that stop sending, in half of the patches", recipe={"adaptive": 0.5}),
+    Idea(
+        "adaptive", "positions that stop, in half of the patches", recipe={"adaptive": 0.5}, files=("all", "adaptive")
+    ),
     Idea("priming", "one extra look before the first bits and the first picture", model={"priming": 1}),
     Idea("ssim", "mean |R| weighted by 1 - SSIM instead of MS-SSIM in the loss", recipe={"loss": "ssim-l1"}),
-    Idea("patches", "two patches of 192 px instead of four of 128", recipe={"curriculum": ((1.0, 10, 192, 2),)}),
-    Idea("together", "rate, stopping and larger patches", recipe={
-        "rate": 0.5, "adaptive": 0.5, "curriculum": ((1.0, 10, 192, 2),)
-    }),
-)  # fmt: skip
+)
 
 
-def train(start: models.Weights, photos: list[np.ndarray], folder: Path, ideas=IDEAS) -> Iterator[tuple[Idea, int]]:
-    """Train what is not in the folder yet, each idea into KEY.safetensors and KEY.bits; yields each step's number."""
+def train(
+    start: models.Weights, bit_model: BitModel, photos: list[np.ndarray], folder: Path, ideas=IDEAS
+) -> Iterator[tuple[Idea, int]]:
+    """Train what is not in the folder yet, each idea into KEY.safetensors and KEY.bits.
+
+    Args:
+        start: the weights that all begin with.
+        bit_model: what predicts their bits, if it is learned, begins with them.
+        photos: to train on, (H, W, 3) uint8.
+        folder: where the weights go.
+        ideas: which.
+
+    Yields:
+        (idea, step), steps counted from 1.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    learned = bitnet.find(start)
+    learned = bit_model if isinstance(bit_model, bitnet.Learned) else None
     for idea in ideas:
         path = folder / f"{idea.key}.safetensors"
         if bitnet.path_beside(start, path).exists():
@@ -76,3 +100,70 @@ def train(start: models.Weights, photos: list[np.ndarray], folder: Path, ideas=I
         kept = models.load(path)
         net = bittraining.integers(trainer.averaged_bit_net())
         bitnet.save(bitnet.Learned(net, kept.fingerprint, papers), bitnet.path_beside(kept, path))
+
+
+def measure(
+    folder: Path, paths: list[Path], *, ideas=IDEAS, jobs: int = 1, progress: Callable = lambda rows, total, what: rows
+) -> list[dict]:
+    """What `train` left in a folder over a set of pictures; what is done is kept there.
+
+    Args:
+        folder: of the weights.
+        paths: the pictures.
+        ideas, jobs, progress: as for `train`, and as for `evaluate.run`.
+
+    Returns:
+        For each idea and kind of file `key`, `says`, `files` and `curve`, its means over the pictures at every point.
+    """
+    found = []
+    for idea in ideas:
+        path = folder / f"{idea.key}.safetensors"
+        weights = models.load(path)
+        bit_model = bitnet.find(weights, path)
+        identity = {"weights": weights.sha256, "bit_model": bit_model.fingerprint.hex()}
+        for kind in idea.files:
+            measured = FILES[kind]
+            kept = folder / f"{idea.key}-{kind}.part"
+            work = partial(measured.func, weights, bit_model=bit_model, **measured.keywords)
+            groups = measuring.every(work, paths, kept, identity | measured.keywords, jobs=jobs)
+            rows = [row for group in progress(groups, len(paths), f"{idea.key}, {kind}") for row in group]
+            found.append({"key": idea.key, "says": idea.says, "files": kind, "curve": comparing.mean_curve(rows)})
+    return found
+
+
+def write(folder: Path, start: str, set_name: str, pictures: int, found: list[dict]) -> Iterator[Path]:
+    """Write `effects.json` and `effects.md` into a folder; yields their paths."""
+    summary = {"start": start, "set": set_name, "pictures": pictures, "steps": STEPS, "ideas": found}
+    summary |= comparing.provenance()
+    for suffix, text in (("json", json.dumps(summary, indent=1, allow_nan=False) + "\n"), ("md", report(summary))):
+        path = Path(folder) / f"effects.{suffix}"
+        images.write_atomically(path, text.encode())
+        yield path
+
+
+def report(summary: dict) -> str:
+    """The table for people."""
+    rows = summary["ideas"]
+    common = next(row for row in rows if (row["key"], row["files"]) == (COMMON.key, "all"))
+    lines = [
+        "# What each idea beyond the paper is worth",
+        "",
+        f"{summary['start']} trained on for {summary['steps']} steps in each line, with the same patches, and measured "
+        f"on {summary['pictures']} pictures ({summary['set']}): bits per pixel of real files at a mean MS-SSIM, and "
+        "what they are against the first line. So short a training shows what an idea begins to give, not what it can "
+        "give; where the networks must learn something new first, as with priming, it shows the cost of that. Made by "
+        "`python -m rgru_lab effects`. All ideas together, trained for longer, are the weights `best`; what they reach "
+        "is in [kodak-best-1.md](kodak-best-1.md) and [kodak-best-1-adaptive.md](kodak-best-1-adaptive.md).",
+        "",
+        "| what is new in training | files | " + " | ".join(f"{level:.2f}" for level in LEVELS) + " |",
+        "|---|---|" + "---|" * len(LEVELS),
+    ]
+    for row in rows:
+        cells = []
+        for level in LEVELS:
+            bpp, before = (comparing.bpp_at(each["curve"], level) for each in (row, common))
+            change = "" if row is common or None in (bpp, before) else f" ({100 * (bpp / before - 1):+.1f} %)"
+            cells.append("–" if bpp is None else f"{bpp:.4f}{change}")
+        kind = "adaptive" if row["files"] == "adaptive" else "all bits"
+        lines.append(f"| {row['says']} | {kind} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"

@@ -39,7 +39,7 @@ def run(
         folder: where the results go, and where measured opponents are looked for.
         iterations: how far to go.
         slopes: if given, adaptive files are measured instead, one for each (see `adaptive.counts`), with as many
-            iterations as pay; the results are called `SET-NAME-adaptive`.
+            iterations as pay, `iterations` at most; the results are called `SET-NAME-adaptive`.
         against: keys of `opponents.CODECS`; JPEG is always among them.
         bit_model: as in `Progression`.
         jobs: pictures at a time, fewer where memory does not hold as many.
@@ -62,7 +62,7 @@ def run(
     if slopes:
         name += "-adaptive"
         identity |= {"slopes": list(slopes)}
-        work = partial(measuring.ours_adaptive, weights, slopes=slopes, bit_model=bit_model)
+        work = partial(measuring.ours_adaptive, weights, slopes=slopes, bit_model=bit_model, iterations=iterations)
     kept = folder / f".{name}.part"
     groups = measuring.every(work, paths, kept, identity, jobs=jobs)
     rows = [row for group in progress(groups, len(paths), weights.name) for row in group]

@@ -19,6 +19,7 @@ import numpy as np
 
 from rgru_lab import adaptive, bitstream, codec, images, metrics
 from rgru_lab.bitmodel import Counts
+from rgru_lab.config import MAX_ITERATIONS
 from rgru_lab.opponents import CODECS, Ladder
 from rgru_lab.progression import Decoded, Progression
 
@@ -77,14 +78,16 @@ def ours(weights, path: Path, iterations: int, bit_model="find") -> Iterator[dic
         yield _rounded(row | {"encode_s": encode_s[i - 1], "decode_s": bits_s[i - 1] + network_s})
 
 
-def ours_adaptive(weights, path: Path, slopes: Sequence[float], bit_model="find") -> Iterator[dict]:
+def ours_adaptive(
+    weights, path: Path, slopes: Sequence[float], bit_model="find", iterations: int = MAX_ITERATIONS
+) -> Iterator[dict]:
     """One row per slope of one picture: the whole adaptive file that it leads to.
 
-    `bit_model` as in `Progression`; `slopes` as in `adaptive.counts`.
+    `bit_model` as in `Progression`; `slopes` as in `adaptive.counts`; a position sends so many iterations at most.
     """
     photo = images.load(path)
     size = photo.shape[:2]
-    *_, (looking_s, _) = curves = [*_timed(adaptive.unlikeness(weights.model, photo))]
+    *_, (looking_s, _) = curves = [*_timed(adaptive.unlikeness(weights.model, photo, iterations))]
     curves = np.stack([curve for _, curve in curves])
     for point, slope in enumerate(slopes, start=1):
         counts = adaptive.counts(curves, slope)

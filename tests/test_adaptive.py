@@ -59,7 +59,7 @@ def test_the_unlikeness_of_a_position_is_its_part_of_the_mean_over_all(weights, 
     """Of photos, at five scales; what is like has none, and it falls where a part of the picture gets better."""
     frames = [frame for _, frame in codec.encode(weights.model, photo, 5)]
     assert curves.shape == (5, 11, 12)
-    assert 0 < curves.min()
+    assert curves.min() > 0
     near = frames[4].copy()
     near[:96, :96] = photo[:96, :96]
     x, a, b = (adaptive._tensor(each) for each in (photo, frames[4], near))

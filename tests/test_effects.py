@@ -1,0 +1,101 @@
+"""Effects: each idea trained and measured alike, kept when stopped, and a table that says what differs."""
+
+import json
+from dataclasses import replace
+from functools import partial
+
+import pytest
+
+from rgru_lab import __main__ as cli
+from rgru_lab import bitnet, effects, images, measuring, model
+from rgru_lab.bitmodel import Counts
+from rgru_lab.config import TrainConfig
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    """Two steps on one patch of 32 px, measured after two iterations."""
+    monkeypatch.setattr(effects, "STEPS", 2)
+    recipe = replace(effects.RECIPE, curriculum=((1.0, 2, 32, 1),), skip=1, warmup_steps=1)
+    monkeypatch.setattr(effects, "RECIPE", recipe)
+    files = {
+        "all": partial(measuring.ours, iterations=2),
+        "adaptive": partial(measuring.ours_adaptive, slopes=(0.1, 0.001), iterations=2),
+    }
+    monkeypatch.setattr(effects, "FILES", files)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, sample):
+    """Three photographs, large enough for MS-SSIM."""
+    path = tmp_path_factory.mktemp("photos")
+    for k, name in enumerate(("rocket", "coffee", "astronaut")):
+        images.save_png(sample(name, 161, 165 + k), path / f"{name}.png")
+    return path
+
+
+IDEAS = effects.IDEAS[:2]
+
+
+def test_each_idea_changes_one_thing_and_nothing_else():
+    shapes = [{**idea.model, **idea.recipe} for idea in effects.IDEAS]
+    assert shapes[0] == {}
+    assert all(len(shape) == 1 for shape in shapes[1:])
+    assert len({idea.key for idea in effects.IDEAS}) == len(effects.IDEAS)
+    for idea in effects.IDEAS:
+        assert replace(effects.RECIPE, **idea.recipe).rate > 0  # or nothing would predict its bits
+
+
+def test_all_begin_with_the_same_weights_and_see_the_same_patches(weights, sample, tmp_path):
+    photos = [sample("coffee", 64, 64)]
+    again = effects.Idea("again", "the same once more")
+    seen = [(idea.key, step) for idea, step in effects.train(weights, Counts(), photos, tmp_path, (*IDEAS, again))]
+    assert seen == [("common", 1), ("common", 2), ("rate", 1), ("rate", 2), ("again", 1), ("again", 2)]
+    common, rate, twin = (model.load(tmp_path / f"{key}.safetensors") for key in ("common", "rate", "again"))
+    assert common.sha256 == twin.sha256 != rate.sha256
+    assert common.record["started_from"] == weights.name
+    assert TrainConfig(**rate.record["config"]).rate == 0.5
+    assert bitnet.load(tmp_path / "rate.bits").codec == rate.fingerprint
+
+
+def test_what_is_trained_is_not_trained_again(weights, sample, tmp_path):
+    photos = [sample("coffee", 64, 64)]
+    steps = effects.train(weights, Counts(), photos, tmp_path, IDEAS)
+    for idea, _ in steps:
+        if idea.key == "rate":
+            break
+    steps.close()
+    before = (tmp_path / "common.safetensors").read_bytes()
+    assert {idea.key for idea, _ in effects.train(weights, Counts(), photos, tmp_path, IDEAS)} == {"rate"}
+    assert (tmp_path / "common.safetensors").read_bytes() == before
+
+
+def test_the_command_trains_measures_and_writes_the_table(weights_path, folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(effects, "IDEAS", IDEAS)
+    words = ["effects", "--images", folder, "--on", folder, "--start-from", weights_path]
+    words += ["--weights", tmp_path / "kept", "--output", tmp_path]
+    assert cli.main([str(word) for word in words]) == 0
+    summary = json.loads((tmp_path / "effects.json").read_text())
+    assert [(row["key"], row["files"]) for row in summary["ideas"]] == [
+        ("common", "all"), ("common", "adaptive"), ("rate", "all")
+    ]  # fmt: skip
+    assert (summary["pictures"], summary["steps"], summary["start"]) == (3, 2, "micro-1")
+    kept = model.load(tmp_path / "kept" / "rate.safetensors")
+    bits = bitnet.load(tmp_path / "kept" / "rate.bits")
+    rows = [row for path in sorted(folder.iterdir()) for row in measuring.ours(kept, path, 2, bits)]
+    sizes = [row["bpp"] for row in rows if row["point"] == 2]
+    assert summary["ideas"][2]["curve"][1]["bpp"] == pytest.approx(sum(sizes) / 3, abs=1e-4)
+    monkeypatch.setattr(measuring, "_measured", lambda work, paths, jobs: iter(()))  # all is known by now
+    assert cli.main([str(word) for word in words]) == 0
+    assert "| as many steps as before, nothing new | all bits |" in (tmp_path / "effects.md").read_text()
+
+
+def test_the_table_sets_each_line_against_the_first():
+    def line(key, files, bpp):
+        curve = [{"bpp": each, "ms_ssim": quality} for each, quality in zip(bpp, (0.88, 0.92, 0.94), strict=True)]
+        return {"key": key, "says": f"the {key}", "files": files, "curve": curve}
+
+    found = [line("common", "all", (0.1, 0.2, 0.3)), line("common", "adaptive", (0.1, 0.17, 0.2))]
+    text = effects.report({"start": "a-1", "steps": 7, "pictures": 3, "set": "these", "ideas": found})
+    assert "| the common | all bits | 0.1500 | – |" in text
+    assert "| the common | adaptive | 0.1350 (-10.0 %) | – |" in text
