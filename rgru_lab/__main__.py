@@ -496,7 +496,7 @@ def release(options):
     release.ablate(model.load(), paths, summaries[0], _each_picture)
     release.curves(summaries)
     release.four_rates(model.load())
-    release.claim(model.load())
+    release.claim(model.load(release.BEST))
     release.readme(summaries)
     for path in release.notebooks():
         print(path)

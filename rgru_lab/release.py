@@ -4,11 +4,12 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from rgru_lab import ablation, comparing, evaluate, model, photos, plots, reports
+from rgru_lab import ablation, adaptive, comparing, evaluate, model, photos, plots, reports
 from rgru_lab.config import DEFAULT_MODEL, PRESETS, InputError
 from rgru_lab.images import write_atomically
 from rgru_lab.opponents import CODECS, Ladder
@@ -20,6 +21,8 @@ FIGURES = ROOT / "data" / "figures"
 NOTEBOOKS = ROOT / "notebooks"
 FOUR_RATES = (1, 2, 4, 8)
 ABLATED = 4
+BEST = "best"
+"""The preset whose adaptive files are measured, and show what the announcement's figure shows."""
 PEERS = ("Residual GRU, Google 2016", "Johnston 2018")
 CLAIMED_MS_SSIM = 0.9
 CLAIMED_PERCENT = 25
@@ -34,8 +37,19 @@ def shipped() -> list[str]:
 
 
 def results(weights, paths: list[Path], jobs: int, progress: Callable) -> dict:
-    """Evaluate the Kodak photographs against all opponents; arguments as of `evaluate.run`."""
-    return evaluate.run(weights, "kodak", paths, RESULTS, against=CODECS, jobs=jobs, progress=progress)
+    """Evaluate the Kodak photographs against all opponents; arguments as of `evaluate.run`.
+
+    Of weights of the preset `best` adaptive files, too: it is these whose summary is returned.
+    """
+    run = partial(evaluate.run, weights, "kodak", paths, RESULTS, against=CODECS, jobs=jobs, progress=progress)
+    summary = run()
+    return run(slopes=adaptive.SHOWN) if weights.name.startswith(f"{BEST}-") else summary
+
+
+def summaries() -> list[dict]:
+    """What `results` wrote for the weights of `shipped`, and returned."""
+    names = [f"{name}-adaptive" if name.startswith(f"{BEST}-") else name for name in shipped()]
+    return [json.loads((RESULTS / f"kodak-{name}.json").read_text(encoding="utf-8")) for name in names]
 
 
 def ablate(weights, paths: list[Path], summary: dict, progress: Callable) -> None:
@@ -49,7 +63,7 @@ def ablate(weights, paths: list[Path], summary: dict, progress: Callable) -> Non
 
 def curves(summaries: list[dict]) -> None:
     """The figure of all models' curves and JPEG's; thinner the other opponents' and the published ones."""
-    named = {summary["model"]: summary["curve"] for summary in summaries} | {"JPEG": summaries[0]["jpeg_curve"]}
+    named = {reports.label(summary): summary["curve"] for summary in summaries} | {"JPEG": summaries[0]["jpeg_curve"]}
     measured = json.loads((RESULTS / "kodak-opponents.json").read_text(encoding="utf-8"))["codecs"]
     beside = {measured[codec]["label"]: measured[codec]["curve"] for codec in ("webp", "avif")}
     beside |= {name: comparing.published()[name]["curve"] for name in PEERS}
@@ -72,19 +86,19 @@ def four_rates(weights) -> None:
 def claim(weights) -> dict:
     """The announcement's figure made again: an animal's face, ours and the JPEG of the same MS-SSIM, nose and mouth.
 
-    Ours is the iteration nearest to MS-SSIM 0.9, the JPEG that of the nearest MS-SSIM to ours. Writes `claim.png` and
-    `claim.json`; returns what stands in the latter.
+    Ours is an adaptive file, which can end anywhere near MS-SSIM 0.9; the JPEG that of the nearest MS-SSIM to ours.
+    Writes `claim.png` and `claim.json`; returns what stands in the latter.
     """
     photo = photos.sample("chelsea")
-    progression = Progression(weights, photo)
-    _, ours = min(progression.run(4), key=lambda step: abs(step[1].ms_ssim - CLAIMED_MS_SSIM))
+    progression = adaptive.reaching(weights, photo, CLAIMED_MS_SSIM)
+    ours = progression[len(progression)]
     ladder = Ladder(photo)
     above = ladder.reaching(ours.ms_ssim).quality
     jpeg = min((ladder[max(1, q)] for q in (above - 1, above)), key=lambda rung: abs(rung.ms_ssim - ours.ms_ssim))
     found = {
         "model": weights.name,
         "weights_sha256": weights.sha256,
-        "iteration": progression.decoded.index(ours) + 1,
+        "iterations": len(progression),
         "size_bytes": ours.size_bytes,
         "ms_ssim": round(ours.ms_ssim, 4),
         "jpeg_quality": jpeg.quality,
