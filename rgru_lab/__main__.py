@@ -323,7 +323,8 @@ def train_bits(options):
     seconds = options.time_budget
     codes = bitdata.load_codes(folder, weights) if options.resume else []
     if not codes:
-        making = bitdata.collect(weights.model, for_training, seconds=bittraining.COLLECTING * seconds)
+        seconds_making = bittraining.COLLECTING * seconds
+        making = bitdata.collect(weights.model, for_training, seconds=seconds_making, adaptive=options.adaptive)
         codes = list(_bar(making, None, "crop"))
         bitdata.save_codes(folder, weights, codes)
     recipe = bittraining.BitTrainConfig(seed=options.seed, learning_rate=options.learning_rate)
@@ -722,6 +723,13 @@ def _parser() -> argparse.ArgumentParser:
         "--start-from", metavar="NAME", help="begin with the bits of these weights, not with random numbers"
     )
     new.add_argument("--learning-rate", type=float, default=6e-3, metavar="RATE", help="default 6e-3")
+    new.add_argument(
+        "--adaptive",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="in this share of the crops positions stop sending, as in adaptive files (default 0)",
+    )
     new.add_argument("--seed", type=int, default=0)
 
     new = command(

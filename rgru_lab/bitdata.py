@@ -14,11 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from rgru_lab import images
-from rgru_lab.codec import unroll
+from rgru_lab.codec import Sending, unroll
 from rgru_lab.config import MAX_ITERATIONS, MIDPOINT, TrainingError
 from rgru_lab.images import pad_to_grid
+from rgru_lab.losses import Similarity, good_enough
 from rgru_lab.model import ResidualCoder, Weights
 
 DEPTHS = (2, 2, 4, 2, 2, 16)
@@ -32,15 +34,24 @@ VALIDATION_PICTURES, VALIDATION_SIDE = 8, 512
 
 
 def collect(
-    model: ResidualCoder, paths: Sequence[Path], *, seconds: float, seed: int = 0, device: str = "cpu"
+    model: ResidualCoder,
+    paths: Sequence[Path],
+    *,
+    seconds: float,
+    seed: int = 0,
+    device: str = "cpu",
+    adaptive: float = 0.0,
 ) -> Iterator[np.ndarray]:
     """Bits of random crops, (N, K, 16, 16) int8 with N from `DEPTHS`, for so many seconds; at least one of each depth.
 
-    Pictures that are small or cannot be read are passed over.
+    Pictures that are small or cannot be read are passed over. In a share `adaptive` of the crops positions stop sending
+    once they are good enough, as in training; their bits are 0 from then on.
 
     Raises:
-        TrainingError: no picture is left.
+        TrainingError: no picture is left, or the share is none.
     """
+    if not 0 <= adaptive <= 1:
+        raise TrainingError(f"adaptive is {adaptive}; choose 0 (off) to 1 (all crops)")
     model = model.to(device, memory_format=torch.channels_last).eval()
     draw, count, started = random.Random(seed), 0, time.perf_counter()
     paths = list(paths)
@@ -54,7 +65,10 @@ def collect(
             paths.remove(path)
             continue
         top, left = (draw.randrange(side - CROP + 1) for side in photo.shape[:2])
-        yield codes_of(model, photo[top : top + CROP, left : left + CROP], DEPTHS[count % len(DEPTHS)], device)
+        crop, enough = photo[top : top + CROP, left : left + CROP], None
+        if adaptive and draw.random() < adaptive:
+            enough = good_enough(torch.tensor(draw.random()))
+        yield codes_of(model, crop, DEPTHS[count % len(DEPTHS)], device, enough)
         count += 1
     if not paths:
         raise TrainingError(f"none of the pictures can be read and has {CROP} px on both sides; give larger ones")
@@ -108,8 +122,15 @@ def load_codes(folder: Path, weights: Weights) -> list[np.ndarray]:
         return [kept[f"arr_{k}"] for k in range(len(kept.files) - 1)]
 
 
-def codes_of(model: ResidualCoder, photo: np.ndarray, iterations: int, device: str = "cpu") -> np.ndarray:
-    """B[1] .. B[N] of a photo, (N, K, h, w) int8."""
+def codes_of(
+    model: ResidualCoder, photo: np.ndarray, iterations: int, device: str = "cpu", enough: Tensor | None = None
+) -> np.ndarray:
+    """B[1] .. B[N] of a photo, (N, K, h, w) int8; 0 where a position's unlikeness was `enough` before."""
     x = (pad_to_grid(images.to_tensor(photo)) - MIDPOINT).to(device, memory_format=torch.channels_last)
+    sending, similarity, planes = Sending(model), Similarity(x) if enough is not None else None, []
     with torch.inference_mode():
-        return torch.cat([step.bits for step in islice(unroll(model, x), iterations)]).to(torch.int8).cpu().numpy()
+        for step in islice(unroll(sending, x), iterations):
+            planes.append(step.bits.to(torch.int8))
+            if enough is not None:
+                sending.stop(similarity.local_unlikeness(step.picture) <= enough)
+        return torch.cat(planes).cpu().numpy()

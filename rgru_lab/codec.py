@@ -114,6 +114,10 @@ class Sending:
         self.gain, self.decode, self.reconstruct = model.gain, model.decode, model.reconstruct
         self.going_on: Tensor | None = None
 
+    def stop(self, where: Tensor):
+        """From the next iteration on (B, h, w) bool, and who has stopped already, send nothing."""
+        self.going_on = ~where if self.going_on is None else self.going_on & ~where
+
     def encode(self, r: Tensor, state: EncoderState | None = None) -> tuple[Tensor, EncoderState]:
         """See `ResidualCoder.encode`."""
         bits, state = self.model.encode(r, state)

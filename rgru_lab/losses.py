@@ -20,6 +20,15 @@ C1, C2 = 0.01**2, 0.03**2
 LARGE, SMALL = 11, 7
 """Sides of the window: `metrics.ms_ssim` has 11; patches of 160 px or less are only large enough for 7."""
 
+GOOD_ENOUGH = (0.008, 0.15)
+"""Between these lies the `Similarity.local_unlikeness` at which a position stops sending, where it is drawn."""
+
+
+def good_enough(drawn: Tensor) -> Tensor:
+    """Numbers drawn from 0 to 1 to thresholds in `GOOD_ENOUGH`, in equal proportions."""
+    lowest, highest = GOOD_ENOUGH
+    return lowest * (highest / lowest) ** drawn
+
 
 class Similarity:
     """Likeness of pictures to one batch of originals, whose own means and variances are computed once.

@@ -27,15 +27,12 @@ from rgru_lab.bitnet import BANKS, Learned
 from rgru_lab.bittraining import BitNet, BitTrainConfig
 from rgru_lab.codec import Sending, bf16_speedup, unroll
 from rgru_lab.config import GRID, ModelConfig, TrainConfig, TrainingError
-from rgru_lab.losses import Loss, Similarity
+from rgru_lab.losses import Loss, Similarity, good_enough
 from rgru_lab.model import ResidualCoder, Weights, grow
 from rgru_lab.patches import Patches
 
 SAVE_EVERY_S = 60
 LOG_EVERY = 50
-
-GOOD_ENOUGH = (0.008, 0.15)
-"""Between these `losses.Similarity.local_unlikeness` is drawn at which positions stop sending, in adaptive training."""
 
 FOLLOWING = 6.0
 """Times the codec's learning rate, that of the model of the bits: beside 1e-3 that is the 6e-3 of train-bits."""
@@ -97,7 +94,7 @@ class Unrolled(nn.Module):
         losses, residuals, planes, needed = [], [], [], []
         bits_per_pixel = 0.0
         sending = Sending(self.model)
-        good_enough = self._good_enough(x)
+        enough = self._good_enough(x)
         similarity = loss_of.similarity or (Similarity(x) if self.config.adaptive else None)
         steps = unroll(sending, x)
         for i in range(1, skipped + iterations + 1):
@@ -114,9 +111,8 @@ class Unrolled(nn.Module):
                     if self.bit_net is not None:
                         loss = loss + self.config.rate * loss.detach() * bits_per_pixel / bits_per_pixel.detach()
                     losses.append(loss)
-            if good_enough is not None:
-                far = similarity.local_unlikeness(step.picture.detach()) > good_enough
-                sending.going_on = far if sending.going_on is None else far & sending.going_on
+            if enough is not None:
+                sending.stop(similarity.local_unlikeness(step.picture.detach()) <= enough)
         last = len(residuals)
         weights = (torch.arange(skipped + 1, last + 1, device=x.device) / last) ** self.config.late
         loss = (torch.stack(losses) * weights).sum() / weights.sum()
@@ -126,9 +122,7 @@ class Unrolled(nn.Module):
         if not self.config.adaptive:
             return None
         drawn = torch.rand(2, len(x), 1, 1, device=x.device)
-        lowest, highest = GOOD_ENOUGH
-        threshold = lowest * (highest / lowest) ** drawn[0]
-        return torch.where(drawn[1] < self.config.adaptive, threshold, 0.0)
+        return torch.where(drawn[1] < self.config.adaptive, good_enough(drawn[0]), 0.0)
 
     def _bits_per_bit(self, planes: list[Tensor]) -> Tensor:
         with torch.autocast(planes[-1].device.type, enabled=False):  # it computes in steps that bfloat16 has not

@@ -249,7 +249,7 @@ def test_a_large_rate_makes_bits_that_can_be_told_in_advance(trainer, monkeypatc
 
 def test_positions_stop_once_they_are_good_enough_and_stay_stopped(trainer, monkeypatch):
     """With the threshold of each patch known: by hand, from the loop's own pictures."""
-    monkeypatch.setattr(training, "GOOD_ENOUGH", (0.7, 0.9))
+    monkeypatch.setattr(losses, "GOOD_ENOUGH", (0.7, 0.9))
     teacher = trainer(adaptive=1.0, rate=0.5)
     batch, seen = teacher.patches.draw(64, 2), []
     encode = training.Sending.encode
@@ -283,10 +283,10 @@ def test_positions_stop_once_they_are_good_enough_and_stay_stopped(trainer, monk
 
 
 def test_in_none_of_the_patches_it_is_as_if_nothing_could_stop(trainer, monkeypatch):
-    monkeypatch.setattr(training, "GOOD_ENOUGH", (10.0, 10.0))  # all are good enough at once, where it is asked
+    monkeypatch.setattr(losses, "GOOD_ENOUGH", (10.0, 10.0))  # all are good enough at once, where it is asked
     batch = trainer().patches.draw(48, 2)
-    losses = [float(trainer(adaptive=share).unrolled(batch, 3)[0].detach()) for share in (0.0, 1e-12, 1.0)]
-    assert losses[0] == losses[1] != losses[2]
+    found = [float(trainer(adaptive=share).unrolled(batch, 3)[0].detach()) for share in (0.0, 1e-12, 1.0)]
+    assert found[0] == found[1] != found[2]
 
 
 def test_without_a_rate_there_is_no_model_of_the_bits_and_with_one_the_codec_begins_the_same(trainer):

@@ -1,0 +1,63 @@
+"""Bits for a model of the bits to learn from: which crops, how deep, and that positions stop where they should."""
+
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+
+from rgru_lab import bitdata, codec, images, losses
+from rgru_lab.config import TrainingError
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory, sample):
+    folder = tmp_path_factory.mktemp("photos")
+    for name in ("coffee", "rocket"):
+        images.save_png(sample(name, 256, 272), folder / f"{name}.png")
+    return sorted(folder.iterdir())
+
+
+def _collected(weights, paths, **options):
+    return list(bitdata.collect(weights.model, paths, seconds=0, **options))
+
+
+def test_a_crop_of_each_depth_whatever_the_time(weights, paths):
+    crops = _collected(weights, paths)
+    assert [len(crop) for crop in crops] == list(bitdata.DEPTHS)
+    assert all(crop.shape[1:] == (32, 16, 16) and crop.dtype == np.int8 and (crop != 0).all() for crop in crops)
+    assert all(np.array_equal(a, b) for a, b in zip(crops, _collected(weights, paths), strict=True))
+
+
+def test_in_the_share_that_is_asked_for_positions_stop(weights, paths, monkeypatch):
+    monkeypatch.setattr(losses, "GOOD_ENOUGH", (0.7, 0.9))  # random weights make no good pictures
+    crops = _collected(weights, paths, adaptive=1.0)
+    assert any((crop == 0).any() for crop in crops)
+    for crop in crops:
+        sent = crop.any(axis=1)
+        assert np.array_equal(crop != 0, np.repeat(sent[:, None], 32, axis=1))
+        assert sent[0].all()
+        assert not (sent[1:] & ~sent[:-1]).any()
+    some = _collected(weights, paths, adaptive=0.5)
+    assert 0 < sum((crop == 0).any() for crop in some) < len(crops)
+
+
+def test_positions_stop_after_the_iteration_that_was_enough(weights, sample):
+    photo = sample("coffee", 128, 128)
+    x = images.to_tensor(photo) - 0.5
+    with torch.inference_mode():
+        first = next(codec.unroll(weights.model, x))
+        far = losses.Similarity(x).local_unlikeness(first.picture)[0]
+    enough = far.median()
+    planes = bitdata.codes_of(weights.model, photo, 2, enough=enough)
+    assert np.array_equal(planes[1].any(axis=0), (far > enough).numpy())
+    plain = bitdata.codes_of(weights.model, photo, 2)
+    with torch.inference_mode():
+        steps = [step.bits[0].numpy() for step in islice(codec.unroll(weights.model, x), 2)]
+    assert np.array_equal(plain, np.array(steps))
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5])
+def test_a_share_that_is_none_is_refused(weights, paths, share):
+    with pytest.raises(TrainingError, match=f"adaptive is {share}"):
+        _collected(weights, paths, adaptive=share)
