@@ -95,8 +95,10 @@ class Progression:
     def run(self, iterations: int) -> Iterator[tuple[int, Decoded]]:
         """Compute iterations 1..N, yielding (i, decoded) after each; a caller may stop at any of them.
 
-        With counts, N is their largest at most: after that nothing is left to send.
+        With counts it ends with their largest: after that nothing is left to send.
         """
+        if self.counts is not None:
+            iterations = min(iterations, int(self.counts.max()))
         steps = codec.encode(self.weights.model, self.original, iterations, self.counts)
         self.decoded, self._segments = [], []
         planes = []
