@@ -122,7 +122,7 @@ def _search(weights, photo, bit_model, iterations, progress, predicted, actual, 
     """
     curves = np.stack(list(progress(unlikeness(weights.model, photo, iterations), iterations)))
     choices = list({sent.tobytes(): sent for sent in (counts(curves, slope) for slope in slopes)}.values())
-    forecasts = np.array([predicted(curves, sent) for sent in choices])
+    forecasts = np.array([predicted(curves, sent) for sent in choices]).clip(1e-9)
     best, proportion, within, over = None, 1.0, -1, len(choices)
     for _ in range(TRIES):
         k = int(np.searchsorted(proportion * forecasts, limit, side="right")) - 1

@@ -1,7 +1,7 @@
 """What training makes smaller: the paper's mean |R|, and two losses that ask for what the eye sees.
 
 The similarity is that of `metrics.ms_ssim`, here differentiable. A Gaussian window over a picture is two matrix
-products, G y Gᵀ, because the Gaussian is separable; that is quicker than a convolution with one input channel.
+products, G y Gᵀ, because the Gaussian is separable; for patches that is quicker than a convolution with one channel.
 """
 
 from functools import lru_cache
@@ -19,6 +19,9 @@ C1, C2 = 0.01**2, 0.03**2
 """What keeps the quotients finite, for values that span 1."""
 LARGE, SMALL = 11, 7
 """Sides of the window: `metrics.ms_ssim` has 11; patches of 160 px or less are only large enough for 7."""
+
+LONG = 1024
+"""From this side in pixels on a matrix product is slower than a convolution, and the matrix soon too large."""
 
 GOOD_ENOUGH = (0.008, 0.15)
 """Between these lies the `Similarity.local_unlikeness` at which a position stops sending, where it is drawn."""
@@ -98,22 +101,32 @@ class Similarity:
         return luminance, contrast
 
     def _blur(self, x: Tensor) -> Tensor:
-        rows, columns = (_gaussian(side, self.window, x.device) for side in x.shape[2:])
         with torch.autocast(x.device.type, enabled=False):  # a variance is a small difference of large numbers
+            if max(x.shape[2:]) > LONG:
+                line = _window(self.window).to(x.device)
+                planes = x.flatten(0, 1)[:, None]
+                planes = F.conv2d(F.conv2d(planes, line[None, None, :, None]), line[None, None, None])
+                return planes.view(*x.shape[:2], *planes.shape[2:])
+            rows, columns = (_gaussian(side, self.window, x.device) for side in x.shape[2:])
             return rows @ x @ columns.T
 
 
 @lru_cache(maxsize=64)
 def _gaussian(side: int, window: int, device: torch.device) -> Tensor:
     """The matrix (side - window + 1, side) that moves a normalised Gaussian along a line of pixels."""
-    distance = torch.arange(window) - window // 2
-    weights = torch.exp(-(distance**2) / (2 * SIGMA**2))
-    weights = weights / weights.sum()
+    weights = _window(window)
     with torch.inference_mode(False):  # the first to ask may not train, the next may
         matrix = torch.zeros(side - window + 1, side)
         for offset in range(window):
             matrix.diagonal(offset).fill_(weights[offset])
         return matrix.to(device)
+
+
+def _window(window: int) -> Tensor:
+    """A normalised Gaussian, (window,)."""
+    distance = torch.arange(window) - window // 2
+    weights = torch.exp(-(distance**2) / (2 * SIGMA**2))
+    return weights / weights.sum()
 
 
 class Loss:
