@@ -50,7 +50,7 @@ def verdict(summary: dict, claimed_percent: float) -> str:
     beyond = saved - claimed_percent
     low, middle, high = (f"{won[level]['won']} of {won[level]['counted']}" for level in (0.90, 0.95, 0.98))
     return (
-        f"At MS-SSIM 0.90 a file is {saved:.1f} % smaller than the JPEG, {abs(beyond):.1f} points "
+        f"At MS-SSIM 0.90 a file of {label(summary)} is {saved:.1f} % smaller than the JPEG, {abs(beyond):.1f} points "
         f"{'past' if beyond >= 0 else 'short of'} the {claimed_percent} % that the paper's authors announced. Ours is "
         f"the smaller file on {low} photographs at 0.90, on {middle} at 0.95 and on {high} at 0.98. Over all qualities "
         "that both reach, it takes "

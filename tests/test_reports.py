@@ -31,7 +31,7 @@ def _summary(change=-36.0, psnr=12.3, bjontegaard=-28.6):
 
 def test_the_verdict_says_how_far_past_the_claim_and_where_it_ends():
     text = reports.verdict(_summary(), 25)
-    assert "a file is 36.0 % smaller than the JPEG, 11.0 points past the 25 %" in text
+    assert "a file of small-9 is 36.0 % smaller than the JPEG, 11.0 points past the 25 %" in text
     assert "the smaller file on 24 of 24 photographs at 0.90, on 23 of 24 at 0.95 and on 15 of 24 at 0.98. Over" in text
     assert "it takes 28.6 % fewer bits than JPEG" in text
     assert "By PSNR, which counts squared errors alone, they take 12.3 % more bits than JPEG" in text
