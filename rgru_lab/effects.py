@@ -2,7 +2,7 @@
 
 All begin with the same weights, see the same patches in the same order and take as many steps; what predicts the bits
 learns along in each. So what differs between two lines is the idea, after so short a training. Then each goes over the
-photographs. All together, trained for longer, are the weights `best`.
+photographs. Rate and stopping together, trained for longer, are the weights `best`.
 """
 
 import json
@@ -152,8 +152,9 @@ def report(summary: dict) -> str:
         f"on {summary['pictures']} pictures ({summary['set']}): bits per pixel of real files at a mean MS-SSIM, and "
         "what they are against the first line. So short a training shows what an idea begins to give, not what it can "
         "give; where the networks must learn something new first, as with priming, it shows the cost of that. Made by "
-        "`python -m rgru_lab effects`. All ideas together, trained for longer, are the weights `best`; what they reach "
-        "is in [kodak-best-1.md](kodak-best-1.md) and [kodak-best-1-adaptive.md](kodak-best-1-adaptive.md).",
+        "`python -m rgru_lab effects`. The rate and positions that stop, together and trained for longer, are the "
+        "weights `best`; what they reach is in [kodak-best-1.md](kodak-best-1.md) and "
+        "[kodak-best-1-adaptive.md](kodak-best-1-adaptive.md).",
         "",
         "| what is new in training | files | " + " | ".join(f"{level:.2f}" for level in LEVELS) + " |",
         "|---|---|" + "---|" * len(LEVELS),
@@ -165,5 +166,6 @@ def report(summary: dict) -> str:
             change = "" if row is common or None in (bpp, before) else f" ({100 * (bpp / before - 1):+.1f} %)"
             cells.append("–" if bpp is None else f"{bpp:.4f}{change}")
         kind = "adaptive" if row["files"] == "adaptive" else "all bits"
-        lines.append(f"| {row['says']} | {kind} | {' | '.join(cells)} |")
+        says = row["says"].replace("|", "\\|")
+        lines.append(f"| {says} | {kind} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

@@ -99,3 +99,6 @@ def test_the_table_sets_each_line_against_the_first():
     text = effects.report({"start": "a-1", "steps": 7, "pictures": 3, "set": "these", "ideas": found})
     assert "| the common | all bits | 0.1500 | – |" in text
     assert "| the common | adaptive | 0.1350 (-10.0 %) | – |" in text
+    found.append(line("rate", "all", (0.1, 0.3, 0.4)) | {"says": "mean |R|"})
+    text = effects.report({"start": "a-1", "steps": 7, "pictures": 3, "set": "these", "ideas": found})
+    assert "| mean \\|R\\| | all bits | 0.2000 (+33.3 %) | – |" in text
