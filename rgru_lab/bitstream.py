@@ -361,7 +361,8 @@ def _needed(header: Header, bit_model: BitModel | None) -> BitModel:
 
 def _check_segment(index: int, kind: int, size: int, raw_size: int, whole: int, header: Header):
     if kind == RAW and (size > raw_size if header.adaptive else size != raw_size):
-        problem = f"segment {index} says {size} bytes where {raw_size} belong; copy the file again"
+        most = "at most " if header.adaptive else ""
+        problem = f"segment {index} says {size} bytes where {most}{raw_size} belong; copy the file again"
     elif kind in (COUNTED, LEARNED) and kind - RAW > CODINGS.index(header.coding):
         problem = f"segment {index} is range-coded in a way that the header does not allow; copy the file again"
     elif kind in (COUNTED, LEARNED) and (size % rangecoder.WORD_BYTES or not 0 < size < raw_size):

@@ -21,7 +21,7 @@ LARGE, SMALL = 11, 7
 """Sides of the window: `metrics.ms_ssim` has 11; patches of 160 px or less are only large enough for 7."""
 
 LONG = 1024
-"""From this side in pixels on a matrix product is slower than a convolution, and the matrix soon too large."""
+"""Sides in pixels over this are left to convolutions: the matrix for a side of 65,500 px would take 17 GB."""
 
 GOOD_ENOUGH = (0.008, 0.15)
 """Between these lies the `Similarity.local_unlikeness` at which a position stops sending, where it is drawn."""

@@ -612,7 +612,7 @@ def test_raw_segments_that_no_encoder_writes_are_refused(bits):
 def test_an_adaptive_segment_longer_than_all_could_be_is_refused_by_its_length():
     header = STOPPING.pack()
     for size in (3, 200):  # flags and bits of all positions are 16 bits
-        with pytest.raises(DamagedSegment, match=f"says {size} bytes"):
+        with pytest.raises(DamagedSegment, match=f"says {size} bytes where at most 2 belong"):
             bitstream.parse(header + _segment(header, 1, 1, bytes(size)))
 
 
