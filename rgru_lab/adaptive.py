@@ -21,8 +21,8 @@ SLOPES = (0.0, *np.geomspace(1e-5, 1.0, 400).tolist())
 """Among these the right one is looked for: at the first every iteration pays that takes away anything, at the last
 only the first does."""
 
-SHOWN = (0.3, 0.1, 0.05, 0.025, 0.012, 0.006, 0.003, 0.0015)
-"""The slopes of an evaluation."""
+SHOWN = (0.3, 0.1, 0.05, 0.025, 0.012, 0.006, 0.003, 0.0015, 0.0005, 0.0)
+"""The slopes of an evaluation, down to where every iteration pays that takes away anything."""
 
 TRIES = 6
 """How often at most a photo goes through the codec to find the slope; what is predicted is near after two."""

@@ -47,6 +47,12 @@ CODINGS = ("raw", "counts", "learned")
 LOOKS = ("priming", "diffusion")
 """The fields of `ModelConfig` that change how often networks run, not their weights: trained ones fit any of them."""
 
+KERNELS = (1, 3, 5)
+"""Sides of the memory's convolutions that a config may ask for."""
+
+YOUNGER = (*LOOKS, "hidden_kernel")
+"""The fields of `ModelConfig` that came after the first weights had shipped, which do not name them."""
+
 LOSSES = ("l1", "ssim-l1", "ms-ssim")
 """What training can make smaller."""
 
@@ -91,6 +97,8 @@ class ModelConfig:
             only its last picture counts; the memories go on each time, so that they know more of each position's
             surroundings (Johnston et al. 2018, hidden-state priming, one number for both halves). Costs time, no bits.
         diffusion: the same in every later iteration.
+        hidden_kernel: side of the memory's convolutions U in the decoder's two cells of highest resolution, odd; 3 in
+            the paper. With 3 these take a third of all the work in an iteration.
 
     Raises:
         InputError: a value is out of range; the message names it.
@@ -106,6 +114,7 @@ class ModelConfig:
     cell: str = "residual-gru"
     priming: int = 0
     diffusion: int = 0
+    hidden_kernel: int = 3
 
     def __post_init__(self):
         object.__setattr__(self, "encoder", tuple(self.encoder))
@@ -125,6 +134,7 @@ class ModelConfig:
         for name in LOOKS:
             looks = getattr(self, name)
             _check(looks in range(MAX_LOOKS + 1), f"{name} is {looks}; choose 0 to {MAX_LOOKS} extra looks")
+        _check(self.hidden_kernel in KERNELS, f"hidden_kernel is {self.hidden_kernel}; choose one of {KERNELS}")
 
 
 class Stage(NamedTuple):
@@ -224,13 +234,16 @@ class TrainConfig:
 
 
 # The paper's channel counts, half of them (fewer at high resolution, where each channel costs most), a quarter twice
-# (`best` differs from `small` in its training) and a sixteenth. Only `paper` keeps the paper's alpha_x = 0.1 and
-# gain = 1; data/results/recipe.md says what speaks for the others.
+# (`best` differs from `small` in its training), `small` with still fewer at high resolution, and a sixteenth. Only
+# `paper` keeps the paper's alpha_x = 0.1 and gain = 1; data/results/recipe.md says what speaks for the others.
 PRESETS = {
     "paper": ModelConfig(),
     "base": ModelConfig(encoder=(24, 96, 192, 256), decoder=(256, 256, 256, 96, 48), alpha_x=1.0, gain=4.0),
     "small": ModelConfig(encoder=(16, 64, 128, 128), decoder=(128, 128, 128, 64, 32), alpha_x=1.0, gain=4.0),
     "best": ModelConfig(encoder=(16, 64, 128, 128), decoder=(128, 128, 128, 64, 32), alpha_x=1.0, gain=4.0),
+    "fast": ModelConfig(
+        encoder=(12, 48, 96, 128), decoder=(128, 128, 96, 48, 16), alpha_x=1.0, gain=4.0, hidden_kernel=1
+    ),
     "micro": ModelConfig(encoder=(8, 16, 32, 32), decoder=(32, 32, 32, 32, 16), alpha_x=1.0, gain=4.0),
 }
 

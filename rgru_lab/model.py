@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rgru_lab.cells import CELLS, State
-from rgru_lab.config import DEFAULT_MODEL, LOOKS, NAME_LIMIT, InputError, ModelConfig
+from rgru_lab.config import DEFAULT_MODEL, LOOKS, NAME_LIMIT, YOUNGER, InputError, ModelConfig
 from rgru_lab.images import write_atomically
 
 MODELS = Path(__file__).parent.parent / "data" / "models"
@@ -124,8 +124,8 @@ class Decoder(nn.Module):
         self.conv_in = nn.Conv2d(config.bits, c0, 1)
         self.cell1 = cell(c0, c1, **alphas)
         self.cell2 = cell(c1 // 4, c2, **alphas)
-        self.cell3 = cell(c2 // 4, c3, hidden_kernel=3, **alphas)
-        self.cell4 = cell(c3 // 4, c4, hidden_kernel=3, **alphas)
+        self.cell3 = cell(c2 // 4, c3, hidden_kernel=config.hidden_kernel, **alphas)
+        self.cell4 = cell(c3 // 4, c4, hidden_kernel=config.hidden_kernel, **alphas)
         self.conv_out = nn.Conv2d(c4 // 4, 3, 1)
 
     def forward(self, bits: Tensor, state: DecoderState | None = None) -> tuple[Tensor, DecoderState]:
@@ -311,9 +311,15 @@ def save(model: ResidualCoder, path: str | os.PathLike, *, record: dict):
     tensors = {key: value.half().contiguous().cpu() for key, value in model.state_dict().items()}
     if not all(value.isfinite().all() for value in tensors.values()):
         raise WeightsError(f"the weights for {path} are not all finite numbers; train with a lower learning rate")
-    config = json.dumps({k: v for k, v in asdict(model.config).items() if v or k not in LOOKS})  # as before there were
+    config = json.dumps(_described(model.config))
     metadata = {"config": config, "record": json.dumps(record), "sha256": _sha256(config, tensors)}
     write_atomically(path, safetensors.torch.save(tensors, metadata))
+
+
+def _described(config: ModelConfig) -> dict:
+    """The config as weights name it: fields younger than the first weights only where they differ from these."""
+    first = asdict(ModelConfig())
+    return {k: v for k, v in asdict(config).items() if k not in YOUNGER or v != first[k]}
 
 
 def load(name: str | os.PathLike = DEFAULT_MODEL) -> Weights:

@@ -1,6 +1,7 @@
 """The benchmark: its rival computes the same, its counts are right, it writes what it found. No time is asserted."""
 
 import json
+import math
 from dataclasses import replace
 from itertools import islice
 
@@ -8,9 +9,10 @@ import pytest
 import torch
 
 from rgru_lab import __main__ as cli
-from rgru_lab import bench, codec, model
+from rgru_lab import bench, codec, model, photos
 from rgru_lab.cells import ResidualGRUCell
 from rgru_lab.config import InputError, Stage, preset
+from rgru_lab.progression import Progression
 
 # The straightforward loop
 
@@ -85,8 +87,8 @@ def test_other_cells_have_no_straightforward_loop_and_that_is_said(make_coder, c
 # Counts
 
 
-def _flops_by_hand(config, height, width):
-    """Two operations per weight and position of every convolution, from the second iteration on."""
+def _flops_by_hand(config, height, width, memory=True):
+    """Two operations per weight and position of every convolution; those that see the memory only if there is one."""
     total = 0
 
     def conv(inputs, outputs, side, scale):
@@ -95,8 +97,9 @@ def _flops_by_hand(config, height, width):
 
     def cell(inputs, channels, hidden, scale):
         conv(inputs, 3 * channels, 3, scale)  # W_z, W_r, W
-        conv(channels, 3 * channels, hidden, scale)  # U_z, U_r, U
-        conv(channels, channels, 1, scale)  # W_h
+        if memory:
+            conv(channels, 3 * channels, hidden, scale)  # U_z, U_r, U
+            conv(channels, channels, 1, scale)  # W_h
         conv(inputs, channels, 1, scale)  # W_ox
 
     e, d = config.encoder, config.decoder
@@ -108,27 +111,31 @@ def _flops_by_hand(config, height, width):
     for k, inputs, hidden, scale in (
         (1, d[0], 1, 16),
         (2, d[1] // 4, 1, 8),
-        (3, d[2] // 4, 3, 4),
-        (4, d[3] // 4, 3, 2),
+        (3, d[2] // 4, config.hidden_kernel, 4),
+        (4, d[3] // 4, config.hidden_kernel, 2),
     ):
         cell(inputs, d[k], hidden, scale)
     conv(d[4] // 4, 3, 1, 1)
     return total
 
 
-@pytest.mark.parametrize("name", ["micro", "small"])
+@pytest.mark.parametrize("name", ["micro", "small", "fast"])
 @pytest.mark.parametrize("size", [(64, 64), (512, 768)], ids=str)
 def test_the_operations_of_an_iteration_are_those_counted_by_hand(make_coder, name, size):
     coder = make_coder(preset(name))
     assert bench.iteration_flops(coder, *size) == _flops_by_hand(coder.config, *size)
     assert bench.iteration_flops(bench.straightforward(coder), *size) == _flops_by_hand(coder.config, *size)
+    assert bench.iteration_flops(coder, *size, iteration=1) == _flops_by_hand(coder.config, *size, memory=False)
 
 
 @pytest.mark.parametrize(("iteration", "looks"), [(1, 3), (2, 2), (3, 2)])
 def test_every_look_is_counted_and_the_binarizer_once(make_coder, iteration, looks):
     coder = make_coder(replace(preset("micro"), priming=2, diffusion=1))
     once, bits = _flops_by_hand(coder.config, 64, 64), 2 * 32 * 32 * 4 * 4  # 32 channels to 32 bits, at 4 x 4 positions
-    assert bench.iteration_flops(coder, 64, 64, iteration) == looks * once - (looks - 1) * bits
+    expected = looks * once - (looks - 1) * bits
+    if iteration == 1:
+        expected -= once - _flops_by_hand(coder.config, 64, 64, memory=False)
+    assert bench.iteration_flops(coder, 64, 64, iteration) == expected
 
 
 def test_compressing_takes_memory_but_less_than_twice_of_what_is_predicted(weights_path, weights, monkeypatch):
@@ -152,6 +159,7 @@ def tiny(monkeypatch):
     monkeypatch.setattr(bench, "ITERATIONS", 2)
     monkeypatch.setattr(bench.TrainConfig, "curriculum", (Stage(1.0, 2, 32, 1),))
     monkeypatch.setattr(bench, "peak_memory_bytes", lambda name, size: 1000 * size[0] * size[1])
+    monkeypatch.setattr(bench, "there_and_back_s", lambda weights, photo: (3, 0.7))  # it needs more pixels
 
 
 @pytest.mark.usefixtures("tiny")
@@ -175,7 +183,27 @@ def test_the_report_counts_the_first_iteration_apart_where_it_is_primed(make_cod
     model.save(make_coder(replace(preset("micro"), priming=3)), path, record={})
     named = dict(islice(bench.report(str(path), large=False), 8))
     later, first = (named[f"GFLOP {what} at 768 x 512"] for what in ("per iteration", "of the first iteration"))
-    assert first == pytest.approx(4 * later, rel=0.02)
+    without = _flops_by_hand(preset("micro"), 32, 48, memory=False) / 1e9
+    assert first == pytest.approx(without + 3 * later, rel=0.02)
+
+
+def test_the_way_to_a_file_and_back_ends_with_the_first_iteration_that_is_good_enough(monkeypatch):
+    weights, photo = model.load(), photos.sample("chelsea")[:176, :176]
+    third = [decoded.ms_ssim for _, decoded in Progression(weights, photo).run(3)][-1]
+    monkeypatch.setattr(bench, "ENOUGH", third)
+    seen = []
+    monkeypatch.setattr(codec, "decode", lambda model, codes: seen.append(len(codes.planes)) or [])
+    iterations, seconds = bench.there_and_back_s(weights, photo)
+    assert iterations == 3
+    assert seconds > 0
+    assert set(seen) == {3}
+
+
+def test_where_no_iteration_is_good_enough_nothing_is_timed(monkeypatch, weights):
+    monkeypatch.setattr(bench, "MAX_ITERATIONS", 2)
+    iterations, seconds = bench.there_and_back_s(weights, photos.sample("chelsea")[:176, :176])
+    assert iterations == 0
+    assert math.isnan(seconds)
 
 
 @pytest.mark.usefixtures("tiny")

@@ -67,7 +67,8 @@ def test_the_number_of_parameters_is_that_of_the_papers_figure(name, kind):
     ours = "lstm" if kind == "associative-lstm" else kind  # the encoder's
     expected = (9 * 3 + 1) * e0 + _cell(ours, e0, e1) + _cell(ours, e1, e2) + _cell(ours, e2, e3) + (e3 + 1) * bits
     expected += (bits + 1) * d0 + _cell(kind, d0, d1) + _cell(kind, d1 // 4, d2)
-    expected += _cell(kind, d2 // 4, d3, 3) + _cell(kind, d3 // 4, d4, 3) + (d4 // 4 + 1) * 3
+    hidden = config.hidden_kernel
+    expected += _cell(kind, d2 // 4, d3, hidden) + _cell(kind, d3 // 4, d4, hidden) + (d4 // 4 + 1) * 3
     with torch.device("meta"):
         assert _parameters(model.ResidualCoder(config)) == expected
         assert _parameters(model.ResidualCoder(replace(config, reconstruction="additive"))) == expected
@@ -103,6 +104,21 @@ def test_an_unknown_cell_or_reconstruction_is_answered_with_the_known_ones(field
 def test_looks_out_of_range_are_refused(field, looks):
     with pytest.raises(InputError, match=f"^{field} is {looks}; choose 0 to 16 extra looks$"):
         ModelConfig(**{field: looks})
+
+
+@pytest.mark.parametrize("side", [0, 2, 7, -1, 1.5, "one"], ids=str)
+def test_a_hidden_kernel_that_the_kit_does_not_take_is_refused(side):
+    with pytest.raises(InputError, match=rf"^hidden_kernel is {side}; choose one of \(1, 3, 5\)$"):
+        ModelConfig(hidden_kernel=side)
+
+
+@pytest.mark.parametrize("side", [1, 3, 5])
+def test_the_hidden_kernel_is_that_of_the_memory_in_the_decoders_two_largest_cells_alone(make_coder, side):
+    coder = make_coder(replace(preset("micro"), hidden_kernel=side))
+    large, others = (coder.decoder.cell3, coder.decoder.cell4), (coder.decoder.cell1, coder.decoder.cell2)
+    assert all(conv.kernel_size == (side, side) for cell in large for conv in (cell.U, cell.U_gates))
+    assert all(conv.kernel_size == (1, 1) for cell in others for conv in (cell.U, cell.U_gates))
+    assert all(cell.W.kernel_size == (3, 3) for cell in (*large, *others))
 
 
 def test_micro_is_small_enough_to_train_in_a_lesson(make_coder):
@@ -347,12 +363,16 @@ def test_weights_that_look_once_are_saved_as_before_there_was_priming(weights_pa
     assert model.load(weights_path).model.config == preset("micro")
 
 
-@pytest.mark.parametrize("looks", [{"priming": 3}, {"diffusion": 1}, {"priming": 3, "diffusion": 1}], ids=str)
-def test_weights_keep_how_often_they_look_under_a_fingerprint_of_their_own(make_coder, tmp_path, weights, looks):
+@pytest.mark.parametrize(
+    "younger", [{"priming": 3}, {"diffusion": 1}, {"priming": 3, "diffusion": 1}, {"hidden_kernel": 1}], ids=str
+)
+def test_weights_keep_what_they_have_of_the_younger_fields_under_another_fingerprint(
+    make_coder, tmp_path, weights, younger
+):
     path = tmp_path / "micro-1.safetensors"
-    model.save(make_coder(replace(preset("micro"), **looks)), path, record={})
-    assert _saved_config(path).items() >= looks.items()
-    assert model.load(path).model.config == replace(preset("micro"), **looks)
+    model.save(make_coder(replace(preset("micro"), **younger)), path, record={})
+    assert _saved_config(path).items() >= younger.items()
+    assert model.load(path).model.config == replace(preset("micro"), **younger)
     assert model.load(path).fingerprint != weights.fingerprint
 
 
@@ -398,6 +418,7 @@ def _with_config(weights_path, path, **changes):
         {"priming": 1},
         {"diffusion": 1},
         {"priming": 99},
+        {"hidden_kernel": 1},
     ],
     ids=str,
 )
