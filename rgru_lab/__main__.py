@@ -11,7 +11,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from rgru_lab import __version__
-from rgru_lab.config import CODINGS, DEFAULT_MODEL, LOOKS, LOSSES, MAX_ITERATIONS, PRESETS, InputError
+from rgru_lab.config import CODINGS, DEFAULT_MODEL, LOSSES, MAX_ITERATIONS, PRESETS, WEIGHTLESS, InputError
 
 ABOUT = """\
 A codec for photographs made of a recurrent neural network (Toderici et al., CVPR 2017).
@@ -228,15 +228,15 @@ def train(options):
     shape = preset(options.preset)
     if resumed:
         state = checkpoints.read(folder)
-        shape = _looking(shape, ModelConfig(**state["model_config"]))
+        shape = _shaped_as(shape, ModelConfig(**state["model_config"]))
         recipe = state["train_config"] | recipe  # what is said anew must agree
     elif options.start_from or options.resume:
         start = _start(options, folder)
-        shape = _looking(shape, start.model.config)
+        shape = _shaped_as(shape, start.model.config)
         # Trained weights know the first iterations already, and MS-SSIM has something to hold on to.
         recipe = {"loss": "ms-ssim", "late": 0.5, "curriculum": ((1.0, *TrainConfig.curriculum[-1][1:]),)} | recipe
     config = TrainConfig(**recipe)
-    shape = _looking(shape, options)
+    shape = _shaped_as(shape, options)
     if options.batch:
         config = replace(config, curriculum=[stage._replace(batch=options.batch) for stage in config.curriculum])
     _make_folder(folder)
@@ -518,9 +518,9 @@ def student(options):
         print(path)
 
 
-def _looking(shape, like):
-    """A model's shape that looks as often as another, or as the options say where they do."""
-    return replace(shape, **{name: getattr(like, name) for name in LOOKS if getattr(like, name) is not None})
+def _shaped_as(shape, like):
+    """A model's shape with what no weight belongs to as in another, or as the options say where they do."""
+    return replace(shape, **{name: getattr(like, name) for name in WEIGHTLESS if getattr(like, name) is not None})
 
 
 def _start(options, folder: Path):
@@ -677,6 +677,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     new.add_argument("--diffusion", type=int, metavar="K", help="the same in every later iteration")
     new.add_argument(
+        "--first-bits", type=int, metavar="K", help="a smaller first step: so many bits of each position; 0: all"
+    )
+    new.add_argument(
         "--skip", type=int, metavar="N", help="run up to N iterations without a gradient before those of the curriculum"
     )
     new.add_argument(
@@ -813,8 +816,8 @@ TRAIN = """\
 Train on patches cut from photographs: iterations are unrolled, and the loss sums over all of them how far each
 picture is from the original. The learning rate falls to nearly zero over the time budget, so choose the budget
 first. Ctrl-C stops after the step and keeps everything; --resume goes on exactly there or, where no checkpoint is, from
-the weights that ship. Weights may begin with another --priming or --diffusion than they were trained with; an extra
-look costs the time of an iteration, and not one bit.
+the weights that ship. Weights may begin with another --priming, --diffusion or --first-bits than they were trained
+with; an extra look costs the time of an iteration, and not one bit.
 
 On several GPUs: torchrun --nproc-per-node 4 -m rgru_lab train ..."""
 

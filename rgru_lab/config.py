@@ -45,12 +45,15 @@ CODINGS = ("raw", "counts", "learned")
 
 
 LOOKS = ("priming", "diffusion")
-"""The fields of `ModelConfig` that change how often networks run, not their weights: trained ones fit any of them."""
+"""The fields of `ModelConfig` that say how often networks run."""
+
+WEIGHTLESS = (*LOOKS, "first_bits")
+"""The fields of `ModelConfig` to which no weight belongs: trained ones fit any of them."""
 
 KERNELS = (1, 3, 5)
 """Sides of the memory's convolutions that a config may ask for."""
 
-YOUNGER = (*LOOKS, "hidden_kernel")
+YOUNGER = (*WEIGHTLESS, "hidden_kernel")
 """The fields of `ModelConfig` that came after the first weights had shipped, which do not name them."""
 
 LOSSES = ("l1", "ssim-l1", "ms-ssim")
@@ -97,6 +100,9 @@ class ModelConfig:
             only its last picture counts; the memories go on each time, so that they know more of each position's
             surroundings (Johnston et al. 2018, hidden-state priming, one number for both halves). Costs time, no bits.
         diffusion: the same in every later iteration.
+        first_bits: so many bits of each position say something in the first iteration, the others are +1 whatever the
+            picture, which costs nothing once a learned model of the bits knows it; a smaller first step, as in
+            Johnston et al. 2018. 0: all K, as in the paper.
         hidden_kernel: side of the memory's convolutions U in the decoder's two cells of highest resolution, odd; 3 in
             the paper. With 3 these take a third of all the work in an iteration.
 
@@ -114,6 +120,7 @@ class ModelConfig:
     cell: str = "residual-gru"
     priming: int = 0
     diffusion: int = 0
+    first_bits: int = 0
     hidden_kernel: int = 3
 
     def __post_init__(self):
@@ -134,6 +141,8 @@ class ModelConfig:
         for name in LOOKS:
             looks = getattr(self, name)
             _check(looks in range(MAX_LOOKS + 1), f"{name} is {looks}; choose 0 to {MAX_LOOKS} extra looks")
+        in_range = self.first_bits in range(self.bits + 1)
+        _check(in_range, f"first_bits is {self.first_bits}; choose 1 to {self.bits}, or 0 for all")
         _check(self.hidden_kernel in KERNELS, f"hidden_kernel is {self.hidden_kernel}; choose one of {KERNELS}")
 
 

@@ -65,6 +65,7 @@ IDEAS = (
         "adaptive", "positions that stop, in half of the patches", recipe={"adaptive": 0.5}, files=("all", "adaptive")
     ),
     Idea("priming", "one extra look before the first bits and the first picture", model={"priming": 1}),
+    Idea("first", "a smaller first step: 8 bits of each position instead of 32", model={"first_bits": 8}),
     Idea("ssim", "mean |R| weighted by 1 - SSIM instead of MS-SSIM in the loss", recipe={"loss": "ssim-l1"}),
 )
 
@@ -153,8 +154,8 @@ def report(summary: dict) -> str:
         "what they are against the first line. So short a training shows what an idea begins to give, not what it can "
         "give; where the networks must learn something new first, as with priming, it shows the cost of that. Made by "
         "`python -m rgru_lab effects`. The rate and positions that stop, together and trained for longer, are the "
-        "weights `best`; what they reach is in [kodak-best-1.md](kodak-best-1.md) and "
-        "[kodak-best-1-adaptive.md](kodak-best-1-adaptive.md).",
+        "weights `best`; what they reach is in the pages kodak-best-N.md and kodak-best-N-adaptive.md beside this one, "
+        "N being their version.",
         "",
         "| what is new in training | files | " + " | ".join(f"{level:.2f}" for level in LEVELS) + " |",
         "|---|---|" + "---|" * len(LEVELS),

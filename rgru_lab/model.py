@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rgru_lab.cells import CELLS, State
-from rgru_lab.config import DEFAULT_MODEL, LOOKS, NAME_LIMIT, YOUNGER, InputError, ModelConfig
+from rgru_lab.config import DEFAULT_MODEL, NAME_LIMIT, WEIGHTLESS, YOUNGER, InputError, ModelConfig
 from rgru_lab.images import write_atomically
 
 MODELS = Path(__file__).parent.parent / "data" / "models"
@@ -190,7 +190,8 @@ class ResidualCoder(nn.Module):
 
     With config.priming or config.diffusion E and D run more than once in an iteration, on the same g R[i-1] and on the
     same b. Their memories go on each time; only the last features become bits, only the last D(b) counts (Johnston et
-    al. 2018, hidden-state priming). An iteration without a memory is the first.
+    al. 2018, hidden-state priming). An iteration without a memory is the first. With config.first_bits only so many
+    bits of each position come from B in it, the others are +1.
 
     Args:
         config: the shape of the networks.
@@ -215,10 +216,15 @@ class ResidualCoder(nn.Module):
 
     def encode(self, r: Tensor, state: EncoderState | None = None) -> tuple[Tensor, EncoderState]:
         """g R[i-1] (B, 3, H, W) to B[i] (B, K, H/16, W/16) and the encoder's new memory."""
+        first = state is None
         for _ in range(self._extra_looks(state)):
             state = self.encoder(r, state)[1]
         features, state = self.encoder(r, state)
-        return self.binarizer(features), state
+        bits = self.binarizer(features)
+        if first and self.config.first_bits:
+            silent = torch.arange(self.config.bits, device=bits.device) >= self.config.first_bits
+            bits = torch.where(silent[:, None, None], 1.0, bits).to(bits.dtype)
+        return bits, state
 
     def decode(self, bits: Tensor, state: DecoderState | None = None) -> tuple[Tensor, DecoderState]:
         """B[i] (B, K, H/16, W/16) to D(b) (B, 3, H, W) and the decoder's new memory."""
@@ -242,17 +248,17 @@ def grow(small: ResidualCoder, large: ResidualCoder):
 
     What each layer has more than before gets the large model's own, random weights; the old channels do not look at
     the new ones yet (those weights are 0), but the new ones look at all, so training can make use of them at once.
-    How often the two look may differ (`config.LOOKS`): no weight belongs to it, but the large model then computes
-    something else, which training has to mend.
+    The two may differ in what no weight belongs to (`config.WEIGHTLESS`), but the large model then computes something
+    else, which training has to mend.
 
     Args:
         small: the trained model.
         large: the model to be filled, in place.
 
     Raises:
-        WeightsError: the two differ in more than channels and looks, or `large` has fewer channels somewhere.
+        WeightsError: the two differ in more than that and channels, or `large` has fewer channels somewhere.
     """
-    shapes = [asdict(replace(model.config, **dict.fromkeys(LOOKS, 0))) for model in (small, large)]
+    shapes = [asdict(replace(model.config, **dict.fromkeys(WEIGHTLESS, 0))) for model in (small, large)]
     channels = [shape.pop("encoder") + shape.pop("decoder") for shape in shapes]
     if (
         shapes[0] != shapes[1]

@@ -125,23 +125,23 @@ def blocks(summaries: list[dict]) -> dict[str, str]:
     """What the README says in numbers, by the name of the place where it stands; all from results files.
 
     Raises:
-        InputError: these weights' speed has not been measured.
+        InputError: the speed of the first weights has not been measured; of others it may be missing.
     """
     first = summaries[0]
     for what, command in (("bench", "bench"), ("viewer", "bench --viewer")):
         if not (RESULTS / f"{what}-{first['model']}.json").exists():
             raise InputError(f"the speed of {first['model']} is not known; run python -m rgru_lab {command} while idle")
     found = json.loads((RESULTS / "claim.json").read_text(encoding="utf-8"))
-    bench, viewer = (
-        json.loads((RESULTS / f"{what}-{first['model']}.json").read_text()) for what in ("bench", "viewer")
-    )
+    benches = [RESULTS / f"bench-{summary['model']}.json" for summary in summaries]
+    benches = [json.loads(path.read_text(encoding="utf-8")) for path in benches if path.exists()]
+    viewer = json.loads((RESULTS / f"viewer-{first['model']}.json").read_text(encoding="utf-8"))
     return {
         "claim": reports.claim(found, CLAIMED_MS_SSIM, CLAIMED_PERCENT),
         "results": "\n".join(
             [*map(reports.table, summaries), reports.verdict(first, CLAIMED_PERCENT), reports.bars_met(summaries)]
         ),
         "opponents": reports.standings(summaries),
-        "speed": reports.speed(bench, viewer),
+        "speed": reports.speed(benches, viewer),
     }
 
 

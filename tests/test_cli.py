@@ -426,8 +426,8 @@ def test_train_primes_weights_that_were_not_and_keeps_it_from_then_on(capsys, tm
     assert run(*train_words, *STAGE, "--steps", 1) == 0
     words = (*train_words[:-1], tmp_path / "on", *STAGE, "--start-from", weights, "--no-bf16")
     primed = tmp_path / "on" / "micro-local.safetensors"
-    assert run(*words, "--priming", 2, "--diffusion", 1, "--steps", 1) == 0
-    expected = replace(preset("micro"), priming=2, diffusion=1)
+    assert run(*words, "--priming", 2, "--diffusion", 1, "--first-bits", 8, "--steps", 1) == 0
+    expected = replace(preset("micro"), priming=2, diffusion=1, first_bits=8)
     assert model.load(primed).model.config == expected
     assert "made with {'priming': 2}" in refused(capsys, *words, "--resume", "--priming", 1, "--steps", 2)
     assert run(*words, "--resume", "--steps", 2) == 0  # as the checkpoint has it
@@ -484,6 +484,7 @@ def test_start_from_weights_that_cannot_grow_is_refused(capsys, tmp_path, train_
         (("--rate", "-1"), "rate is -1.0; choose 0"),
         (("--rate", "inf"), "rate is inf; choose 0"),
         (("--priming", "17"), "priming is 17; choose 0 to 16"),
+        (("--first-bits", "33"), "first_bits is 33; choose 1 to 32, or 0 for all"),
         (("--diffusion", "-1"), "diffusion is -1; choose 0 to 16"),
         (("--skip", "16"), "after up to 16"),
         (("--hard", "0"), "hard is 0.0"),

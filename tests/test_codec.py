@@ -90,6 +90,21 @@ def test_each_half_looks_as_often_as_the_config_says_and_speaks_once(make_coder,
         torch.testing.assert_close(own.grad, other.grad, rtol=1e-4, atol=1e-7)  # sums may run in another order
 
 
+@pytest.mark.parametrize("looks", [{}, {"priming": 1, "diffusion": 1}], ids=str)
+def test_in_a_smaller_first_step_the_other_bits_are_1_and_have_no_gradient(make_coder, looks):
+    whole, smaller = (make_coder(replace(preset("micro"), **looks, first_bits=count)) for count in (0, 8))
+    x = _image()
+    theirs, ours = (list(islice(codec.unroll(coder, x), 3)) for coder in (whole, smaller))
+    assert torch.equal(ours[0].bits[:, :8], theirs[0].bits[:, :8])
+    assert (ours[0].bits[:, 8:] == 1).all()
+    assert not (theirs[0].bits[:, 8:] == 1).all()
+    assert all(0 < (step.bits[:, 8:] == 1).float().mean() < 1 for step in ours[1:])
+    ours[0].picture.sum().backward()
+    gradient = smaller.binarizer.conv.weight.grad.abs().sum((1, 2, 3))
+    assert gradient[:8].min() > 0
+    assert gradient[8:].max() == 0
+
+
 @pytest.mark.parametrize("looks", [{"priming": 1}, {"diffusion": 1}], ids=str)
 def test_looking_more_often_makes_other_bits_and_pictures_from_its_iteration_on(make_coder, looks):
     x = _image()
@@ -101,8 +116,8 @@ def test_looking_more_often_makes_other_bits_and_pictures_from_its_iteration_on(
     assert changed == ([True, True] if "priming" in looks else [False, True])
 
 
-@pytest.mark.parametrize("looks", [{"priming": 2}, {"priming": 1, "diffusion": 1}], ids=str)
-def test_a_file_of_weights_that_look_more_often_decodes_to_what_its_encoder_showed(make_coder, noise, tmp_path, looks):
+@pytest.mark.parametrize("looks", [{"priming": 2}, {"priming": 1, "diffusion": 1}, {"first_bits": 4}], ids=str)
+def test_a_file_of_weights_with_such_a_config_decodes_to_what_its_encoder_showed(make_coder, noise, tmp_path, looks):
     """The file says nothing of it: the weights that it names do."""
     path = tmp_path / "looks-1.safetensors"
     model.save(make_coder(replace(preset("micro"), **looks)), path, record={})

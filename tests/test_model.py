@@ -106,6 +106,12 @@ def test_looks_out_of_range_are_refused(field, looks):
         ModelConfig(**{field: looks})
 
 
+@pytest.mark.parametrize("count", [-1, 33, 1.5, "one"], ids=str)
+def test_more_bits_in_the_first_iteration_than_there_are_are_refused(count):
+    with pytest.raises(InputError, match=rf"^first_bits is {count}; choose 1 to 32, or 0 for all$"):
+        ModelConfig(first_bits=count)
+
+
 @pytest.mark.parametrize("side", [0, 2, 7, -1, 1.5, "one"], ids=str)
 def test_a_hidden_kernel_that_the_kit_does_not_take_is_refused(side):
     with pytest.raises(InputError, match=rf"^hidden_kernel is {side}; choose one of \(1, 3, 5\)$"):
@@ -364,7 +370,9 @@ def test_weights_that_look_once_are_saved_as_before_there_was_priming(weights_pa
 
 
 @pytest.mark.parametrize(
-    "younger", [{"priming": 3}, {"diffusion": 1}, {"priming": 3, "diffusion": 1}, {"hidden_kernel": 1}], ids=str
+    "younger",
+    [{"priming": 3}, {"diffusion": 1}, {"priming": 3, "diffusion": 1}, {"first_bits": 8}, {"hidden_kernel": 1}],
+    ids=str,
 )
 def test_weights_keep_what_they_have_of_the_younger_fields_under_another_fingerprint(
     make_coder, tmp_path, weights, younger
@@ -418,6 +426,7 @@ def _with_config(weights_path, path, **changes):
         {"priming": 1},
         {"diffusion": 1},
         {"priming": 99},
+        {"first_bits": 8},
         {"hidden_kernel": 1},
     ],
     ids=str,

@@ -84,15 +84,20 @@ def test_the_caption_of_the_claim_says_what_was_compared():
     assert "Announced were 25 % at 0.90. Ours is an adaptive file of best-1 of up to 3 iterations" in text
 
 
-def test_the_speeds_are_those_of_the_two_benchmarks():
-    bench = {"machine": "x86_64, 2 threads", reports.SPEEDS[0]: 12.5, "something else": 3}
-    text = reports.speed(bench, {"JupyterLab: cell start to first visible frame, s": 1.9, "payload, MB": 6})
-    assert text.splitlines() == [
-        "| on x86_64, 2 threads | |",
-        "|---|---|",
-        "| encoding, 16 iterations at 768 x 512, s | 12.5 |",
-        "| JupyterLab: cell start to first visible frame, s | 1.9 |",
+def test_the_speeds_are_those_of_the_benchmarks_beside_each_other():
+    first, second = ({"machine": "x86_64, 2 threads", "model": name} for name in ("small-9", "fast-9"))
+    first |= dict.fromkeys(reports.SPEEDS, 12.5) | {"something else": 3}
+    second |= {reports.SPEEDS[0]: 1250}
+    text = reports.speed([first, second], {"JupyterLab: cell start to first visible frame, s": 1.9, "payload, MB": 6})
+    lines = text.splitlines()
+    assert lines[:4] == [
+        "| on x86_64, 2 threads | small-9 | fast-9 |",
+        "|---|---|---|",
+        "| encoding, 16 iterations at 768 x 512, s | 12.5 | 1,250 |",
+        "| decoding, s per iteration at 768 x 512 | 12.5 | – |",
     ]
+    assert lines[-1] == "| JupyterLab: cell start to first visible frame, s | 1.9 | |"
+    assert len(lines) == 3 + len(reports.SPEEDS)
 
 
 def test_every_speed_of_the_readme_is_one_that_bench_measures():
