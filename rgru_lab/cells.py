@@ -79,12 +79,13 @@ class GRUCell(nn.Module):
         self.U = nn.Conv2d(channels, channels, hidden_kernel, padding=hidden_kernel // 2, bias=False)
 
     def forward(self, x: Tensor, h: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        W_gates_x, W_x = self.W(x).split([2 * self.channels, self.channels], dim=1)
-        if h is None:  # whatever convolves zeros, is zero
-            z, _ = torch.sigmoid(W_gates_x).chunk(2, dim=1)
-            h = z * torch.tanh(W_x)
+        Wz_x, Wr_x, W_x = self.W(x).chunk(3, dim=1)
+        if h is None:  # a memory of zeros: all that U makes of it is 0
+            h = torch.sigmoid(Wz_x) * torch.tanh(W_x)
             return h, h
-        z, r = torch.sigmoid(W_gates_x + self.U_gates(h)).chunk(2, dim=1)
+        Uz_h, Ur_h = self.U_gates(h).chunk(2, dim=1)
+        z = torch.sigmoid(Wz_x + Uz_h)
+        r = torch.sigmoid(Wr_x + Ur_h)
         candidate = torch.tanh(W_x + self.U(r * h))
         h = torch.lerp(h, candidate, z)  # (1 - z) h + z candidate
         return h, h
@@ -121,8 +122,8 @@ class ResidualGRUCell(GRUCell):
     def forward(self, x: Tensor, h: Tensor | None = None) -> tuple[Tensor, Tensor]:
         _, updated = super().forward(x, h)
         if h is not None:
-            updated = torch.add(updated, self.W_h(h), alpha=self.alpha_h)
-        return torch.add(updated, self.W_ox(x), alpha=self.alpha_x), updated
+            updated = updated + self.alpha_h * self.W_h(h)
+        return updated + self.alpha_x * self.W_ox(x), updated
 
 
 class LSTMCell(nn.Module):
