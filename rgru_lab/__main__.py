@@ -115,7 +115,10 @@ def _adaptive(weights, photo, options, limit_bytes):
     if options.quality:
         found = adaptive.reaching(weights, photo, options.quality, bit_model, progress=progress)
         if found is None:
-            raise UsageError(f"no adaptive file reaches MS-SSIM {options.quality:g} here; ask for a lower --quality")
+            raise UsageError(
+                f"no adaptive file reaches MS-SSIM {options.quality:g} here; ask for a lower --quality, or leave out "
+                "--adaptive: a file of all bits may reach a little more"
+            )
     else:
         found = adaptive.fitting(weights, photo, limit_bytes, bit_model, progress=progress)
         if found is None:

@@ -64,6 +64,14 @@ IDEAS = (
     Idea(
         "adaptive", "positions that stop, in half of the patches", recipe={"adaptive": 0.5}, files=("all", "adaptive")
     ),
+    Idea(
+        "together", "the rate and positions that stop", recipe={"rate": 0.5, "adaptive": 0.5}, files=("all", "adaptive")
+    ),
+    Idea(
+        "patches",
+        "one patch of 256 x 256 in each step instead of four of 128 x 128",
+        recipe={"curriculum": ((1.0, 10, 256, 1),)},
+    ),
     Idea("priming", "one extra look before the first bits and the first picture", model={"priming": 1}),
     Idea("first", "a smaller first step: 8 bits of each position instead of 32", model={"first_bits": 8}),
     Idea("ssim", "mean |R| weighted by 1 - SSIM instead of MS-SSIM in the loss", recipe={"loss": "ssim-l1"}),
@@ -149,13 +157,13 @@ def report(summary: dict) -> str:
     lines = [
         "# What each idea beyond the paper is worth",
         "",
-        f"{summary['start']} trained on for {summary['steps']} steps in each line, with the same patches, and measured "
-        f"on {summary['pictures']} pictures ({summary['set']}): bits per pixel of real files at a mean MS-SSIM, and "
-        "what they are against the first line. So short a training shows what an idea begins to give, not what it can "
-        "give; where the networks must learn something new first, as with priming, it shows the cost of that. Made by "
-        "`python -m rgru_lab effects`. The rate and positions that stop, together and trained for longer, are the "
-        "weights `best`; what they reach is in the pages kodak-best-N.md and kodak-best-N-adaptive.md beside this one, "
-        "N being their version.",
+        f"{summary['start']} trained on for {summary['steps']} steps in each line, with the same patches unless it "
+        f"names others, and measured on {summary['pictures']} pictures ({summary['set']}): bits per pixel of real "
+        "files at a mean MS-SSIM, and what they are against the first line. So short a training shows what an idea "
+        "begins to give, not what it can give; where the networks must learn something new first, as with priming, it "
+        "shows the cost of that. Made by `python -m rgru_lab effects`. The rate and positions that stop, trained for "
+        "longer, are the weights `best`; what they reach is in the pages kodak-best-N.md and kodak-best-N-adaptive.md "
+        "beside this one, N being their version.",
         "",
         "| what is new in training | files | " + " | ".join(f"{level:.2f}" for level in LEVELS) + " |",
         "|---|---|" + "---|" * len(LEVELS),

@@ -37,10 +37,11 @@ def folder(tmp_path_factory, sample):
 IDEAS = effects.IDEAS[:2]
 
 
-def test_each_idea_changes_one_thing_and_nothing_else():
-    shapes = [{**idea.model, **idea.recipe} for idea in effects.IDEAS]
-    assert shapes[0] == {}
-    assert all(len(shape) == 1 for shape in shapes[1:])
+def test_each_idea_changes_one_thing_and_only_together_puts_two_of_them_together():
+    changes = {idea.key: {**idea.model, **idea.recipe} for idea in effects.IDEAS}
+    assert changes.pop("common") == {}
+    assert changes.pop("together") == changes["rate"] | changes["adaptive"]
+    assert all(len(change) == 1 for change in changes.values())
     assert len({idea.key for idea in effects.IDEAS}) == len(effects.IDEAS)
     for idea in effects.IDEAS:
         assert replace(effects.RECIPE, **idea.recipe).rate > 0  # or nothing would predict its bits
