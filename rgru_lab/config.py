@@ -251,7 +251,7 @@ PRESETS = {
     "small": ModelConfig(encoder=(16, 64, 128, 128), decoder=(128, 128, 128, 64, 32), alpha_x=1.0, gain=4.0),
     "best": ModelConfig(encoder=(16, 64, 128, 128), decoder=(128, 128, 128, 64, 32), alpha_x=1.0, gain=4.0),
     "fast": ModelConfig(
-        encoder=(12, 48, 96, 128), decoder=(128, 128, 96, 48, 16), alpha_x=1.0, gain=4.0, hidden_kernel=1
+        encoder=(16, 64, 128, 128), decoder=(128, 128, 128, 48, 24), alpha_x=1.0, gain=4.0, hidden_kernel=1
     ),
     "micro": ModelConfig(encoder=(8, 16, 32, 32), decoder=(32, 32, 32, 32, 16), alpha_x=1.0, gain=4.0),
 }

@@ -243,45 +243,48 @@ class ResidualCoder(nn.Module):
         return self.config.priming if state is None else self.config.diffusion
 
 
-def grow(small: ResidualCoder, large: ResidualCoder):
-    """Put trained weights into a model with as many or more channels, so that it computes what they computed.
+def take_over(old: ResidualCoder, new: ResidualCoder):
+    """Put trained weights into a model of other channel counts.
 
-    What each layer has more than before gets the large model's own, random weights; the old channels do not look at
-    the new ones yet (those weights are 0), but the new ones look at all, so training can make use of them at once.
-    The two may differ in what no weight belongs to (`config.WEIGHTLESS`), but the large model then computes something
-    else, which training has to mend.
+    A model with as many or more channels computes what they computed: what each layer has more than before gets the new
+    model's own, random weights; the old channels do not look at the new ones yet (those weights are 0), but the new
+    ones look at all, so training can make use of them at once.
+
+    Where there are fewer channels only the first ones stay, and of a larger `hidden_kernel` the sum over its places.
+    Either leaves something else, which training has to mend; so does another value of what no weight belongs to
+    (`config.WEIGHTLESS`).
 
     Args:
-        small: the trained model.
-        large: the model to be filled, in place.
+        old: the trained model.
+        new: the model to be filled, in place.
 
     Raises:
-        WeightsError: the two differ in more than that and channels, or `large` has fewer channels somewhere.
+        WeightsError: the two differ in more than that, or in the sizes of associative cells, whose keys would move.
     """
-    shapes = [asdict(replace(model.config, **dict.fromkeys(WEIGHTLESS, 0))) for model in (small, large)]
-    channels = [shape.pop("encoder") + shape.pop("decoder") for shape in shapes]
-    if (
-        shapes[0] != shapes[1]
-        or any(a > b for a, b in zip(*channels, strict=True))
-        or (channels[0] != channels[1] and small.config.cell == "associative-lstm")  # its keys would move
-    ):
-        raise WeightsError(f"weights of {small.config} cannot grow into {large.config}; train a preset of their kind")
-    if channels[0] == channels[1]:
-        large.load_state_dict(small.state_dict())
+    shapes = [asdict(replace(model.config, **dict.fromkeys(WEIGHTLESS, 0))) for model in (old, new)]
+    sizes = [[shape.pop(name) for name in ("encoder", "decoder", "hidden_kernel")] for shape in shapes]
+    if shapes[0] != shapes[1] or (sizes[0] != sizes[1] and old.config.cell == "associative-lstm"):
+        raise WeightsError(f"weights of {old.config} do not fit into {new.config}; train a preset of their kind")
+    if sizes[0] == sizes[1]:
+        new.load_state_dict(old.state_dict())
         return
-    cells = {name: module for name, module in large.named_modules() if hasattr(module, "channels")}
-    old, new = small.state_dict(), large.state_dict()
+    cells = {name: module for name, module in new.named_modules() if hasattr(module, "channels")}
+    trained = old.state_dict()
     with torch.no_grad():
-        for key, value in new.items():
+        for key, value in new.state_dict().items():
             cell = cells.get(key.rsplit(".", 2)[0])
             gates = value.shape[0] // cell.channels if cell else 1  # a fused convolution holds several, one by one
             into = value.view(gates, -1, *value.shape[1:])
-            given = old[key].view(gates, -1, *old[key].shape[1:])
-            kept = into[:, : given.shape[1]]
-            if kept.dim() > 2:  # weights, not biases: (gates, out, in, height, width)
-                kept.zero_()
-                kept = kept[:, :, : given.shape[2]]
-            kept.copy_(given)
+            given = trained[key].view(gates, -1, *trained[key].shape[1:])
+            outputs = min(into.shape[1], given.shape[1])
+            into, given = into[:, :outputs], given[:, :outputs]
+            if into.dim() > 2:  # weights, not biases: (gates, out, in, height, width)
+                into.zero_()
+                more = (into.shape[-1] - given.shape[-1]) // 2
+                given = given.sum((-2, -1), keepdim=True) if into.shape[-1] == 1 else F.pad(given, [more] * 4)
+                inputs = min(into.shape[2], given.shape[2])
+                into, given = into[:, :, :inputs], given[:, :, :inputs]
+            into.copy_(given)
 
 
 class WeightsError(InputError):

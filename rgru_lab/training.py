@@ -28,7 +28,7 @@ from rgru_lab.bittraining import BitNet, BitTrainConfig
 from rgru_lab.codec import Sending, bf16_speedup, unroll
 from rgru_lab.config import GRID, ModelConfig, TrainConfig, TrainingError
 from rgru_lab.losses import Loss, Similarity, good_enough
-from rgru_lab.model import ResidualCoder, Weights, grow
+from rgru_lab.model import ResidualCoder, Weights, take_over
 from rgru_lab.patches import Patches
 
 SAVE_EVERY_S = 60
@@ -243,17 +243,17 @@ class Trainer:
     def start_from(self, weights: Weights, learned: Learned | None = None):
         """Begin with trained weights instead of random ones; the schedule and the optimiser begin anew.
 
-        Weights of a smaller model of the same kind grow: see `model.grow`.
+        Of a model with other channel counts as much as fits is taken over: see `model.take_over`.
 
         Args:
             weights: the codec's.
             learned: what predicts their bits, for a recipe with a rate; None: random numbers.
 
         Raises:
-            WeightsError: the model has another shape and cannot grow into this one.
+            WeightsError: the model has another shape and does not fit into this one.
             TrainingError: what predicts the bits has another shape than `bittraining.BitTrainConfig` gives.
         """
-        grow(weights.model, self.model)
+        take_over(weights.model, self.model)
         self.started_from = weights.name
         self.average = _copy(self.model)
         if learned is not None and self.bit_net is not None:

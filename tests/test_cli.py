@@ -466,8 +466,9 @@ def test_train_with_a_rate_teaches_the_model_of_the_bits_and_writes_it_beside_th
     assert run("decompress", tmp_path / "t.rgru", tmp_path / "t.png", "--model", weights) == 0
 
 
-def test_start_from_weights_that_cannot_grow_is_refused(capsys, tmp_path, train_words):
-    assert "cannot grow into" in refused(capsys, *train_words, *STAGE, "--steps", 1, "--start-from", "small")
+def test_start_from_weights_that_do_not_fit_is_refused(capsys, tmp_path, train_words):
+    paper = ["paper" if word == "micro" else word for word in train_words]
+    assert "do not fit into" in refused(capsys, *paper, *STAGE, "--steps", 1, "--start-from", "small")
     assert "there is no file" in refused(capsys, *train_words, "--steps", 1, "--start-from", "gone.safetensors")
     assert not list((tmp_path / "run").glob("*"))
 
