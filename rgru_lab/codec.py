@@ -12,7 +12,9 @@ way of reconstruction, and how often each half looks before it speaks is the mod
 """
 
 import contextlib
+import ctypes
 import os
+import platform
 import time
 from collections.abc import Iterator
 from functools import cache
@@ -45,6 +47,14 @@ LOOKING = 1.4
 
 PICTURE_BYTES = 150
 """Per pixel, for the picture, its residual and all smaller cells: measured."""
+
+GLIBC = ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
+
+MALLOC_KEEPS = {-1: -1, -4: 0}
+"""Numbers and values for glibc's `mallopt`: the heap is not cut (M_TRIM_THRESHOLD), all is in it (M_MMAP_MAX)."""
+
+MALLOC_RETURNS = {-1: 1 << 26, -3: 1 << 25, -4: 1 << 16}
+"""The same as glibc has them when a program has used large blocks (-3: M_MMAP_THRESHOLD)."""
 
 CONTAINER_LIMITS = (
     (Path("/sys/fs/cgroup"), "memory.max", "memory.current", "inactive_file"),
@@ -156,15 +166,16 @@ def _encode(model, photo, iterations, counts, bf16):
     sending = Sending(model)
     with torch.inference_mode():
         steps = unroll(sending, _place(model, pad_to_grid(to_tensor(photo))) - MIDPOINT)
-    for i in range(1, iterations + 1):
-        if counts is not None:
-            sending.going_on = torch.from_numpy(counts >= i)[None].to(next(model.parameters()).device)
-        with torch.inference_mode(), _precision(model, bf16):  # not around the yield: it would leak into the caller
-            step = next(steps)
-            plane = step.bits[0].round().to(torch.int8).cpu().numpy()  # a binarizer of one's own may say .9999999
-            frame = _photo(step.picture, height, width)
-        del step  # or it would be kept while the next one is computed
-        yield plane, frame
+    with _keeping_memory():
+        for i in range(1, iterations + 1):
+            if counts is not None:
+                sending.going_on = torch.from_numpy(counts >= i)[None].to(next(model.parameters()).device)
+            with torch.inference_mode(), _precision(model, bf16):  # not around the yield: it would leak into the caller
+                step = next(steps)
+                plane = step.bits[0].round().to(torch.int8).cpu().numpy()  # a binarizer of one's own may say .9999999
+                frame = _photo(step.picture, height, width)
+            del step  # or it would be kept while the next one is computed
+            yield plane, frame
 
 
 def decode(model: ResidualCoder, codes: Codes) -> Iterator[np.ndarray]:
@@ -189,14 +200,35 @@ def decode(model: ResidualCoder, codes: Codes) -> Iterator[np.ndarray]:
 def _decode(model, codes, bf16):
     model.eval()
     state = picture = None
-    for plane in codes.planes:
-        with torch.inference_mode(), _precision(model, bf16):
-            gain = model.gain(picture)
-            bits = _place(model, torch.from_numpy(plane)[None].float())
-            output, state = model.decode(bits, state)
-            picture = model.reconstruct(output, picture, gain)
-            frame = _photo(picture, codes.height, codes.width)
-        yield frame
+    with _keeping_memory():
+        for plane in codes.planes:
+            with torch.inference_mode(), _precision(model, bf16):
+                gain = model.gain(picture)
+                bits = _place(model, torch.from_numpy(plane)[None].float())
+                output, state = model.decode(bits, state)
+                picture = model.reconstruct(output, picture, gain)
+                frame = _photo(picture, codes.height, codes.width)
+            yield frame
+
+
+@contextlib.contextmanager
+def _keeping_memory():
+    """What a tensor leaves behind serves the next one; to the system it goes back at the end.
+
+    Left alone, glibc gives large blocks back at once, and the next tensor pays a page fault for every 4 KB of it. Where
+    there is another C library nothing is changed.
+    """
+    if GLIBC is None:
+        yield
+        return
+    for what, value in MALLOC_KEEPS.items():
+        GLIBC.mallopt(what, value)
+    try:
+        yield
+    finally:
+        for what, value in MALLOC_RETURNS.items():
+            GLIBC.mallopt(what, value)
+        GLIBC.malloc_trim(ctypes.c_size_t(0))
 
 
 def check_iterations(iterations: int):

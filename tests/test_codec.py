@@ -288,6 +288,38 @@ def test_the_callers_gradient_mode_is_left_alone_between_iterations(weights, noi
             assert not torch.is_inference_mode_enabled()
 
 
+@pytest.mark.parametrize("end", ["all", "closed", "failed"])
+@pytest.mark.parametrize("direction", ["encode", "decode"])
+def test_memory_is_kept_from_the_first_iteration_to_the_end_however_it_ends(
+    weights, noise, monkeypatch, direction, end
+):
+    photo, said = noise(32, 48), []
+    monkeypatch.setattr(
+        codec,
+        "GLIBC",
+        SimpleNamespace(mallopt=lambda *what: said.append(what), malloc_trim=lambda _: said.append("trimmed")),
+    )
+    planes = tuple(plane for plane, _ in codec.encode(weights.model, photo, 3))
+    said.clear()
+    if direction == "encode":
+        steps = codec.encode(weights.model, photo, 3)
+    else:
+        steps = codec.decode(weights.model, codec.Codes(32, 48, planes))
+    assert said == []
+    next(steps)
+    assert said == list(codec.MALLOC_KEEPS.items())
+    if end == "all":
+        list(steps)
+    elif end == "closed":
+        steps.close()
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            steps.throw(KeyboardInterrupt)
+    assert said[2:] == [*codec.MALLOC_RETURNS.items(), "trimmed"]
+    monkeypatch.setattr(codec, "GLIBC", None)
+    assert len(list(codec.encode(weights.model, photo, 3))) == 3
+
+
 @pytest.mark.parametrize("iterations", [0, -1, 17])
 def test_iterations_out_of_range_are_refused_at_once_and_named(weights, noise, iterations):
     with pytest.raises(ValueError, match=rf"iterations is {iterations}; choose 1 to 16"):
