@@ -45,7 +45,7 @@ MAPS = {"residual-gru": 19, "gru": 19, "lstm": 20, "associative-lstm": 66}
 LOOKING = 1.4
 """Times the memory where networks look more than once in an iteration: 1.0 to 1.4 measured. Former memories stay."""
 
-PICTURE_BYTES = 150
+PICTURE_BYTES = 250
 """Per pixel, for the picture, its residual and all smaller cells: measured."""
 
 GLIBC = ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None

@@ -72,7 +72,10 @@ def bars_met(summaries: list[dict]) -> str:
         if not summary["bars"]:
             continue
         if not missed:
-            said.append(f"{label(summary)} reaches all {len(summary['bars'])} that were set for it.")
+            count = len(summary["bars"])
+            said.append(
+                f"{label(summary)} reaches {f'all {count} that were' if count > 1 else 'the one that was'} set for it."
+            )
             continue
         short = [
             f"{row['change_percent'] - row['bar_percent']:.1f} points at {row['ms_ssim']:.2f} with {WORDS[row['bits']]}"
