@@ -75,6 +75,8 @@ def test_aims_that_are_missed_are_named_with_how_far():
     assert "small-9 reaches all 2 that were set for it. base-9 reaches 1 of its 3; missing are 1.5" in text
     assert "1.5 points at 0.95 with coded bits, 0.98, which it does not reach, with bits as they are." in text
     assert "micro-1" not in text
+    one = reports.bars_met([{"model": "fast-9", "bars": bars[:1]}])
+    assert "fast-9 reaches the one that was set for it." in one
 
 
 def test_the_caption_of_the_claim_says_what_was_compared():
