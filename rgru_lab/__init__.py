@@ -7,20 +7,21 @@ The rooms, each with one purpose; a room imports only from rooms above it:
     metrics      PSNR, SSIM, MS-SSIM, bits per pixel
     cells        the Residual GRU and its peers
     model        encoder, binarizer, decoder; one iteration; load and save
+    losses       what training makes smaller
     codec        the loop R[i] = I - P[i]
     rangecoder   bits and probabilities to bytes and back
     bitmodel     the probability of the next bit, by counting
     bitnet       the probability of the next bit, by a network in whole numbers
+    bittraining  a network learns to predict the bits
+    search       the encoder tries other bits
     bitstream    the .rgru file
     progression  a photograph through codec and file: P[i], bytes and quality for every iteration
     opponents    the JPEG, WebP or AVIF of the same bytes, or of the same quality
     photos       sample pictures; Kodak through a checksummed download
     patches      photographs in memory, and the squares that training cuts from them
-    losses       what training makes smaller
     adaptive     which positions of the code stop sending bits, and when
     checkpoints  a training's state on disk
     bitdata      bits that a codec makes of photographs
-    bittraining  a network learns to predict them
     training     the schedule and the loop; one process or several
     trials       small trainings that decide the recipe
     bench        seconds, memory, share of peak

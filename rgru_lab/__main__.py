@@ -80,7 +80,7 @@ def compress(options):
         said = f"positions send {sent.min()} to {sent.max()} iterations, {sent.mean():.1f} on average"
         print(f"{options.output}: {_size_of(progression[chosen])}; {said}", file=_messages(options.output))
         return
-    progression = Progression(weights, photo, _bit_model(weights, options))
+    progression = Progression(weights, photo, _bit_model(weights, options), search=options.search)
     most = options.iterations or (MAX_ITERATIONS if limit_bytes or options.quality else 8)
     chosen = 0
     for i, decoded in _bar(progression.run(most), most, "iteration"):
@@ -113,14 +113,14 @@ def _adaptive(weights, photo, options, limit_bytes):
 
     bit_model = _bit_model(weights, options)
     if options.quality:
-        found = adaptive.reaching(weights, photo, options.quality, bit_model, progress=progress)
+        found = adaptive.reaching(weights, photo, options.quality, bit_model, search=options.search, progress=progress)
         if found is None:
             raise UsageError(
                 f"no adaptive file reaches MS-SSIM {options.quality:g} here; ask for a lower --quality, or leave out "
                 "--adaptive: a file of all bits may reach a little more"
             )
     else:
-        found = adaptive.fitting(weights, photo, limit_bytes, bit_model, progress=progress)
+        found = adaptive.fitting(weights, photo, limit_bytes, bit_model, search=options.search, progress=progress)
         if found is None:
             raise UsageError(f"one iteration everywhere takes more than {limit_bytes:,.0f} bytes already; allow more")
     return found
@@ -369,6 +369,7 @@ def evaluate(options):
         Path(options.output),
         iterations=options.iterations,
         slopes=adaptive.SHOWN if options.adaptive else (),
+        search=options.search,
         against=against,
         bit_model=bitnet.find(weights, options.model),
         jobs=options.jobs,
@@ -596,6 +597,16 @@ def _parser() -> argparse.ArgumentParser:
     def add_jobs(parser):
         parser.add_argument("--jobs", type=_count, default=1, metavar="N", help="pictures at a time (default 1)")
 
+    def add_search(parser):
+        parser.add_argument(
+            "--search",
+            type=_count,
+            default=0,
+            metavar="STEPS",
+            help="in each iteration the encoder tries other bits so many times, 20 for one, and keeps the best: a "
+            "better picture for the same bytes; encoding takes many times as long, decoding as long as ever",
+        )
+
     def add_force(parser):
         parser.add_argument("--force", action="store_true", help="overwrite what is there")
 
@@ -614,6 +625,7 @@ def _parser() -> argparse.ArgumentParser:
         help="positions stop sending bits where an iteration no longer pays: smaller files, and several times the time "
         "to find out where; with --quality, --bpp or --bytes",
     )
+    add_search(new)
     new.add_argument(
         "--coding", choices=CODINGS, help="of the bits (default: learned where the weights have a model, else counts)"
     )
@@ -750,6 +762,7 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument(
         "--adaptive", action="store_true", help="adaptive files instead, in which positions stop where it pays no more"
     )
+    add_search(new)
     new.add_argument(
         "--against",
         default="jpeg",

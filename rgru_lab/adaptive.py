@@ -65,6 +65,7 @@ def reaching(
     bit_model="find",
     *,
     iterations: int = MAX_ITERATIONS,
+    search: int = 0,
     progress: Callable = lambda steps, total: steps,
 ) -> Progression | None:
     """The photo's way into the smallest adaptive file that reaches an MS-SSIM; None if none does.
@@ -75,6 +76,7 @@ def reaching(
         quality: the MS-SSIM, 0 to 1.
         bit_model: as in `Progression`.
         iterations: how many a position may send.
+        search: as in `Progression`.
         progress: called with the steps of each way through the codec, and how many they are.
 
     Raises:
@@ -88,7 +90,7 @@ def reaching(
     def actual(progression):
         return 1 - progression[len(progression)].ms_ssim
 
-    return _search(weights, photo, bit_model, iterations, progress, predicted, actual, 1 - quality, SLOPES)
+    return _find(weights, photo, bit_model, iterations, search, progress, predicted, actual, 1 - quality, SLOPES)
 
 
 def fitting(
@@ -98,6 +100,7 @@ def fitting(
     bit_model="find",
     *,
     iterations: int = MAX_ITERATIONS,
+    search: int = 0,
     progress: Callable = lambda steps, total: steps,
 ) -> Progression | None:
     """The photo's way into the best adaptive file that is not larger than so many bytes; None if all are.
@@ -111,10 +114,12 @@ def fitting(
     def actual(progression):
         return progression[len(progression)].size_bytes
 
-    return _search(weights, photo, bit_model, iterations, progress, predicted, actual, limit_bytes, SLOPES[::-1])
+    return _find(weights, photo, bit_model, iterations, search, progress, predicted, actual, limit_bytes, SLOPES[::-1])
 
 
-def _search(weights, photo, bit_model, iterations, progress, predicted, actual, limit, slopes) -> Progression | None:
+def _find(
+    weights, photo, bit_model, iterations, search, progress, predicted, actual, limit, slopes
+) -> Progression | None:
     """Of these slopes, each of which leads to as much as the one before or more, the last that keeps within the limit.
 
     What is predicted and what comes out are nearly in proportion, so each time the next prediction is put right; where
@@ -130,7 +135,7 @@ def _search(weights, photo, bit_model, iterations, progress, predicted, actual, 
             k = (within + over) // 2 if best or k > within else 0
         if not within < k < over:
             break
-        progression = Progression(weights, photo, bit_model, choices[k])
+        progression = Progression(weights, photo, bit_model, choices[k], search)
         longest = int(choices[k].max())
         for _ in progress(progression.run(longest), longest):
             pass

@@ -378,6 +378,14 @@ def floats(learned: Learned) -> dict[str, Tensor]:
     return state
 
 
+def network(learned: Learned) -> BitNet:
+    """The network in floating point whose numbers these are: what they say of bits can be differentiated."""
+    hidden, middle = learned.tensors["0.0.middle"].shape
+    net = BitNet(learned.bits, BitTrainConfig(hidden=hidden, middle=middle)).eval()
+    net.begin_with(learned)
+    return net
+
+
 def probability_table() -> np.ndarray:
     """P(+1) in units of 2^-16 for logits from -16 to 16, in the middle of each step; (entries,) int32.
 

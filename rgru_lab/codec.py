@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from rgru_lab.config import MAX_ITERATIONS, MIDPOINT, InputError, ModelConfig
 from rgru_lab.images import check_photo, check_size, crop, grid_size, pad_to_grid, to_photo, to_tensor
-from rgru_lab.model import EncoderState, ResidualCoder
+from rgru_lab.model import DecoderState, EncoderState, ResidualCoder
 
 BF16_VARIABLE = "RGRU_LAB_BF16"
 """Set to 0 or 1: whether inference runs its convolutions in bfloat16, whatever is faster here."""
@@ -116,12 +116,14 @@ class Sending:
         model: the networks.
 
     Attributes:
+        times_memory: what it takes beside what the model alone takes.
         going_on: (B, h, w) bool, which positions still send bits; None: all. May be changed between iterations.
     """
 
+    times_memory = 1.0
+
     def __init__(self, model: ResidualCoder):
         self.model = model
-        self.gain, self.decode, self.reconstruct = model.gain, model.decode, model.reconstruct
         self.going_on: Tensor | None = None
 
     def stop(self, where: Tensor):
@@ -133,9 +135,25 @@ class Sending:
         bits, state = self.model.encode(r, state)
         return bits if self.going_on is None else bits * self.going_on[:, None], state
 
+    def decode(self, bits: Tensor, state: DecoderState | None = None) -> tuple[Tensor, DecoderState]:
+        """See `ResidualCoder.decode`."""
+        return self.model.decode(bits, state)
+
+    def gain(self, previous: Tensor | None) -> Tensor | float:
+        """See `ResidualCoder.gain`."""
+        return self.model.gain(previous)
+
+    def reconstruct(self, output: Tensor, previous: Tensor | None, gain: Tensor | float) -> Tensor:
+        """See `ResidualCoder.reconstruct`."""
+        return self.model.reconstruct(output, previous, gain)
+
 
 def encode(
-    model: ResidualCoder, photo: np.ndarray, iterations: int, counts: np.ndarray | None = None
+    model: ResidualCoder,
+    photo: np.ndarray,
+    iterations: int,
+    counts: np.ndarray | None = None,
+    sending: Sending | None = None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Compress a photo progressively. Stop whenever you like: what came so far is a complete compressed image.
 
@@ -144,6 +162,7 @@ def encode(
         photo: I, (H, W, 3) uint8.
         iterations: N, 1 to 16.
         counts: (h, w), the number of iterations that each position sends bits in; None: all. See `adaptive`.
+        sending: what the loop runs on instead of the model: `search.Searching`, which tries other bits, for one.
 
     Yields:
         (B[i], P[i]): a plane (K, h, w) int8 and the photo (H, W, 3) uint8 that the bits so far decode to.
@@ -156,14 +175,14 @@ def encode(
     height, width = check_photo(photo).shape[:2]
     if counts is not None and counts.shape != grid_size(height, width):
         raise InputError(f"counts has shape {counts.shape}; this picture needs {grid_size(height, width)}")
-    check_memory(model.config, height, width)
-    return _encode(model, photo, iterations, counts, uses_bf16(model))
+    sending = sending or Sending(model)
+    check_memory(model.config, height, width, sending.times_memory)
+    return _encode(model, photo, iterations, counts, sending, uses_bf16(model))
 
 
-def _encode(model, photo, iterations, counts, bf16):
+def _encode(model, photo, iterations, counts, sending, bf16):
     model.eval()
     height, width = photo.shape[:2]
-    sending = Sending(model)
     with torch.inference_mode():
         steps = unroll(sending, _place(model, pad_to_grid(to_tensor(photo))) - MIDPOINT)
     with _keeping_memory():
@@ -254,9 +273,12 @@ def free_bytes() -> int:
     return free
 
 
-def check_memory(config: ModelConfig, height: int, width: int):
-    """Raise `InputError` if a photo of this size needs more memory than is free, before any of it is taken."""
-    needed, free = memory_bytes(config, height, width), free_bytes()
+def check_memory(config: ModelConfig, height: int, width: int, times: float = 1.0):
+    """Raise `InputError` if a photo of this size needs more memory than is free, before any of it is taken.
+
+    `times`: as much of it as `memory_bytes` says, see `Sending`.
+    """
+    needed, free = int(times * memory_bytes(config, height, width)), free_bytes()
     if needed > free:
         scale = (free / needed) ** 0.5
         raise InputError(

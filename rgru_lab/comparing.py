@@ -31,12 +31,21 @@ files, as small as Johnston et al. published."""
 
 AVERAGING = "Mean MS-SSIM at mean bits per pixel over the pictures, at equal iteration or quality."
 ADAPTIVE = "Ours are adaptive files: a position stops sending where an iteration no longer pays, at equal slope. "
+SEARCHED = "In each iteration the encoder took {} steps to find better bits. "
 
 
-def summarise(weights, set_name: str, rows: list[dict], opponents: list[dict], slopes: Sequence[float] = ()) -> dict:
+def summarise(
+    weights,
+    set_name: str,
+    rows: list[dict],
+    opponents: list[dict],
+    slopes: Sequence[float] = (),
+    search: int = 0,
+) -> dict:
     """Everything that follows from the rows of one model and of its opponents, JPEG among them.
 
-    With slopes, the rows are those of adaptive files, one for each slope.
+    With slopes, the rows are those of adaptive files, one for each slope. With search, so many steps were taken to find
+    better bits.
     """
     ours, jpeg = mean_curve(rows), mean_curve(grouped(opponents, "codec")["jpeg"])
     return {
@@ -44,8 +53,9 @@ def summarise(weights, set_name: str, rows: list[dict], opponents: list[dict], s
         "weights_sha256": weights.sha256,
         "set": set_name,
         "pictures": len({row["picture"] for row in rows}),
-        "averaging": ADAPTIVE + AVERAGING if slopes else AVERAGING,
+        "averaging": (ADAPTIVE if slopes else "") + (SEARCHED.format(search) if search else "") + AVERAGING,
         "slopes": list(slopes),
+        "search": search,
         "curve": ours,
         "jpeg_curve": jpeg,
         "at_equal_ms_ssim": [_at(ours, jpeg, target) for target in TARGETS],

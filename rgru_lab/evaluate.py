@@ -24,6 +24,7 @@ def run(
     *,
     iterations: int = MAX_ITERATIONS,
     slopes: Sequence[float] = (),
+    search: int = 0,
     against: Iterable[str] = ("jpeg",),
     bit_model="find",
     jobs: int = 1,
@@ -40,6 +41,7 @@ def run(
         iterations: how far to go.
         slopes: if given, adaptive files are measured instead, one for each (see `adaptive.counts`), with as many
             iterations as pay, `iterations` at most; the results are called `SET-NAME-adaptive`.
+        search: as in `Progression`; with it `-search` is added to the results' name.
         against: keys of `opponents.CODECS`; JPEG is always among them.
         bit_model: as in `Progression`.
         jobs: pictures at a time, fewer where memory does not hold as many.
@@ -63,10 +65,14 @@ def run(
         name += "-adaptive"
         identity |= {"slopes": list(slopes)}
         work = partial(measuring.ours_adaptive, weights, slopes=slopes, bit_model=bit_model, iterations=iterations)
+    if search:
+        name += "-search"
+        identity |= {"search": search}
+        work = partial(work, search=search)
     kept = folder / f".{name}.part"
     groups = measuring.every(work, paths, kept, identity, jobs=jobs)
     rows = [row for group in progress(groups, len(paths), weights.name) for row in group]
-    summary = comparing.summarise(weights, set_name, rows, theirs, slopes)
+    summary = comparing.summarise(weights, set_name, rows, theirs, slopes, search)
     summary["bit_model"] = identity["bit_model"]
     measuring.write(folder / f"{name}.csv", rows)
     _write(folder / f"{name}.json", json.dumps(summary, indent=1, allow_nan=False))

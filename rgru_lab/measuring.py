@@ -55,13 +55,13 @@ def affordable_jobs(weights, paths: Iterable[Path], jobs: int) -> int:
     return max(1, min(jobs, codec.free_bytes() // largest))
 
 
-def ours(weights, path: Path, iterations: int, bit_model="find") -> Iterator[dict]:
+def ours(weights, path: Path, iterations: int, bit_model="find", search: int = 0) -> Iterator[dict]:
     """One row per iteration of one picture; the quality is that of what the file itself decodes to.
 
-    `bit_model` as in `Progression`.
+    `bit_model` and `search` as in `Progression`.
     """
     photo = images.load(path)
-    progression = Progression(weights, photo, bit_model)
+    progression = Progression(weights, photo, bit_model, search=search)
     encode_s = [seconds for seconds, _ in _timed(progression.run(iterations))]
     file = bitstream.parse(progression.file(iterations))
     learned = progression.bit_model if file.header.coding == "learned" else None
@@ -79,11 +79,17 @@ def ours(weights, path: Path, iterations: int, bit_model="find") -> Iterator[dic
 
 
 def ours_adaptive(
-    weights, path: Path, slopes: Sequence[float], bit_model="find", iterations: int = MAX_ITERATIONS
+    weights,
+    path: Path,
+    slopes: Sequence[float],
+    bit_model="find",
+    iterations: int = MAX_ITERATIONS,
+    search: int = 0,
 ) -> Iterator[dict]:
     """One row per slope of one picture: the whole adaptive file that it leads to.
 
-    `bit_model` as in `Progression`; `slopes` as in `adaptive.counts`; a position sends so many iterations at most.
+    `bit_model` and `search` as in `Progression`; `slopes` as in `adaptive.counts`; a position sends so many
+    iterations at most.
     """
     photo = images.load(path)
     size = photo.shape[:2]
@@ -91,7 +97,7 @@ def ours_adaptive(
     curves = np.stack([curve for _, curve in curves])
     for point, slope in enumerate(slopes, start=1):
         counts = adaptive.counts(curves, slope)
-        progression = Progression(weights, photo, bit_model, counts)
+        progression = Progression(weights, photo, bit_model, counts, search)
         *_, (encode_s, _) = _timed(progression.run(int(counts.max())))
         file = bitstream.parse(progression.file(len(progression)))
         learned = progression.bit_model if file.header.coding == "learned" else None

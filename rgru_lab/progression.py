@@ -13,6 +13,7 @@ import numpy as np
 
 from rgru_lab import bitnet, bitstream, codec, images, metrics, model
 from rgru_lab.bitmodel import BitModel
+from rgru_lab.search import Searching, check_steps
 
 
 class Decoded:
@@ -68,6 +69,10 @@ class Progression:
             and None for a file whose bits are stored as they are.
         counts: (h, w), the number of iterations that each position sends, for an adaptive file; None: all send all.
             See `adaptive`.
+        search: so many steps the encoder takes in each iteration to find better bits, see `search`; 0: none.
+
+    Raises:
+        InputError: the photo is none, or the steps are out of range.
 
     Example:
         progression = Progression(model.load("small"), images.load("photo.jpg"))
@@ -82,6 +87,7 @@ class Progression:
         photo: np.ndarray,
         bit_model: BitModel | Literal["find"] | None = "find",
         counts: np.ndarray | None = None,
+        search: int = 0,
     ):
         height, width = images.check_photo(photo).shape[:2]
         self.weights = weights
@@ -89,6 +95,7 @@ class Progression:
         self.decoded: list[Decoded] = []
         self.bit_model = bitnet.find(weights) if bit_model == "find" else bit_model
         self.counts = counts
+        self.search = search and check_steps(search)
         self._header = bitstream.Header.of(weights, height, width, self.bit_model, counts is not None).pack()
         self._segments: list[bytes] = []
 
@@ -99,7 +106,8 @@ class Progression:
         """
         if self.counts is not None:
             iterations = min(iterations, int(self.counts.max()))
-        steps = codec.encode(self.weights.model, self.original, iterations, self.counts)
+        sending = Searching(self.weights.model, self.search, self.bit_model) if self.search else None
+        steps = codec.encode(self.weights.model, self.original, iterations, self.counts, sending)
         self.decoded, self._segments = [], []
         planes = []
         for i, (plane, frame) in enumerate(steps, start=1):

@@ -27,8 +27,9 @@ WORDS = {"raw": "bits as they are", "coded": "coded bits"}
 
 
 def label(summary: dict) -> str:
-    """Whose results these are: the weights' name, and whether their files were adaptive."""
-    return f"{summary['model']}, adaptive" if summary.get("slopes") else summary["model"]
+    """Whose results these are: the weights' name, whether their files were adaptive, and their bits searched for."""
+    ways = [word for key, word in (("slopes", "adaptive"), ("search", "searched")) if summary.get(key)]
+    return ", ".join([summary["model"], *ways])
 
 
 def table(summary: dict) -> str:

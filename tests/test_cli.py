@@ -116,6 +116,18 @@ def test_as_few_iterations_as_reach_a_quality(capsys, tmp_path, photo_path, weig
     assert "too small for MS-SSIM" in refused(capsys, *words, "--quality", 0.5, "--force")
 
 
+def test_a_file_whose_bits_were_searched_for(tmp_path, photo_path, weights_path, weights):
+    out = tmp_path / "a.rgru"
+    words = ("compress", photo_path, out, "--model", weights_path, "--iterations", 2)
+    assert run(*words, "--search", 2) == 0
+    searched = Progression(weights, images.load(photo_path), search=2)
+    for _ in searched.run(2):
+        pass
+    assert out.read_bytes() == searched.file(2)
+    assert run(*words, "--force") == 0
+    assert out.read_bytes() != searched.file(2)
+
+
 def test_an_adaptive_file_of_so_many_bytes(capsys, tmp_path, photo_path, weights_path, weights, sizes):
     out = tmp_path / "a.rgru"
     words = ("compress", photo_path, out, "--model", weights_path, "--adaptive")

@@ -99,6 +99,23 @@ def test_one_that_was_stopped_goes_on_and_leaves_nothing_behind(weights, paths, 
     assert not list(tmp_path.glob(".*"))
 
 
+def test_what_a_search_finds_is_kept_apart_and_says_so(done, weights, paths, tmp_path):
+    mine = _copied(done[0], tmp_path)
+    summary = evaluate.run(weights, "two", paths, mine, iterations=1, search=2)
+    name = f"two-{weights.name}-search"
+    (row, _) = measuring.read(mine / f"{name}.csv")
+    progression = Progression(weights, images.load(paths[0]), search=2)
+    ((_, decoded),) = progression.run(1)
+    assert (row["size_bytes"], row["ms_ssim"]) == (decoded.size_bytes, round(decoded.ms_ssim, 5))
+    assert row["ms_ssim"] != measuring.read(mine / f"two-{weights.name}.csv")[0]["ms_ssim"]
+    page = (mine / f"{name}.md").read_text()
+    assert page.startswith(f"# {weights.name}, searched on 2 pictures (two)")
+    assert "the encoder took 2 steps" in page
+    evaluate.run(weights, "two", paths[:1], mine, iterations=1, search=2, slopes=(0.01,))
+    assert (mine / f"two-{weights.name}-adaptive-search.md").exists()
+    assert summary["search"] == 2
+
+
 def test_adaptive_files_are_measured_a_row_for_every_slope_and_kept_apart(done, weights, paths, tmp_path):
     slopes = (0.02, 0.002)
     mine = _copied(done[0], tmp_path)

@@ -1,0 +1,136 @@
+"""The encoder tries other bits: what it sends is its network's first idea, made better for this very photo.
+
+A decoder reads any bits. So the encoder may take its time, follow the gradient of the picture's unlikeness through the
+decoder back to the bits, turn over those that stand on the edge, and send what makes the better picture. The file's
+format, the decoder and its time stay what they were.
+"""
+
+import torch
+from torch import Tensor
+
+from rgru_lab.bitmodel import BitModel
+from rgru_lab.bitnet import BANKS, Learned
+from rgru_lab.bittraining import network
+from rgru_lab.codec import Sending
+from rgru_lab.config import InputError
+from rgru_lab.losses import Similarity
+from rgru_lab.model import DecoderState, EncoderState, ResidualCoder
+
+STEP = 0.01
+"""How far a step moves the binarizer's y at most, at first; it falls to 0 along a line."""
+
+BETAS = (0.9, 0.99)
+"""Adam's memory of the gradient and of its square: short, for so few steps."""
+
+RATE = 0.5
+"""How many percent of 1 - MS-SSIM one percent fewer bits are worth, as in the training of `best`."""
+
+TINY = 1e-9
+"""1 - MS-SSIM where P[i] is I: its logarithm is finite."""
+
+MOST_STEPS = 1000
+
+
+class Searching(Sending):
+    """A codec that, in each iteration, looks for bits whose picture is more like the original.
+
+    The search begins at the y in (-1, 1) that the binarizer takes the signs of, so the bits that can turn are those of
+    which the encoder was least sure. Each step decodes, and moves y down the gradient of log(D √R), passed straight
+    through the sign as in training: D is 1 - MS-SSIM of P[i], R what a learned model of the bits expects B[1] .. B[i]
+    to take; without one it is log D alone. The best bits of all that were tried are sent, the first idea being among
+    them. What later iterations can make of the decoder's memory is not looked at. R[i] is that of the better picture,
+    and the encoder's next idea starts from it.
+
+    Args:
+        model: the networks.
+        steps: how many, 1 to 1000. Each takes about three times as long as decoding an iteration.
+        bit_model: what the file's bits will be coded with, or None.
+
+    Raises:
+        InputError: steps is out of range.
+    """
+
+    times_memory = 3.0
+
+    def __init__(self, model: ResidualCoder, steps: int, bit_model: BitModel | None = None):
+        super().__init__(model)
+        self.steps = check_steps(steps)
+        self._rate = network(bit_model).to(next(model.parameters()).device) if isinstance(bit_model, Learned) else None
+        self._similarity = self._memory = self._previous = None
+
+    def gain(self, previous: Tensor | None) -> Tensor | float:
+        """See `ResidualCoder.gain`."""
+        self._previous, self._gain = previous, super().gain(previous)
+        return self._gain
+
+    def encode(self, r: Tensor, state: EncoderState | None = None) -> tuple[Tensor, EncoderState]:
+        """See `ResidualCoder.encode`; in the first iteration r is I."""
+        if state is None:
+            self._memory, self._planes, self._spent = None, [], 0.0
+            with torch.inference_mode(False):
+                self._similarity = Similarity(_own(r))
+        heard = []
+        handle = self.model.binarizer.conv.register_forward_hook(lambda conv, features, sums: heard.append(sums))
+        try:
+            bits, state = super().encode(r, state)
+        finally:
+            handle.remove()
+        with torch.inference_mode(False), torch.enable_grad():
+            bits = self._better(_own(bits).float(), torch.tanh(_own(heard[-1]).float()))
+        return bits, state
+
+    def decode(self, bits: Tensor, state: DecoderState | None = None) -> tuple[Tensor, DecoderState]:
+        """See `ResidualCoder.decode`."""
+        output, self._memory = super().decode(bits, state)
+        return output, self._memory
+
+    def _better(self, bits: Tensor, y: Tensor) -> Tensor:
+        memory, previous, gain = (_own(each) for each in (self._memory, self._previous, self._gain))
+        free = bits == torch.where(y >= 0, 1.0, -1.0)  # neither unsent nor fixed by config.first_bits
+        y = y.requires_grad_()
+        optimiser = torch.optim.Adam([y], STEP, BETAS)
+        best = tried = bits
+        least = taken = float("inf")
+        for step in range(self.steps + 1):
+            trial = tried + free * (y.abs() < 1) * (y - y.detach())
+            output = self.model.decode(trial, memory)[0]
+            unlike = 1 - self._similarity.ms_ssim(self.model.reconstruct(output, previous, gain))
+            rate = self._expected_bits(trial)
+            loss = torch.log(unlike.clamp_min(TINY)) + RATE * torch.log(self._spent + rate)
+            if loss.item() < least:
+                least, best, taken = loss.item(), tried, rate.item()
+            if step == self.steps:
+                break
+            # In proportion to the picture, or Adam would take a large one's gradients, each of few pixels, for noise.
+            (y.grad,) = torch.autograd.grad(loss * bits[0, 0].numel(), y)
+            optimiser.param_groups[0]["lr"] = STEP * (1 - step / (self.steps + 1))
+            optimiser.step()
+            tried = torch.where(free, torch.where(y.detach() >= 0, 1.0, -1.0), bits)
+        self._planes.append(best)
+        self._spent += taken
+        return best
+
+    def _expected_bits(self, plane: Tensor) -> Tensor:
+        """What the model of the bits expects B[i] to take, at least 1; a number that says nothing if there is none."""
+        if self._rate is None:
+            return plane.new_ones(())
+        planes = torch.stack([*self._planes[-(BANKS - 1) :], plane], 1)
+        each = self._rate(planes, len(self._planes) + 1)
+        return (each * plane.detach().abs().sum()).clamp_min(1.0)
+
+
+def check_steps(steps: int) -> int:
+    """The number of steps, if it is one; else `InputError`."""
+    if not 1 <= steps <= MOST_STEPS:
+        raise InputError(f"the search is to have {steps} steps; choose 1 to {MOST_STEPS}")
+    return steps
+
+
+def _own(value):
+    """A copy that gradients may pass, of a tensor or a state made in inference mode; anything else as it is."""
+    if torch.is_tensor(value):
+        return value.detach().clone()
+    if isinstance(value, tuple):
+        copies = [_own(each) for each in value]
+        return type(value)(*copies) if hasattr(value, "_fields") else tuple(copies)
+    return value

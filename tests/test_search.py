@@ -1,0 +1,127 @@
+"""The encoder's search for better bits: what it improves, what it leaves alone, and that any decoder reads it."""
+
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+
+from rgru_lab import bitstream, bittraining, codec, images, losses, progression, search
+from rgru_lab.bitmodel import Counts
+from rgru_lab.config import RECONSTRUCTIONS, InputError, preset
+from rgru_lab.progression import Progression
+
+
+@pytest.fixture(scope="module")
+def photo(sample):
+    return sample("coffee", 170, 180)
+
+
+def _first(weights, photo, searching):
+    """B[1] and log D of P[1], as `searching` makes them."""
+    plane, _ = next(codec.encode(weights.model, photo, 1, sending=searching))
+    x = images.pad_to_grid(images.to_tensor(photo)) - 0.5
+    with torch.no_grad():
+        picture = weights.model.decode(torch.from_numpy(plane)[None].float())[0]
+        return plane, float(torch.log(1 - losses.Similarity(x).ms_ssim(picture)))
+
+
+def test_more_steps_find_bits_whose_picture_is_more_like_the_original(weights, photo):
+    found = [_first(weights, photo, steps and search.Searching(weights.model, steps)) for steps in (0, 3, 12)]
+    unlike = [each for _, each in found]
+    assert unlike[0] > unlike[1] > unlike[2]
+    changed = (found[0][0] != found[2][0]).mean()
+    assert 0 < changed < 0.2  # only bits that stood on the edge
+
+
+def test_a_model_of_the_bits_has_its_say(weights, photo, make_learned, monkeypatch):
+    learned = make_learned(weights.fingerprint)
+
+    def found(bit_model):
+        plane, unlike = _first(weights, photo, search.Searching(weights.model, 12, bit_model))
+        rate = bittraining.bits_per_bit(learned, [plane[None]])[0]
+        return rate, unlike
+
+    (free_rate, free_unlike), (rate, _) = found(Counts()), found(learned)
+    assert rate < free_rate
+    monkeypatch.setattr(search, "RATE", 1e6)
+    assert found(learned)[0] < rate
+    assert found(learned)[1] > free_unlike
+
+
+@pytest.mark.parametrize("iteration", [1, 2, 4])
+def test_the_network_in_floating_point_expects_what_the_file_takes(make_learned, small_planes, iteration):
+    learned = make_learned()
+    planes = np.stack(small_planes(iteration, 32, 9, 7))
+    with torch.no_grad():
+        expected = bittraining.network(learned)(torch.from_numpy(planes[-3:]).float()[None], iteration)
+    assert float(expected) == pytest.approx(bittraining.bits_per_bit(learned, [planes])[-1], rel=2e-3)
+
+
+@pytest.mark.parametrize("reconstruction", RECONSTRUCTIONS)
+def test_what_is_looked_at_is_the_picture_that_follows(make_coder, photo, reconstruction, monkeypatch):
+    coder = make_coder(replace(preset("micro"), reconstruction=reconstruction)).eval()
+    likeness, seen = losses.Similarity.ms_ssim, []
+    monkeypatch.setattr(
+        losses.Similarity, "ms_ssim", lambda self, picture: seen.append(likeness(self, picture)) or seen[-1]
+    )
+    x = images.pad_to_grid(images.to_tensor(photo)) - 0.5
+    with torch.inference_mode():
+        for step in islice(codec.unroll(search.Searching(coder, 4), x), 3):
+            assert len(seen) == 5
+            reached = float(likeness(losses.Similarity(x), step.picture))
+            assert reached == pytest.approx(max(map(float, seen)), abs=1e-6)
+            seen.clear()
+
+
+def test_a_file_decodes_to_what_the_search_ended_with(weights, weights_path, photo, make_learned):
+    counts = np.random.default_rng(0).integers(1, 4, images.grid_size(*photo.shape[:2]))
+    for sent in (None, counts):
+        found = Progression(weights, photo, None, sent, search=2)
+        *_, (_, decoded) = found.run(3)
+        file = bitstream.parse(found.file(3))
+        *_, frame = progression.decode(file, 3, weights_path)
+        assert np.array_equal(frame, decoded.photo)
+        planes = bitstream.decode(file).planes
+        assert all((plane.any(axis=0) == (counts >= i)).all() for i, plane in enumerate(planes, 1) if sent is not None)
+        plain = Progression(weights, photo, None, sent)
+        for _ in plain.run(3):
+            pass
+        assert plain.file(3) != found.file(3)
+
+
+def test_the_same_search_finds_the_same_bits(weights, photo, make_learned):
+    searching = search.Searching(weights.model, 3, make_learned(weights.fingerprint))
+    first, again = ([plane for plane, _ in codec.encode(weights.model, photo, 2, sending=searching)] for _ in "ab")
+    assert np.array_equal(first, again)
+
+
+def test_bits_that_are_fixed_in_a_smaller_first_step_stay_so(make_coder, photo):
+    coder = make_coder(replace(preset("micro"), first_bits=8)).eval()
+    (first, _), (second, _) = codec.encode(coder, photo, 2, sending=search.Searching(coder, 4))
+    plain = next(codec.encode(coder, photo, 1))[0]
+    assert (first[8:] == 1).all()
+    assert (first[:8] != plain[:8]).any()
+    assert (second[8:] == -1).any()
+
+
+def test_the_weights_are_left_as_they_were_and_nothing_is_learned(weights, photo):
+    before = {name: value.clone() for name, value in weights.model.state_dict().items()}
+    _first(weights, photo, search.Searching(weights.model, 2))
+    assert all(torch.equal(value, before[name]) for name, value in weights.model.state_dict().items())
+    assert all(value.grad is None for value in weights.model.parameters())
+    assert not weights.model.binarizer.conv._forward_hooks
+
+
+@pytest.mark.parametrize("steps", [-1, 1001])
+def test_steps_out_of_range_are_refused(weights, photo, steps):
+    with pytest.raises(InputError, match=f"the search is to have {steps} steps; choose 1 to 1000"):
+        Progression(weights, photo, search=steps)
+
+
+def test_what_a_search_takes_in_memory_is_asked_for_beforehand(weights, photo, monkeypatch):
+    monkeypatch.setattr(codec, "free_bytes", lambda: 2 * codec.memory_bytes(weights.model.config, *photo.shape[:2]))
+    codec.encode(weights.model, photo, 1)
+    with pytest.raises(InputError, match="are free"):
+        codec.encode(weights.model, photo, 1, sending=search.Searching(weights.model, 1))
