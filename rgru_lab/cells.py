@@ -30,6 +30,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from rgru_lab.config import InputError
 
@@ -123,7 +124,15 @@ class ResidualGRUCell(GRUCell):
         _, updated = super().forward(x, h)
         if h is not None:
             updated = updated + self.alpha_h * self.W_h(h)
-        return updated + self.alpha_x * self.W_ox(x), updated
+        return updated + self.alpha_x * self._short_cut(x), updated
+
+    def _short_cut(self, x: Tensor) -> Tensor:
+        """W_ox * x; the places are picked out beforehand.
+
+        Where oneDNN learns a strided 1 x 1 convolution of fewer than 16 channels it writes past its memory (issue 6035).
+        """
+        rows, columns = self.W_ox.stride
+        return F.conv2d(x[..., ::rows, ::columns], self.W_ox.weight)
 
 
 class LSTMCell(nn.Module):

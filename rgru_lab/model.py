@@ -221,10 +221,15 @@ class ResidualCoder(nn.Module):
             state = self.encoder(r, state)[1]
         features, state = self.encoder(r, state)
         bits = self.binarizer(features)
-        if first and self.config.first_bits:
-            silent = torch.arange(self.config.bits, device=bits.device) >= self.config.first_bits
+        chosen = self.chosen_bits(first)
+        if chosen < self.config.bits:
+            silent = torch.arange(self.config.bits, device=bits.device) >= chosen
             bits = torch.where(silent[:, None, None], 1.0, bits).to(bits.dtype)
         return bits, state
+
+    def chosen_bits(self, first: bool) -> int:
+        """How many of a position's K bits an iteration chooses, the `first` one or another; the others are +1."""
+        return self.config.first_bits if first and self.config.first_bits else self.config.bits
 
     def decode(self, bits: Tensor, state: DecoderState | None = None) -> tuple[Tensor, DecoderState]:
         """B[i] (B, K, H/16, W/16) to D(b) (B, 3, H, W) and the decoder's new memory."""

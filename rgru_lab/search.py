@@ -86,7 +86,8 @@ class Searching(Sending):
 
     def _better(self, bits: Tensor, y: Tensor) -> Tensor:
         memory, previous, gain = (_own(each) for each in (self._memory, self._previous, self._gain))
-        free = bits == torch.where(y >= 0, 1.0, -1.0)  # neither unsent nor fixed by config.first_bits
+        free = bits != 0  # is sent at all
+        free[:, self.model.chosen_bits(first=not self._planes) :] = False
         y = y.requires_grad_()
         optimiser = torch.optim.Adam([y], STEP, BETAS)
         best = tried = bits
