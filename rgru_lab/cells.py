@@ -129,7 +129,7 @@ class ResidualGRUCell(GRUCell):
     def _short_cut(self, x: Tensor) -> Tensor:
         """W_ox * x; the places are picked out beforehand.
 
-        Where oneDNN learns a strided 1 x 1 convolution of fewer than 16 channels it writes past its memory (issue 6035).
+        For oneDNN writes past its memory where it learns a strided 1 x 1 convolution of under 16 channels (issue 6035).
         """
         rows, columns = self.W_ox.stride
         return F.conv2d(x[..., ::rows, ::columns], self.W_ox.weight)
