@@ -62,6 +62,7 @@ class PlainResidualGRUCell(nn.Module):
         self.W_z, self.W_r, self.W = (_part(cell.W, k, cell.channels) for k in range(3))
         self.U_z, self.U_r = (_part(cell.U_gates, k, cell.channels) for k in range(2))
         self.U, self.W_h, self.W_ox = (_part(conv, 0, cell.channels) for conv in (cell.U, cell.W_h, cell.W_ox))
+        self.W_ox.stride = cell.W.stride
 
     def forward(self, x: Tensor, h: Tensor | None = None) -> tuple[Tensor, Tensor]:
         if h is None:
