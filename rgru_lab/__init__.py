@@ -21,6 +21,7 @@ The rooms, each with one purpose; a room imports only from rooms above it:
     patches      photographs in memory, and the squares that training cuts from them
     adaptive     which positions of the code stop sending bits, and when
     checkpoints  a training's state on disk
+    graphs       a training step recorded once and played again, for GPUs
     bitdata      bits that a codec makes of photographs
     training     the schedule and the loop; one process or several
     trials       small trainings that decide the recipe

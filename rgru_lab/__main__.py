@@ -252,7 +252,8 @@ def train(options):
         progress=iter if rank else lambda paths: _bar(paths, len(paths), "picture"),
     )
     budget = {"steps": options.steps, "time_budget_s": options.time_budget}
-    trainer = training.Trainer(shape, config, found.photos, device=device, compile=options.compile, **budget)
+    fast = {"compile": options.compile, "graphs": options.graphs}
+    trainer = training.Trainer(shape, config, found.photos, device=device, **fast, **budget)
     if state:
         trainer.load_state_dict(state)
         state = None  # the trainer has it
@@ -719,6 +720,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     new.add_argument("--bf16", action=argparse.BooleanOptionalAction, help="bfloat16 (default: what is faster here)")
     new.add_argument("--compile", action="store_true", help="torch.compile the networks: for long trainings on a GPU")
+    new.add_argument(
+        "--graphs",
+        action=argparse.BooleanOptionalAction,
+        help="record each step as a CUDA graph and play it from then on (default: on a single GPU)",
+    )
     new.add_argument("--part-size", type=_size, metavar="MB", help="write checkpoints in parts of so many megabytes")
     new.add_argument("--seed", type=int, metavar="N", help="of weights, patches and random bits (default 0)")
 

@@ -243,13 +243,13 @@ class TrainConfig:
 
 
 # The paper's channel counts, half of them (fewer at high resolution, where each channel costs most), a quarter twice
-# (`best` differs from `small` in its training), `small` with still fewer at high resolution, and a sixteenth. Only
+# (`best` differs from `base` in its training), `small` with still fewer at high resolution, and a sixteenth. Only
 # `paper` keeps the paper's alpha_x = 0.1 and gain = 1; data/results/recipe.md says what speaks for the others.
 PRESETS = {
     "paper": ModelConfig(),
     "base": ModelConfig(encoder=(24, 96, 192, 256), decoder=(256, 256, 256, 96, 48), alpha_x=1.0, gain=4.0),
     "small": ModelConfig(encoder=(16, 64, 128, 128), decoder=(128, 128, 128, 64, 32), alpha_x=1.0, gain=4.0),
-    "best": ModelConfig(encoder=(16, 64, 128, 128), decoder=(128, 128, 128, 64, 32), alpha_x=1.0, gain=4.0),
+    "best": ModelConfig(encoder=(24, 96, 192, 256), decoder=(256, 256, 256, 96, 48), alpha_x=1.0, gain=4.0),
     "fast": ModelConfig(
         encoder=(16, 64, 128, 128), decoder=(128, 128, 128, 48, 24), alpha_x=1.0, gain=4.0, hidden_kernel=1
     ),

@@ -114,11 +114,15 @@ class Patches:
             large = self._large(size)
             picture = large[(place * len(large)).long()]
             top, left = ((torch.stack([down, right], 1) * (self.sizes[picture] - size + 1)).long()).T
-        along = torch.arange(size)
-        columns = torch.where(mirror[:, None] < 0.5, along.flip(0), along) + left[:, None]
-        rows = (along + top[:, None]) * self.sizes[picture, 1][:, None]
-        index = self.starts[picture][:, None, None] + rows[:, :, None] + columns[:, None, :]
-        patches = self.pixels[index.to(self.pixels.device)]  # (count, size, size, 3)
+        width = self.sizes[picture, 1]
+        corner = self.starts[picture] + top * width + left
+        # What is left is work for the device: the index of every single pixel.
+        corner, width, mirrored = torch.stack([corner, width, (mirror < 0.5).long()]).to(self.pixels.device)
+        along = torch.arange(size, device=self.pixels.device)
+        columns = torch.where(mirrored[:, None] > 0, along.flip(0), along)
+        rows = along * width[:, None]
+        index = corner[:, None, None] + rows[:, :, None] + columns[:, None, :]
+        patches = self.pixels[index]  # (count, size, size, 3)
         return patches.permute(0, 3, 1, 2).float() / 255 - MIDPOINT
 
     def _large(self, size: int) -> Tensor:

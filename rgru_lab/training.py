@@ -21,12 +21,15 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from rgru_lab import checkpoints
 from rgru_lab.bitnet import BANKS, Learned
 from rgru_lab.bittraining import BitNet, BitTrainConfig
 from rgru_lab.codec import Sending, bf16_speedup, unroll
 from rgru_lab.config import GRID, ModelConfig, TrainConfig, TrainingError
+from rgru_lab.graphs import Graphs
+from rgru_lab.graphs import record as record_graph
 from rgru_lab.losses import Loss, Similarity, good_enough
 from rgru_lab.model import ResidualCoder, Weights, take_over
 from rgru_lab.patches import Patches
@@ -142,6 +145,7 @@ class Trainer:
         time_budget_s: how many seconds to train, or None.
         device: "cpu", "cuda", ...
         compile: let `torch.compile` fuse the networks' small operations; it takes minutes to begin with.
+        graphs: record each step's way forward and back and play it from then on (`graphs`); None: on one CUDA device.
 
     Raises:
         TrainingError: neither steps nor a time budget is given.
@@ -158,6 +162,7 @@ class Trainer:
         time_budget_s: float | None = None,
         device: str = "cpu",
         compile: bool = False,
+        graphs: bool | None = None,
     ):
         if max(steps or 0, time_budget_s or 0) <= 0:
             raise TrainingError("say how long to train: a number of steps, a time budget, or both")
@@ -170,11 +175,11 @@ class Trainer:
         self.model = ResidualCoder(model_config, config.stochastic).to(self.device, memory_format=torch.channels_last)
         self.average = _copy(self.model)
         self.bit_net = self.bit_average = None
-        groups = [{"params": self.model.parameters()}]
+        groups = [{"params": list(self.model.parameters())}]
         if config.rate:
             self.bit_net = BitNet(model_config.bits, BitTrainConfig(forget=0.0)).to(self.device)
             self.bit_average = _copy(self.bit_net)
-            groups.append({"params": self.bit_net.parameters()})
+            groups.append({"params": list(self.bit_net.parameters())})
         self.optimiser = torch.optim.Adam(groups, lr=config.learning_rate, fused=True)
         (bf16,) = _largest(bf16_speedup(self.device) > 1 if config.bf16 is None else config.bf16)
         self.bf16 = bool(bf16)  # the same in all processes
@@ -190,6 +195,12 @@ class Trainer:
                 # The gain network is not used in iteration 1, nor is all of the model of the bits in every step.
                 find_unused_parameters=bool(config.rate) or any(stage.iterations == 1 for stage in config.curriculum),
             )
+        cuda = self.device.type == "cuda"
+        torch.backends.cudnn.benchmark |= cuda  # the shapes stay the same, so the fastest way is worth looking for
+        self.passes = self._passes
+        if graphs if graphs is not None else cuda and self.processes == 1:
+            trained = [parameter for group in groups for parameter in group["params"]]
+            self.passes = Graphs(self._passes, trained, record_graph)
         self.patches = Patches(pictures, seed=config.seed + self.rank, hard=config.hard, device=device)
         self.patches.draw(max(stage.patch for stage in config.curriculum), 1)  # so that too small ones are noticed now
         self.started_from = None
@@ -216,13 +227,11 @@ class Trainer:
         x = x.to(self.device, memory_format=torch.channels_last)
 
         self.model.train()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            loss, residuals, needed = self.unrolled(x, stage.iterations, self._skipped())
-        self.optimiser.zero_grad()
-        loss.backward()
+        skipped = self._skipped()
+        readings = self.passes(x, stage.iterations, skipped)
         norms = [nn.utils.clip_grad_norm_(network.parameters(), self.config.clip) for network in self._averages()]
         norm = torch.stack(norms).max()
-        loss, norm, *readings = torch.stack([loss.detach(), norm, *residuals, *needed]).tolist()
+        norm, loss, *readings = torch.cat([norm[None], readings]).tolist()
         if not math.isfinite(norm):
             raise TrainingError(
                 f"training diverged at step {self.step_count} (loss {loss:g}, its gradient {norm:g}); the last "
@@ -237,8 +246,17 @@ class Trainer:
         seconds = time.perf_counter() - started
         (self.elapsed_s,) = _largest(self.elapsed_s + seconds)  # the same in all processes: the schedule hangs on it
         speed = len(x) * self.processes / seconds
-        said = (tuple(readings[: len(residuals)]), tuple(readings[len(residuals) :]))
+        count = skipped + stage.iterations
+        said = (tuple(readings[:count]), tuple(readings[count:]))
         return Record(self.step_count, self.progress, self.elapsed_s, learning_rate, speed, loss, *said)
+
+    def _passes(self, x: Tensor, iterations: int, skipped: int) -> Tensor:
+        """Forward and back; returns the loss, mean |R[i]| and, with a rate, bits per bit of every iteration."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            loss, residuals, needed = self.unrolled(x, iterations, skipped)
+        self.optimiser.zero_grad()
+        loss.backward()
+        return torch.cat([loss.detach()[None], residuals, needed])
 
     def start_from(self, weights: Weights, learned: Learned | None = None):
         """Begin with trained weights instead of random ones; the schedule and the optimiser begin anew.
@@ -348,8 +366,8 @@ class Trainer:
         # Early on the average forgets faster, so that it does not drag the random start along.
         decay = min(self.config.ema, self.step_count / (self.step_count + 10))
         for network, average in self._averages().items():
-            for name, value in network.state_dict().items():
-                average[name].lerp_(value, 1 - decay)
+            values = network.state_dict()
+            get_ema_multi_avg_fn(decay)(list(average.values()), [values[name] for name in average], None)
 
 
 def run(
