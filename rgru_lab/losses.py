@@ -111,7 +111,7 @@ class Similarity:
             return rows @ x @ columns.T
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)  # so many that none goes which a CUDA graph of a training still reads
 def _gaussian(side: int, window: int, device: torch.device) -> Tensor:
     """The matrix (side - window + 1, side) that moves a normalised Gaussian along a line of pixels."""
     weights = _window(window)
