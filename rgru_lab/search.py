@@ -16,9 +16,8 @@ from rgru_lab.config import InputError
 from rgru_lab.losses import Similarity
 from rgru_lab.model import DecoderState, EncoderState, ResidualCoder
 
-STEP, WAY = 0.02, 0.2
-"""How far a step moves the binarizer's y at most, at first, and all of them if none grew smaller; a step's size falls
-to 0 along a line."""
+STEP = 0.01
+"""How far a step moves the binarizer's y at most, at first; it falls to 0 along a line."""
 
 BETAS = (0.9, 0.99)
 """Adam's memory of the gradient and of its square: short, for so few steps."""
@@ -90,8 +89,7 @@ class Searching(Sending):
         free = bits != 0  # is sent at all
         free[:, self.model.chosen_bits(first=not self._planes) :] = False
         y = y.requires_grad_()
-        first = min(STEP, WAY / self.steps)
-        optimiser = torch.optim.Adam([y], first, BETAS)
+        optimiser = torch.optim.Adam([y], STEP, BETAS)
         best = tried = bits
         least = taken = float("inf")
         for step in range(self.steps + 1):
@@ -106,7 +104,7 @@ class Searching(Sending):
                 break
             # In proportion to the picture, or Adam would take a large one's gradients, each of few pixels, for noise.
             (y.grad,) = torch.autograd.grad(loss * bits[0, 0].numel(), y)
-            optimiser.param_groups[0]["lr"] = first * (1 - step / (self.steps + 1))
+            optimiser.param_groups[0]["lr"] = STEP * (1 - step / (self.steps + 1))
             optimiser.step()
             tried = torch.where(free, torch.where(y.detach() >= 0, 1.0, -1.0), bits)
         self._planes.append(best)
