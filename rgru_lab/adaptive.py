@@ -128,6 +128,7 @@ def _find(
     curves = np.stack(list(progress(unlikeness(weights.model, photo, iterations), iterations)))
     choices = list({sent.tobytes(): sent for sent in (counts(curves, slope) for slope in slopes)}.values())
     forecasts = np.array([predicted(curves, sent) for sent in choices]).clip(1e-9)
+    whole = Progression(weights, photo, bit_model, search=search)
     best, proportion, within, over = None, 1.0, -1, len(choices)
     for _ in range(TRIES):
         k = int(np.searchsorted(proportion * forecasts, limit, side="right")) - 1
@@ -135,7 +136,7 @@ def _find(
             k = (within + over) // 2 if best or k > within else 0
         if not within < k < over:
             break
-        progression = Progression(weights, photo, bit_model, choices[k], search)
+        progression = whole.with_counts(choices[k])
         longest = int(choices[k].max())
         for _ in progress(progression.run(longest), longest):
             pass

@@ -13,7 +13,7 @@ import numpy as np
 
 from rgru_lab import bitnet, bitstream, codec, images, metrics, model
 from rgru_lab.bitmodel import BitModel
-from rgru_lab.search import Searching, check_steps
+from rgru_lab.search import Searching
 
 
 class Decoded:
@@ -69,7 +69,8 @@ class Progression:
             and None for a file whose bits are stored as they are.
         counts: (h, w), the number of iterations that each position sends, for an adaptive file; None: all send all.
             See `adaptive`.
-        search: so many steps the encoder takes in each iteration to find better bits, see `search`; 0: none.
+        search: so many steps the encoder takes in iteration 1 to find better bits, and fewer later, see `search`;
+            0: none.
 
     Raises:
         InputError: the photo is none, or the steps are out of range.
@@ -95,9 +96,15 @@ class Progression:
         self.decoded: list[Decoded] = []
         self.bit_model = bitnet.find(weights) if bit_model == "find" else bit_model
         self.counts = counts
-        self.search = search and check_steps(search)
+        self._sending = Searching(weights.model, search, self.bit_model) if search else None
         self._header = bitstream.Header.of(weights, height, width, self.bit_model, counts is not None).pack()
         self._segments: list[bytes] = []
+
+    def with_counts(self, counts: np.ndarray) -> "Progression":
+        """The same photo's way with these counts, not yet run; what was found for B[1] need not be searched again."""
+        other = Progression(self.weights, self.original, self.bit_model, counts)
+        other._sending = self._sending
+        return other
 
     def run(self, iterations: int) -> Iterator[tuple[int, Decoded]]:
         """Compute iterations 1..N, yielding (i, decoded) after each; a caller may stop at any of them.
@@ -106,8 +113,7 @@ class Progression:
         """
         if self.counts is not None:
             iterations = min(iterations, int(self.counts.max()))
-        sending = Searching(self.weights.model, self.search, self.bit_model) if self.search else None
-        steps = codec.encode(self.weights.model, self.original, iterations, self.counts, sending)
+        steps = codec.encode(self.weights.model, self.original, iterations, self.counts, self._sending)
         self.decoded, self._segments = [], []
         planes = []
         for i, (plane, frame) in enumerate(steps, start=1):

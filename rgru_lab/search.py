@@ -5,6 +5,8 @@ decoder back to the bits, turn over those that stand on the edge, and send what 
 format, the decoder and its time stay what they were.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -16,7 +18,7 @@ from rgru_lab.config import InputError
 from rgru_lab.losses import Similarity
 from rgru_lab.model import DecoderState, EncoderState, ResidualCoder
 
-STEP = 0.01
+STEP = 0.04
 """How far a step moves the binarizer's y at most, at first; it falls to 0 along a line."""
 
 BETAS = (0.9, 0.99)
@@ -35,15 +37,18 @@ class Searching(Sending):
     """A codec that, in each iteration, looks for bits whose picture is more like the original.
 
     The search begins at the y in (-1, 1) that the binarizer takes the signs of, so the bits that can turn are those of
-    which the encoder was least sure. Each step decodes, and moves y down the gradient of log(D √R), passed straight
-    through the sign as in training: D is 1 - MS-SSIM of P[i], R what a learned model of the bits expects B[1] .. B[i]
-    to take; without one it is log D alone. The best bits of all that were tried are sent, the first idea being among
-    them. What later iterations can make of the decoder's memory is not looked at. R[i] is that of the better picture,
-    and the encoder's next idea starts from it.
+    which the encoder was least sure. Each step decodes, and moves y down the gradient of log D + RATE log R, passed
+    straight through the sign as in training: D is 1 - MS-SSIM of P[i], R what a learned model of the bits expects
+    B[1] .. B[i] to take; without one it is log D alone. The best bits of all that were tried are sent, the first idea
+    being among them. What later iterations can make of the decoder's memory is not looked at. R[i] is that of the
+    better picture, and the encoder's next idea starts from it.
+
+    A photo that comes once more, with other positions that stop, begins with the B[1] that was found the first time.
 
     Args:
         model: the networks.
-        steps: how many, 1 to 1000. Each takes about three times as long as decoding an iteration.
+        steps: how many in iteration 1, 1 to 1000; iteration i takes steps / i, rounded up, for it has less to gain.
+            Each takes about three times as long as decoding an iteration.
         bit_model: what the file's bits will be coded with, or None.
 
     Raises:
@@ -56,7 +61,7 @@ class Searching(Sending):
         super().__init__(model)
         self.steps = check_steps(steps)
         self._rate = network(bit_model).to(next(model.parameters()).device) if isinstance(bit_model, Learned) else None
-        self._similarity = self._memory = self._previous = None
+        self._photo = self._similarity = self._memory = self._previous = self._first = None
 
     def gain(self, previous: Tensor | None) -> Tensor | float:
         """See `ResidualCoder.gain`."""
@@ -66,25 +71,39 @@ class Searching(Sending):
     def encode(self, r: Tensor, state: EncoderState | None = None) -> tuple[Tensor, EncoderState]:
         """See `ResidualCoder.encode`; in the first iteration r is I."""
         if state is None:
-            self._memory, self._planes, self._spent = None, [], 0.0
-            with torch.inference_mode(False):
-                self._similarity = Similarity(_own(r))
+            self._begin(r)
         heard = []
         handle = self.model.binarizer.conv.register_forward_hook(lambda conv, features, sums: heard.append(sums))
         try:
-            bits, state = super().encode(r, state)
+            idea, state = super().encode(r, state)
         finally:
             handle.remove()
         with torch.inference_mode(False), torch.enable_grad():
-            bits = self._better(_own(bits).float(), torch.tanh(_own(heard[-1]).float()))
-        return bits, state
+            idea, y = _own(idea).float(), torch.tanh(_own(heard[-1]).float())
+            if self._planes or self._first is None or not torch.equal(idea, self._first[0]):
+                better, taken = self._better(idea, y)
+            else:
+                better, taken = self._first[1:]
+        if not self._planes:
+            self._first = idea, better, taken
+        self._planes.append(better)
+        self._spent += taken
+        return better, state
 
     def decode(self, bits: Tensor, state: DecoderState | None = None) -> tuple[Tensor, DecoderState]:
         """See `ResidualCoder.decode`."""
         output, self._memory = super().decode(bits, state)
         return output, self._memory
 
-    def _better(self, bits: Tensor, y: Tensor) -> Tensor:
+    def _begin(self, photo: Tensor):
+        self._memory, self._planes, self._spent = None, [], 0.0
+        if self._photo is None or not torch.equal(photo, self._photo):
+            with torch.inference_mode(False):
+                self._photo, self._first = _own(photo), None
+                self._similarity = Similarity(self._photo)
+
+    def _better(self, bits: Tensor, y: Tensor) -> tuple[Tensor, float]:
+        """The best bits that were found, and how many the model of the bits expects them to take."""
         memory, previous, gain = (_own(each) for each in (self._memory, self._previous, self._gain))
         free = bits != 0  # is sent at all
         free[:, self.model.chosen_bits(first=not self._planes) :] = False
@@ -92,7 +111,8 @@ class Searching(Sending):
         optimiser = torch.optim.Adam([y], STEP, BETAS)
         best = tried = bits
         least = taken = float("inf")
-        for step in range(self.steps + 1):
+        steps = math.ceil(self.steps / (len(self._planes) + 1))
+        for step in range(steps + 1):
             trial = tried + free * (y.abs() < 1) * (y - y.detach())
             output = self.model.decode(trial, memory)[0]
             unlike = 1 - self._similarity.ms_ssim(self.model.reconstruct(output, previous, gain))
@@ -100,16 +120,14 @@ class Searching(Sending):
             loss = torch.log(unlike.clamp_min(TINY)) + RATE * torch.log(self._spent + rate)
             if loss.item() < least:
                 least, best, taken = loss.item(), tried, rate.item()
-            if step == self.steps:
+            if step == steps:
                 break
             # In proportion to the picture, or Adam would take a large one's gradients, each of few pixels, for noise.
             (y.grad,) = torch.autograd.grad(loss * bits[0, 0].numel(), y)
-            optimiser.param_groups[0]["lr"] = STEP * (1 - step / (self.steps + 1))
+            optimiser.param_groups[0]["lr"] = STEP * (1 - step / (steps + 1))
             optimiser.step()
             tried = torch.where(free, torch.where(y.detach() >= 0, 1.0, -1.0), bits)
-        self._planes.append(best)
-        self._spent += taken
-        return best
+        return best, taken
 
     def _expected_bits(self, plane: Tensor) -> Tensor:
         """What the model of the bits expects B[i] to take, at least 1; a number that says nothing if there is none."""

@@ -1,7 +1,6 @@
 """The encoder's search for better bits: what it improves, what it leaves alone, and that any decoder reads it."""
 
 from dataclasses import replace
-from itertools import islice
 
 import numpy as np
 import pytest
@@ -32,7 +31,7 @@ def test_more_steps_find_bits_whose_picture_is_more_like_the_original(weights, p
     unlike = [each for _, each in found]
     assert unlike[0] > unlike[1] > unlike[2]
     changed = (found[0][0] != found[2][0]).mean()
-    assert 0 < changed < 0.2  # only bits that stood on the edge
+    assert 0 < changed < 0.3  # only bits that stood on the edge
 
 
 def test_a_model_of_the_bits_has_its_say(weights, photo, make_learned, monkeypatch):
@@ -68,8 +67,8 @@ def test_what_is_looked_at_is_the_picture_that_follows(make_coder, photo, recons
     )
     x = images.pad_to_grid(images.to_tensor(photo)) - 0.5
     with torch.inference_mode():
-        for step in islice(codec.unroll(search.Searching(coder, 4), x), 3):
-            assert len(seen) == 5
+        for step, steps in zip(codec.unroll(search.Searching(coder, 4), x), (4, 2, 2, 1), strict=False):
+            assert len(seen) == 1 + steps  # steps / i, rounded up, and what the last one led to
             reached = float(likeness(losses.Similarity(x), step.picture))
             assert reached == pytest.approx(max(map(float, seen)), abs=1e-6)
             seen.clear()
@@ -95,6 +94,31 @@ def test_the_same_search_finds_the_same_bits(weights, photo, make_learned):
     searching = search.Searching(weights.model, 3, make_learned(weights.fingerprint))
     first, again = ([plane for plane, _ in codec.encode(weights.model, photo, 2, sending=searching)] for _ in "ab")
     assert np.array_equal(first, again)
+
+
+def test_the_first_bits_are_searched_for_once_for_each_photo(weights, photo, sample, monkeypatch):
+    height, width = images.grid_size(*photo.shape[:2])
+    few, many = np.ones((height, width), int), np.full((height, width), 2)
+
+    def files(progression, *counts):
+        for sent in counts:
+            progression = progression.with_counts(sent)
+            for _ in progression.run(2):
+                pass
+            yield progression.file(len(progression))
+
+    apart = [next(files(Progression(weights, photo, None, search=4), sent)) for sent in (few, many)]
+    likeness, looks = losses.Similarity.ms_ssim, []
+    monkeypatch.setattr(losses.Similarity, "ms_ssim", lambda *each: looks.append(each) or likeness(*each))
+    assert list(files(Progression(weights, photo, None, search=4), few, many)) == apart
+    assert len(looks) == 5 + 3  # B[1], and B[2] in half the steps
+
+    searching = search.Searching(weights.model, 4)
+    other, ours = sample("chelsea", 170, 180), _first(weights, photo, searching)
+    assert np.array_equal(
+        _first(weights, other, searching)[0], _first(weights, other, search.Searching(weights.model, 4))[0]
+    )
+    assert np.array_equal(_first(weights, photo, searching)[0], ours[0])
 
 
 def test_bits_that_are_fixed_in_a_smaller_first_step_stay_so(make_coder, photo):
