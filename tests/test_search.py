@@ -31,7 +31,7 @@ def test_more_steps_find_bits_whose_picture_is_more_like_the_original(weights, p
     unlike = [each for _, each in found]
     assert unlike[0] > unlike[1] > unlike[2]
     changed = (found[0][0] != found[2][0]).mean()
-    assert 0 < changed < 0.3  # only bits that stood on the edge
+    assert 0 < changed < 0.5  # those that stood on the edge: of an untrained network they are many
 
 
 def test_a_model_of_the_bits_has_its_say(weights, photo, make_learned, monkeypatch):
