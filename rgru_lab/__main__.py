@@ -604,9 +604,8 @@ def _parser() -> argparse.ArgumentParser:
             type=_count,
             default=0,
             metavar="STEPS",
-            help="in iteration 1 the encoder tries other bits so many times, 16 for one, in iteration i a share 1 / i of "
-            "that, and keeps the best: a better picture for the same bytes; encoding takes many times as long, decoding "
-            "as long as ever",
+            help="in iteration 1 the encoder tries other bits so many times, 16 for one, later fewer times, and keeps "
+            "the best: a better picture for the same bytes; encoding takes many times as long, decoding as long as ever",
         )
 
     def add_force(parser):
