@@ -605,7 +605,7 @@ def _parser() -> argparse.ArgumentParser:
             default=0,
             metavar="STEPS",
             help="in iteration 1 the encoder tries other bits so many times, 16 for one, later fewer times, and keeps "
-            "the best: a better picture for the same bytes; encoding takes many times as long, decoding as long as ever",
+            "the best: a better picture for the same bytes; encoding takes many times as long, decoding does not",
         )
 
     def add_force(parser):
