@@ -110,7 +110,7 @@ def test_what_a_search_finds_is_kept_apart_and_says_so(done, weights, paths, tmp
     assert row["ms_ssim"] != measuring.read(mine / f"two-{weights.name}.csv")[0]["ms_ssim"]
     page = (mine / f"{name}.md").read_text()
     assert page.startswith(f"# {weights.name}, searched on 2 pictures (two)")
-    assert "the encoder took 2 steps" in page
+    assert "the encoder took 2 / i steps" in page
     evaluate.run(weights, "two", paths[:1], mine, iterations=1, search=2, slopes=(0.01,))
     assert (mine / f"two-{weights.name}-adaptive-search.md").exists()
     assert summary["search"] == 2
