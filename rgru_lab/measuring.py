@@ -99,9 +99,8 @@ def ours_adaptive(
     for point, slope in enumerate(slopes, start=1):
         counts = adaptive.counts(curves, slope)
         progression = whole.with_counts(counts)
-        encode_s = [seconds for seconds, _ in _timed(progression.run(int(counts.max())))]
-        first_s = first_s or encode_s[0]  # the search for B[1] is made once and belongs to each file
-        encode_s = looking_s + first_s + encode_s[-1] - encode_s[0]
+        ends_s = [seconds for seconds, _ in _timed(progression.run(int(counts.max())))]
+        first_s = first_s or ends_s[0]  # the search for B[1] is made once and belongs to each file
         file = bitstream.parse(progression.file(len(progression)))
         learned = progression.bit_model if file.header.coding == "learned" else None
         *_, (bits_s, _) = planes = [*_timed(bitstream.planes(file, learned))]
@@ -115,6 +114,7 @@ def ours_adaptive(
         row = {"picture": path.name, "codec": weights.name, "point": point, "size_bytes": size_bytes}
         row |= {"raw_bytes": raw, "counted_bytes": counted, "bpp": metrics.bits_per_pixel(size_bytes, photo)}
         row |= readings(Decoded(photo, frame, size_bytes))
+        encode_s = looking_s + first_s + ends_s[-1] - ends_s[0]
         yield _rounded(row | {"encode_s": encode_s, "decode_s": bits_s + network_s})
 
 

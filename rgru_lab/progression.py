@@ -13,7 +13,7 @@ import numpy as np
 
 from rgru_lab import bitnet, bitstream, codec, images, metrics, model
 from rgru_lab.bitmodel import BitModel
-from rgru_lab.search import Searching
+from rgru_lab.search import Searching, check_steps
 
 
 class Decoded:
@@ -96,14 +96,15 @@ class Progression:
         self.decoded: list[Decoded] = []
         self.bit_model = bitnet.find(weights) if bit_model == "find" else bit_model
         self.counts = counts
-        self._sending = Searching(weights.model, search, self.bit_model) if search else None
+        self.search = search and check_steps(search)
+        self._found = []  # what the search found for B[1]
         self._header = bitstream.Header.of(weights, height, width, self.bit_model, counts is not None).pack()
         self._segments: list[bytes] = []
 
     def with_counts(self, counts: np.ndarray) -> "Progression":
-        """The same photo's way with these counts, not yet run; what was found for B[1] need not be searched again."""
-        other = Progression(self.weights, self.original, self.bit_model, counts)
-        other._sending = self._sending
+        """The same photo's way with these counts, 1 and over, not yet run; B[1], once found, is not searched again."""
+        other = Progression(self.weights, self.original, self.bit_model, counts, self.search)
+        other._found = self._found
         return other
 
     def run(self, iterations: int) -> Iterator[tuple[int, Decoded]]:
@@ -113,7 +114,8 @@ class Progression:
         """
         if self.counts is not None:
             iterations = min(iterations, int(self.counts.max()))
-        steps = codec.encode(self.weights.model, self.original, iterations, self.counts, self._sending)
+        sending = Searching(self.weights.model, self.search, self.bit_model, self._found) if self.search else None
+        steps = codec.encode(self.weights.model, self.original, iterations, self.counts, sending)
         self.decoded, self._segments = [], []
         planes = []
         for i, (plane, frame) in enumerate(steps, start=1):

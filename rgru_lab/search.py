@@ -43,13 +43,13 @@ class Searching(Sending):
     being among them. What later iterations can make of the decoder's memory is not looked at. R[i] is that of the
     better picture, and the encoder's next idea starts from it.
 
-    A photo that comes once more, with other positions that stop, begins with the B[1] that was found the first time.
-
     Args:
         model: the networks.
         steps: how many in iteration 1, 1 to 1000; iteration i takes steps / i, rounded up, for it has less to gain.
             Each takes about three times as long as decoding an iteration.
         bit_model: what the file's bits will be coded with, or None.
+        found: a list that B[1] is put into, or the one from an earlier search of the same photo, with the same steps
+            and model of the bits: whatever positions stop later, B[1] is the same and not searched for again.
 
     Raises:
         InputError: steps is out of range.
@@ -57,11 +57,12 @@ class Searching(Sending):
 
     times_memory = 3.0
 
-    def __init__(self, model: ResidualCoder, steps: int, bit_model: BitModel | None = None):
+    def __init__(self, model: ResidualCoder, steps: int, bit_model: BitModel | None = None, found: list | None = None):
         super().__init__(model)
         self.steps = check_steps(steps)
         self._rate = network(bit_model).to(next(model.parameters()).device) if isinstance(bit_model, Learned) else None
-        self._photo = self._similarity = self._memory = self._previous = self._first = None
+        self._found = found
+        self._similarity = self._memory = self._previous = None
 
     def gain(self, previous: Tensor | None) -> Tensor | float:
         """See `ResidualCoder.gain`."""
@@ -71,7 +72,9 @@ class Searching(Sending):
     def encode(self, r: Tensor, state: EncoderState | None = None) -> tuple[Tensor, EncoderState]:
         """See `ResidualCoder.encode`; in the first iteration r is I."""
         if state is None:
-            self._begin(r)
+            self._memory, self._planes, self._spent = None, [], 0.0
+            with torch.inference_mode(False):
+                self._similarity = Similarity(_own(r))
         heard = []
         handle = self.model.binarizer.conv.register_forward_hook(lambda conv, features, sums: heard.append(sums))
         try:
@@ -80,12 +83,12 @@ class Searching(Sending):
             handle.remove()
         with torch.inference_mode(False), torch.enable_grad():
             idea, y = _own(idea).float(), torch.tanh(_own(heard[-1]).float())
-            if self._planes or self._first is None or not torch.equal(idea, self._first[0]):
+            if self._planes or not self._found:
                 better, taken = self._better(idea, y)
             else:
-                better, taken = self._first[1:]
-        if not self._planes:
-            self._first = idea, better, taken
+                better, taken = self._found
+        if not self._planes and self._found is not None:
+            self._found[:] = better, taken
         self._planes.append(better)
         self._spent += taken
         return better, state
@@ -94,13 +97,6 @@ class Searching(Sending):
         """See `ResidualCoder.decode`."""
         output, self._memory = super().decode(bits, state)
         return output, self._memory
-
-    def _begin(self, photo: Tensor):
-        self._memory, self._planes, self._spent = None, [], 0.0
-        if self._photo is None or not torch.equal(photo, self._photo):
-            with torch.inference_mode(False):
-                self._photo, self._first = _own(photo), None
-                self._similarity = Similarity(self._photo)
 
     def _better(self, bits: Tensor, y: Tensor) -> tuple[Tensor, float]:
         """The best bits that were found, and how many the model of the bits expects them to take."""
