@@ -263,6 +263,13 @@ def test_the_two_commands_stand_on_one_line_each():
     assert sum(line.startswith("python3 -m venv") and "00_start_here.ipynb" in line for line in lines) == 1
 
 
+def test_jupyterlab_is_started_above_the_notebooks_so_that_their_pictures_and_links_to_data_are_found():
+    pages = (ROOT / "README.md", ROOT / "notebooks" / "for_teachers.md")
+    commands = [line for page in pages for line in page.read_text().splitlines() if "jupyter lab " in line]
+    assert len(commands) == 3
+    assert all("jupyter lab --notebook-dir . notebooks" in command for command in commands)
+
+
 def test_every_shipped_file_is_credited():
     credits = (ROOT / "data" / "README.md").read_text(encoding="utf-8")
     for folder in ("models", "figures"):
