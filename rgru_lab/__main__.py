@@ -359,6 +359,8 @@ def evaluate(options):
     against = list(opponents.CODECS) if options.against == "all" else options.against.split(",")
     for codec in against:
         opponents.check_codec(codec)
+    if options.files and not options.adaptive:
+        raise UsageError("--files keeps adaptive files; add --adaptive")
     weights = model.load(options.model)
     name, paths = _pictures(options.images)
     _make_folder(Path(options.output))
@@ -371,6 +373,7 @@ def evaluate(options):
         iterations=options.iterations,
         slopes=adaptive.SHOWN if options.adaptive else (),
         search=options.search,
+        files=options.files,
         against=against,
         bit_model=bitnet.find(weights, options.model),
         jobs=options.jobs,
@@ -604,7 +607,7 @@ def _parser() -> argparse.ArgumentParser:
             type=_count,
             default=0,
             metavar="STEPS",
-            help="in iteration 1 the encoder tries other bits so many times, 16 for one, later fewer times, and keeps "
+            help="in iteration 1 the encoder tries other bits so many times, 32 for one, later fewer times, and keeps "
             "the best: a better picture for the same bytes; encoding takes many times as long, decoding does not",
         )
 
@@ -767,6 +770,11 @@ def _parser() -> argparse.ArgumentParser:
     add_iterations(new, MAX_ITERATIONS, f"how far to go (default {MAX_ITERATIONS})")
     new.add_argument(
         "--adaptive", action="store_true", help="adaptive files instead, in which positions stop where it pays no more"
+    )
+    new.add_argument(
+        "--files",
+        metavar="DIR",
+        help="keep the adaptive files in this folder; those that lie there already are measured and not made again",
     )
     add_search(new)
     new.add_argument(

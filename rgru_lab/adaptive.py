@@ -27,6 +27,10 @@ SHOWN = (0.3, 0.1, 0.05, 0.025, 0.012, 0.006, 0.003, 0.0015, 0.0005, 0.0)
 TRIES = 6
 """How often at most a photo goes through the codec to find the slope; what is predicted is near after two."""
 
+SEARCH_PAYS = 0.015
+"""The slope from which better bits are searched for, if at all. Under it so many iterations follow that they lose what
+one gains: it is searched for its own picture, and leaves a residual that the next was not trained for."""
+
 NEAR = 0.01
 """Found, if what may remain of unlikeness or bytes is used up to so small a share."""
 
@@ -58,6 +62,11 @@ def counts(curves: np.ndarray, slope: float) -> np.ndarray:
     return (curves + slope * sent).argmin(0) + 1
 
 
+def search_steps(search: int, slope: float) -> int:
+    """How many steps an encoder that may take `search` of them (see `Progression`) takes for a file of this slope."""
+    return search if slope >= SEARCH_PAYS else 0
+
+
 def reaching(
     weights: Weights,
     photo: np.ndarray,
@@ -76,7 +85,7 @@ def reaching(
         quality: the MS-SSIM, 0 to 1.
         bit_model: as in `Progression`.
         iterations: how many a position may send.
-        search: as in `Progression`.
+        search: as in `Progression`; where only a slope under `SEARCH_PAYS` gets there, nothing is searched.
         progress: called with the steps of each way through the codec, and how many they are.
 
     Raises:
@@ -126,8 +135,9 @@ def _find(
     that leads out of what is still possible, the middle of it is tried.
     """
     curves = np.stack(list(progress(unlikeness(weights.model, photo, iterations), iterations)))
-    choices = list({sent.tobytes(): sent for sent in (counts(curves, slope) for slope in slopes)}.values())
-    forecasts = np.array([predicted(curves, sent) for sent in choices]).clip(1e-9)
+    choices = {sent.tobytes(): (sent, slope) for sent, slope in ((counts(curves, slope), slope) for slope in slopes)}
+    choices = list(choices.values())
+    forecasts = np.array([predicted(curves, sent) for sent, _ in choices]).clip(1e-9)
     whole = Progression(weights, photo, bit_model, search=search)
     best, proportion, within, over = None, 1.0, -1, len(choices)
     for _ in range(TRIES):
@@ -136,8 +146,9 @@ def _find(
             k = (within + over) // 2 if best or k > within else 0
         if not within < k < over:
             break
-        progression = whole.with_counts(choices[k])
-        longest = int(choices[k].max())
+        sent, slope = choices[k]
+        progression = whole.with_counts(sent, search_steps(search, slope))
+        longest = int(sent.max())
         for _ in progress(progression.run(longest), longest):
             pass
         reached = actual(progression)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rgru_lab import metrics
+from rgru_lab import adaptive, metrics
 from rgru_lab.opponents import CODECS, JPEG_SETTINGS
 
 TARGETS = (0.85, 0.90, 0.95, 0.97, 0.98, 0.99)
@@ -31,7 +31,7 @@ files, as small as Johnston et al. published."""
 
 AVERAGING = "Mean MS-SSIM at mean bits per pixel over the pictures, at equal iteration or quality."
 ADAPTIVE = "Ours are adaptive files: a position stops sending where an iteration no longer pays, at equal slope. "
-SEARCHED = "In iteration i the encoder took {} / i steps to find better bits. "
+SEARCHED = "In iteration i the encoder took {} / √i steps to find better bits{}. "
 
 
 def summarise(
@@ -48,12 +48,14 @@ def summarise(
     better bits.
     """
     ours, jpeg = mean_curve(rows), mean_curve(grouped(opponents, "codec")["jpeg"])
+    where = f", at slopes of {adaptive.SEARCH_PAYS} and over" if slopes else ""
+    searched = SEARCHED.format(search, where) if search else ""
     return {
         "model": weights.name,
         "weights_sha256": weights.sha256,
         "set": set_name,
         "pictures": len({row["picture"] for row in rows}),
-        "averaging": (ADAPTIVE if slopes else "") + (SEARCHED.format(search) if search else "") + AVERAGING,
+        "averaging": (ADAPTIVE if slopes else "") + searched + AVERAGING,
         "slopes": list(slopes),
         "search": search,
         "curve": ours,
@@ -230,6 +232,9 @@ def grouped(rows: Sequence[dict], key: str) -> dict:
 
 
 def _mean(rows: list[dict], key: str) -> float | None:
-    """None where one of them is infinite, as the PSNR of a picture that came back exactly is."""
-    mean = float(np.mean([row[key] for row in rows]))
+    """None where one of them is not known or infinite, as the PSNR of a picture that came back exactly is."""
+    values = [row[key] for row in rows]
+    if None in values:
+        return None
+    mean = float(np.mean(values))
     return round(mean, 5) if np.isfinite(mean) else None

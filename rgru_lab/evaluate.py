@@ -25,6 +25,7 @@ def run(
     iterations: int = MAX_ITERATIONS,
     slopes: Sequence[float] = (),
     search: int = 0,
+    files: Path | None = None,
     against: Iterable[str] = ("jpeg",),
     bit_model="find",
     jobs: int = 1,
@@ -41,7 +42,8 @@ def run(
         iterations: how far to go.
         slopes: if given, adaptive files are measured instead, one for each (see `adaptive.counts`), with as many
             iterations as pay, `iterations` at most; the results are called `SET-NAME-adaptive`.
-        search: as in `Progression`; with it `-search` is added to the results' name.
+        search: as in `Progression`, with slopes as in `adaptive.reaching`; `-search` is added to the results' name.
+        files: a folder that keeps the adaptive files; those that lie there already are measured as they are.
         against: keys of `opponents.CODECS`; JPEG is always among them.
         bit_model: as in `Progression`.
         jobs: pictures at a time, fewer where memory does not hold as many.
@@ -65,6 +67,10 @@ def run(
         name += "-adaptive"
         identity |= {"slopes": list(slopes)}
         work = partial(measuring.ours_adaptive, weights, slopes=slopes, bit_model=bit_model, iterations=iterations)
+        if files:
+            Path(files).mkdir(parents=True, exist_ok=True)
+            identity |= {"files": str(files)}
+            work = partial(work, files=Path(files))
     if search:
         name += "-search"
         identity |= {"search": search}

@@ -22,6 +22,7 @@ from rgru_lab.bitmodel import Counts
 from rgru_lab.config import MAX_ITERATIONS
 from rgru_lab.opponents import CODECS, Ladder
 from rgru_lab.progression import Decoded, Progression
+from rgru_lab.progression import read as read_file
 
 READINGS = ("psnr_db", "ssim", "ms_ssim", "mean_abs_residual", "shift_r", "shift_g", "shift_b")
 OURS_ONLY = ("raw_bytes", "counted_bytes", "encode_s", "decode_s")
@@ -29,7 +30,7 @@ COLUMNS = ("picture", "codec", "point", "size_bytes", *OURS_ONLY[:2], "bpp", *RE
 """Of a row. `point` is the iteration, the number of the slope from 1, or the opponent's quality; `raw_bytes` is what
 our file would take if its bits were stored as they are, `counted_bytes` if they were coded with counts alone;
 `encode_s` and `decode_s` are the processor seconds from the photo to our file and back, which other work on the machine
-hardly changes. Opponents have none of these four."""
+hardly changes. Opponents have none of these four, a file that had been made beforehand has no `encode_s`."""
 
 
 def check(paths: Iterable[Path]):
@@ -85,24 +86,23 @@ def ours_adaptive(
     bit_model="find",
     iterations: int = MAX_ITERATIONS,
     search: int = 0,
+    files: Path | None = None,
 ) -> Iterator[dict]:
     """One row per slope of one picture: the whole adaptive file that it leads to.
 
-    `bit_model` and `search` as in `Progression`; `slopes` as in `adaptive.counts`; a position sends so many
-    iterations at most.
+    `bit_model` as in `Progression`; `slopes` as in `adaptive.counts`; `search` as in `adaptive.reaching`; a position
+    sends so many iterations at most. `files`: a folder that keeps the files; one that lies there is not made again, and
+    what encoding took is not known.
+
+    Raises:
+        BitstreamError: what lies in the folder is damaged, or was made with other weights or of another picture.
     """
     photo = images.load(path)
     size = photo.shape[:2]
-    *_, (looking_s, _) = curves = [*_timed(adaptive.unlikeness(weights.model, photo, iterations))]
-    curves = np.stack([curve for _, curve in curves])
-    whole, first_s = Progression(weights, photo, bit_model, search=search), None
+    making = _AdaptiveFiles(weights, photo, bit_model, iterations, search)
     for point, slope in enumerate(slopes, start=1):
-        counts = adaptive.counts(curves, slope)
-        progression = whole.with_counts(counts)
-        ends_s = [seconds for seconds, _ in _timed(progression.run(int(counts.max())))]
-        first_s = first_s or ends_s[0]  # the search for B[1] is made once and belongs to each file
-        file = bitstream.parse(progression.file(len(progression)))
-        learned = progression.bit_model if file.header.coding == "learned" else None
+        file, encode_s = making.read_or_make(slope, files and files / kept_name(path, search, slope))
+        learned = making.whole.bit_model if file.header.coding == "learned" else None
         *_, (bits_s, _) = planes = [*_timed(bitstream.planes(file, learned))]
         codes = codec.Codes(*size, tuple(plane for _, plane in planes))
         raw, counted = (
@@ -114,8 +114,57 @@ def ours_adaptive(
         row = {"picture": path.name, "codec": weights.name, "point": point, "size_bytes": size_bytes}
         row |= {"raw_bytes": raw, "counted_bytes": counted, "bpp": metrics.bits_per_pixel(size_bytes, photo)}
         row |= readings(Decoded(photo, frame, size_bytes))
-        encode_s = looking_s + first_s + ends_s[-1] - ends_s[0]
         yield _rounded(row | {"encode_s": encode_s, "decode_s": bits_s + network_s})
+
+
+def kept_name(path: Path, search: int, slope: float) -> str:
+    """The name of the file that a picture's slope leads to: `kodim01-0.05.rgru`, `kodim01-0.05-search-16.rgru`."""
+    steps = adaptive.search_steps(search, slope)
+    return f"{path.stem}-{slope:g}{f'-search-{steps}' if steps else ''}.rgru"
+
+
+class _AdaptiveFiles:
+    """The adaptive files of one photo. What all of them need is computed once, for the first that is made."""
+
+    def __init__(self, weights, photo: np.ndarray, bit_model, iterations: int, search: int):
+        self.weights = weights
+        self.iterations = iterations
+        self.search = search
+        self.whole = Progression(weights, photo, bit_model, search=search)
+        self.curves = self.looking_s = self.first_s = None
+
+    def read_or_make(self, slope: float, kept: Path | None) -> tuple[bitstream.File, float | None]:
+        """The file, and the seconds that making it took; None if it lay there."""
+        if kept is not None and kept.exists():
+            return self._checked(read_file(kept), kept), None
+        data, seconds = self._make(slope)
+        if kept is not None:
+            images.write_atomically(kept, data)
+        return bitstream.parse(data), seconds
+
+    def _make(self, slope: float) -> tuple[bytes, float]:
+        photo = self.whole.original
+        if self.curves is None:
+            seen = [*_timed(adaptive.unlikeness(self.weights.model, photo, self.iterations))]
+            self.looking_s, self.curves = seen[-1][0], np.stack([curve for _, curve in seen])
+        counts, steps = adaptive.counts(self.curves, slope), adaptive.search_steps(self.search, slope)
+        progression = self.whole.with_counts(counts, steps)
+        ends_s = [seconds for seconds, _ in _timed(progression.run(int(counts.max())))]
+        seconds = self.looking_s + ends_s[-1]
+        if steps:  # the search for B[1] is made once and belongs to each file
+            self.first_s = self.first_s or ends_s[0]
+            seconds += self.first_s - ends_s[0]
+        return progression.file(len(progression)), seconds
+
+    def _checked(self, file: bitstream.File, path: Path) -> bitstream.File:
+        photo, bit_model = self.whole.original, self.whole.bit_model
+        ours = bitstream.Header.of(self.weights, *photo.shape[:2], bit_model, adaptive=True)
+        if file.header != ours:
+            raise bitstream.BitstreamError(
+                f"{path} was made with other weights than {self.weights.name} or of another picture; remove it, or "
+                "name another folder"
+            )
+        return file
 
 
 def theirs(codecs: Iterable[str], path: Path) -> Iterator[dict]:

@@ -101,9 +101,14 @@ class Progression:
         self._header = bitstream.Header.of(weights, height, width, self.bit_model, counts is not None).pack()
         self._segments: list[bytes] = []
 
-    def with_counts(self, counts: np.ndarray) -> "Progression":
-        """The same photo's way with these counts, 1 and over, not yet run; B[1], once found, is not searched again."""
-        other = Progression(self.weights, self.original, self.bit_model, counts, self.search)
+    def with_counts(self, counts: np.ndarray, search: int | None = None) -> "Progression":
+        """The same photo's way with these counts, 1 and over, not yet run; B[1], once found, is not searched again.
+
+        `search`: 0 for none, or as many steps as here, as they are if it is left out.
+        """
+        other = Progression(
+            self.weights, self.original, self.bit_model, counts, self.search if search is None else search
+        )
         other._found = self._found
         return other
 

@@ -138,6 +138,7 @@ def speed(benches: list[dict], viewer: dict) -> str:
 
 def report(summary: dict) -> str:
     """The whole summary for people: where the curve stands against everybody, and what every iteration adds."""
+    encode_s = [point["encode_s"] for point in summary["curve"]]
     lines = [
         f"# {label(summary)} on {summary['pictures']} pictures ({summary['set']})",
         "",
@@ -150,7 +151,8 @@ def report(summary: dict) -> str:
         *_opponents_table(summary["opponents"]),
         *_published_table(summary["published"]),
         "The colour shift is the mean of I - P over all pixels and pictures, of R, G or B, whichever is largest. "
-        f"Processor seconds are for all iterations so far, on {summary['machine']}.",
+        f"Processor seconds are for all iterations so far, on {summary['machine']}"
+        + ("; none where files had been made beforehand." if None in encode_s else "."),
         "",
         f"| {'slope' if summary.get('slopes') else 'iteration'} | bpp, bits as they are | bpp, counted | bpp | "
         "PSNR, dB | SSIM | MS-SSIM | MS-SSIM gained | colour shift, levels | encoding, s | decoding, s |",
@@ -164,7 +166,8 @@ def report(summary: dict) -> str:
         rates = " | ".join(f"{point[key]:.4f}" for key in ("raw_bpp", "counted_bpp", "bpp"))
         readings = f"{psnr_db} | {point['ssim']:.4f} | {point['ms_ssim']:.4f} | {gained} | {point['colour_shift']:.2f}"
         where = slopes.get(point["point"], point["point"])
-        lines.append(f"| {where} | {rates} | {readings} | {point['encode_s']:.2f} | {point['decode_s']:.2f} |")
+        seconds = " | ".join("" if each is None else f"{each:.2f}" for each in (point["encode_s"], point["decode_s"]))
+        lines.append(f"| {where} | {rates} | {readings} | {seconds} |")
         before = point["ms_ssim"]
     return "\n".join(lines) + "\n"
 

@@ -18,7 +18,7 @@ from rgru_lab.config import InputError
 from rgru_lab.losses import Similarity
 from rgru_lab.model import DecoderState, EncoderState, ResidualCoder
 
-STEP = 0.04
+STEP = 0.03
 """How far a step moves the binarizer's y at most, at first; it falls to 0 along a line."""
 
 BETAS = (0.9, 0.99)
@@ -45,7 +45,7 @@ class Searching(Sending):
 
     Args:
         model: the networks.
-        steps: how many in iteration 1, 1 to 1000; iteration i takes steps / i, rounded up, for it has less to gain.
+        steps: how many in iteration 1, 1 to 1000; iteration i takes steps / √i, rounded up, for it has less to gain.
             Each takes about three times as long as decoding an iteration.
         bit_model: what the file's bits will be coded with, or None.
         found: a list that B[1] is put into, or the one from an earlier search of the same photo, with the same steps
@@ -107,7 +107,7 @@ class Searching(Sending):
         optimiser = torch.optim.Adam([y], STEP, BETAS)
         best = tried = bits
         least = taken = float("inf")
-        steps = math.ceil(self.steps / (len(self._planes) + 1))
+        steps = math.ceil(self.steps / math.sqrt(len(self._planes) + 1))
         for step in range(steps + 1):
             trial = tried + free * (y.abs() < 1) * (y - y.detach())
             output = self.model.decode(trial, memory)[0]

@@ -165,6 +165,13 @@ def test_what_no_adaptive_file_can_be_is_refused(capsys, tmp_path, photo_path, w
     assert not out.exists()
 
 
+def test_only_adaptive_files_can_be_kept(capsys, tmp_path, weights_path):
+    kept = tmp_path / "kept"
+    message = refused(capsys, "evaluate", "--model", weights_path, "--images", tmp_path, "--files", kept)
+    assert message == "rgru_lab: --files keeps adaptive files; add --adaptive\n"
+    assert not kept.exists()
+
+
 def test_too_few_bytes_for_one_iteration_are_refused(capsys, tmp_path, photo_path, weights_path, sizes):
     out = tmp_path / "a.rgru"
     said = refused(capsys, "compress", photo_path, out, "--model", weights_path, "--bytes", sizes[0] - 1)

@@ -55,6 +55,15 @@ def test_the_curve_has_the_largest_channels_mean_shift_with_its_sign():
     assert line in reports.report(summary).splitlines()
 
 
+def test_seconds_that_are_not_known_of_one_picture_have_no_mean():
+    rows = [_row("small-9", 1, 0.2, 0.9, "a.png"), _row("small-9", 1, 0.4, 0.8, "b.png") | {"encode_s": None}]
+    jpeg = [row | {"picture": name} for name in ("a.png", "b.png") for row in JPEG_ROWS]
+    page = reports.report(comparing.summarise(WEIGHTS, "kodak", rows, jpeg))
+    assert "| 0.8500 |  | 0.00 |  | 0.12 |" in page
+    assert "none where files had been made beforehand." in page
+    assert "beforehand" not in reports.report(_summary([(0.1, 0.85)]))
+
+
 def test_bars_by_hand_met_missed_and_out_of_reach():
     """At 0.90: 0.2 of 0.2864 bpp is 30.2 % less, asked are 22. At 0.95: 0.45 of 0.507 is 11.2 % less, asked are 20."""
     summary = _summary([(0.1, 0.85), (0.2, 0.90), (0.45, 0.95), (0.6, 0.97)])

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from rgru_lab import codec, images, losses, measuring, metrics
+from rgru_lab import bitstream, codec, images, losses, measuring, metrics, progression
 from rgru_lab.bitmodel import Counts
 from rgru_lab.measuring import COLUMNS
 from rgru_lab.opponents import CODECS, Ladder
@@ -240,5 +240,46 @@ def test_the_search_for_the_first_bits_counts_in_the_seconds_of_every_adaptive_f
     def seconds(*slopes):
         return [row["encode_s"] for row in measuring.ours_adaptive(weights, paths[1], slopes, search=4)]
 
-    assert seconds(1.0, 0.0) == [*seconds(1.0), *seconds(0.0)]
+    assert seconds(1.0, 0.02, 0.0) == [*seconds(1.0), *seconds(0.02), *seconds(0.0)]
     assert seconds(1.0) == [5.0]
+    assert seconds(0.0) == [0.0]  # too low a slope for a search
+
+
+def test_adaptive_files_are_kept_and_measured_as_they_lie_there(weights, weights_path, paths, tmp_path):
+    def rows(search=0):
+        return list(
+            measuring.ours_adaptive(weights, paths[1], (0.02, 0.002), iterations=3, search=search, files=tmp_path)
+        )
+
+    made = rows()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a-0.002.rgru", "a-0.02.rgru"]
+    photo = images.load(paths[1])
+    for row, name in zip(made, ("a-0.02.rgru", "a-0.002.rgru"), strict=True):
+        *_, frame = progression.decode(progression.read(tmp_path / name), 3, weights_path)
+        assert row["ms_ssim"] == pytest.approx(metrics.ms_ssim(photo, frame), abs=1e-5)
+        assert row["size_bytes"] == (tmp_path / name).stat().st_size
+        assert row["encode_s"] > 0
+    assert _timeless(rows()) == _timeless(made)
+    assert [row["encode_s"] for row in rows()] == [None, None]
+    searched = rows(search=2)
+    assert len(list(tmp_path.iterdir())) == 3
+    assert (tmp_path / "a-0.02-search-2.rgru").stat().st_size == searched[0]["size_bytes"]
+    assert searched[0]["ms_ssim"] != made[0]["ms_ssim"]
+    assert _timeless(searched)[1] == _timeless(made)[1]  # too low a slope for a search
+    (tmp_path / "a-0.002.rgru").write_bytes((tmp_path / "a-0.02.rgru").read_bytes())
+    assert rows()[1]["size_bytes"] == made[0]["size_bytes"]
+
+
+def test_a_kept_file_of_other_weights_or_another_picture_is_not_measured(weights, paths, tmp_path):
+    def rows(weights, path):
+        return list(measuring.ours_adaptive(weights, path, (0.02,), iterations=1, files=tmp_path))
+
+    rows(weights, paths[1])
+    with pytest.raises(bitstream.BitstreamError, match=r"a-0\.02\.rgru was made with other weights than mine-1"):
+        rows(weights._replace(name="mine-1"), paths[1])
+    (tmp_path / "a-0.02.rgru").rename(tmp_path / "b-0.02.rgru")
+    with pytest.raises(bitstream.BitstreamError, match="or of another picture; remove it"):
+        rows(weights, paths[0])
+    (tmp_path / "b-0.02.rgru").write_bytes(b"RGRU")
+    with pytest.raises(bitstream.BitstreamError, match=r"b-0\.02\.rgru: "):
+        rows(weights, paths[0])
