@@ -252,8 +252,7 @@ def train(options):
         progress=iter if rank else lambda paths: _bar(paths, len(paths), "picture"),
     )
     budget = {"steps": options.steps, "time_budget_s": options.time_budget}
-    fast = {"compile": options.compile, "graphs": options.graphs}
-    trainer = training.Trainer(shape, config, found.photos, device=device, **fast, **budget)
+    trainer = training.Trainer(shape, config, found.photos, device=device, graphs=options.graphs, **budget)
     if state:
         trainer.load_state_dict(state)
         state = None  # the trainer has it
@@ -722,7 +721,6 @@ def _parser() -> argparse.ArgumentParser:
         help="cut patches from the share of places that PNG compresses worst only",
     )
     new.add_argument("--bf16", action=argparse.BooleanOptionalAction, help="bfloat16 (default: what is faster here)")
-    new.add_argument("--compile", action="store_true", help="torch.compile the networks: for long trainings on a GPU")
     new.add_argument(
         "--graphs",
         action=argparse.BooleanOptionalAction,

@@ -32,7 +32,6 @@ import torch
 from torch import Tensor, nn
 
 from rgru_lab.config import InputError
-from rgru_lab.fusing import fusable
 
 
 class LSTMState(NamedTuple):
@@ -85,8 +84,10 @@ class GRUCell(nn.Module):
             h = torch.sigmoid(Wz_x) * torch.tanh(W_x)
             return h, h
         Uz_h, Ur_h = self.U_gates(h).chunk(2, dim=1)
-        z, r_h = _gates(Wz_x, Wr_x, Uz_h, Ur_h, h)
-        h = _replaced(h, z, W_x, self.U(r_h))
+        z = torch.sigmoid(Wz_x + Uz_h)
+        r = torch.sigmoid(Wr_x + Ur_h)
+        candidate = torch.tanh(W_x + self.U(r * h))
+        h = torch.lerp(h, candidate, z)  # (1 - z) h + z candidate
         return h, h
 
 
@@ -123,26 +124,9 @@ class ResidualGRUCell(GRUCell):
     def forward(self, x: Tensor, h: Tensor | None = None) -> tuple[Tensor, Tensor]:
         _, updated = super().forward(x, h)
         if h is not None:
-            updated = _added(updated, self.alpha_h, self.W_h(h))
+            updated = updated + self.alpha_h * self.W_h(h)
         seen = x[..., :: self.stride, :: self.stride]
-        return _added(updated, self.alpha_x, self.W_ox(seen)), updated
-
-
-@fusable
-def _gates(Wz_x: Tensor, Wr_x: Tensor, Uz_h: Tensor, Ur_h: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-    """z, and r (.) h."""
-    return torch.sigmoid(Wz_x + Uz_h), torch.sigmoid(Wr_x + Ur_h) * h
-
-
-@fusable
-def _replaced(h: Tensor, z: Tensor, W_x: Tensor, U_rh: Tensor) -> Tensor:
-    """(1 - z) (.) h + z (.) candidate"""
-    return torch.lerp(h, torch.tanh(W_x + U_rh), z)
-
-
-@fusable
-def _added(value: Tensor, alpha: float, connection: Tensor) -> Tensor:
-    return value + alpha * connection
+        return updated + self.alpha_x * self.W_ox(seen), updated
 
 
 class LSTMCell(nn.Module):

@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rgru_lab.config import GRID
-from rgru_lab.fusing import fusable
 
 SIGMA = 1.5
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
@@ -94,7 +93,12 @@ class Similarity:
 
     def _compare(self, scale: int, y: Tensor) -> tuple[Tensor, Tensor]:
         x, mean_x, variance_x = self.scales[scale]
-        return _compared(mean_x, variance_x, self._blur(y), self._blur(y * y), self._blur(x * y))
+        mean_y = self._blur(y)
+        variance_y = self._blur(y * y) - mean_y * mean_y
+        covariance = self._blur(x * y) - mean_x * mean_y
+        luminance = (2 * mean_x * mean_y + C1) / (mean_x * mean_x + mean_y * mean_y + C1)
+        contrast = (2 * covariance + C2) / (variance_x + variance_y + C2)
+        return luminance, contrast
 
     def _blur(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):  # a variance is a small difference of large numbers
@@ -105,16 +109,6 @@ class Similarity:
                 return planes.view(*x.shape[:2], *planes.shape[2:])
             rows, columns = (_gaussian(side, self.window, x.device) for side in x.shape[2:])
             return rows @ x @ columns.T
-
-
-@fusable
-def _compared(mean_x: Tensor, variance_x: Tensor, mean_y: Tensor, mean_yy: Tensor, mean_xy: Tensor):
-    """SSIM's luminance and its contrast with structure, from local means and the original's variance."""
-    variance_y = mean_yy - mean_y * mean_y
-    covariance = mean_xy - mean_x * mean_y
-    luminance = (2 * mean_x * mean_y + C1) / (mean_x * mean_x + mean_y * mean_y + C1)
-    contrast = (2 * covariance + C2) / (variance_x + variance_y + C2)
-    return luminance, contrast
 
 
 @lru_cache(maxsize=256)  # so many that none goes which a CUDA graph of a training still reads

@@ -28,7 +28,6 @@ from rgru_lab.bitnet import BANKS, Learned
 from rgru_lab.bittraining import BitNet, BitTrainConfig
 from rgru_lab.codec import Sending, bf16_speedup, unroll
 from rgru_lab.config import GRID, ModelConfig, TrainConfig, TrainingError
-from rgru_lab.fusing import fusing
 from rgru_lab.graphs import Graphs
 from rgru_lab.graphs import record as record_graph
 from rgru_lab.losses import Loss, Similarity, good_enough
@@ -145,7 +144,6 @@ class Trainer:
         steps: how many steps to train, or None.
         time_budget_s: how many seconds to train, or None.
         device: "cpu", "cuda", ...
-        compile: run every formula of cells and loss as one kernel (`fusing`); it takes a minute to begin with.
         graphs: record each step's way forward and back and play it from then on (`graphs`); None: on one CUDA device.
 
     Raises:
@@ -162,7 +160,6 @@ class Trainer:
         steps: int | None = None,
         time_budget_s: float | None = None,
         device: str = "cpu",
-        compile: bool = False,
         graphs: bool | None = None,
     ):
         if max(steps or 0, time_budget_s or 0) <= 0:
@@ -184,7 +181,6 @@ class Trainer:
         self.optimiser = torch.optim.Adam(groups, lr=config.learning_rate, fused=True)
         (bf16,) = _largest(bf16_speedup(self.device) > 1 if config.bf16 is None else config.bf16)
         self.bf16 = bool(bf16)  # the same in all processes
-        self.compile = compile
         self.unrolled = Unrolled(self.model, config, self.bit_net)
         if self.processes > 1:
             torch.manual_seed(config.seed + self.rank)  # the same weights, but other random bits and patches
@@ -251,7 +247,7 @@ class Trainer:
 
     def _passes(self, x: Tensor, iterations: int, skipped: int) -> Tensor:
         """Forward and back; returns the loss, mean |R[i]| and, with a rate, bits per bit of every iteration."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16), fusing(self.compile):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             loss, residuals, needed = self.unrolled(x, iterations, skipped)
         self.optimiser.zero_grad()
         loss.backward()
