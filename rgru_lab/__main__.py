@@ -606,7 +606,7 @@ def _parser() -> argparse.ArgumentParser:
             type=_count,
             default=0,
             metavar="STEPS",
-            help="in iteration 1 the encoder tries other bits so many times, 32 for one, later fewer times, and keeps "
+            help="the encoder tries other bits, in iteration 1 so many times, 20 for one, later fewer times, and keeps "
             "the best: a better picture for the same bytes; encoding takes many times as long, decoding does not",
         )
 

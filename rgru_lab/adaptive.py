@@ -27,9 +27,8 @@ SHOWN = (0.3, 0.1, 0.05, 0.025, 0.012, 0.006, 0.003, 0.0015, 0.0005, 0.0)
 TRIES = 6
 """How often at most a photo goes through the codec to find the slope; what is predicted is near after two."""
 
-SEARCH_PAYS = 0.015
-"""The slope from which better bits are searched for, if at all. Under it so many iterations follow that they lose what
-one gains: it is searched for its own picture, and leaves a residual that the next was not trained for."""
+SEARCH_PAYS = 0.01
+"""The slope from which better bits are searched for, if at all: under it a search is long and gains a percent or two."""
 
 NEAR = 0.01
 """Found, if what may remain of unlikeness or bytes is used up to so small a share."""
@@ -138,7 +137,6 @@ def _find(
     choices = {sent.tobytes(): (sent, slope) for sent, slope in ((counts(curves, slope), slope) for slope in slopes)}
     choices = list(choices.values())
     forecasts = np.array([predicted(curves, sent) for sent, _ in choices]).clip(1e-9)
-    whole = Progression(weights, photo, bit_model, search=search)
     best, proportion, within, over = None, 1.0, -1, len(choices)
     for _ in range(TRIES):
         k = int(np.searchsorted(proportion * forecasts, limit, side="right")) - 1
@@ -147,7 +145,7 @@ def _find(
         if not within < k < over:
             break
         sent, slope = choices[k]
-        progression = whole.with_counts(sent, search_steps(search, slope))
+        progression = Progression(weights, photo, bit_model, sent, search_steps(search, slope))
         longest = int(sent.max())
         for _ in progress(progression.run(longest), longest):
             pass

@@ -31,7 +31,7 @@ files, as small as Johnston et al. published."""
 
 AVERAGING = "Mean MS-SSIM at mean bits per pixel over the pictures, at equal iteration or quality."
 ADAPTIVE = "Ours are adaptive files: a position stops sending where an iteration no longer pays, at equal slope. "
-SEARCHED = "In iteration i the encoder took {} / √i steps to find better bits{}. "
+SEARCHED = "In iteration i the encoder took {} √(s / i) steps to find better bits of a share s of the positions{}. "
 
 
 def summarise(

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rgru_lab import adaptive, bitstream, codec, images, metrics
+from rgru_lab import adaptive, bitnet, bitstream, codec, images, metrics
 from rgru_lab.bitmodel import Counts
 from rgru_lab.config import MAX_ITERATIONS
 from rgru_lab.opponents import CODECS, Ladder
@@ -102,7 +102,7 @@ def ours_adaptive(
     making = _AdaptiveFiles(weights, photo, bit_model, iterations, search)
     for point, slope in enumerate(slopes, start=1):
         file, encode_s = making.read_or_make(slope, files and files / kept_name(path, search, slope))
-        learned = making.whole.bit_model if file.header.coding == "learned" else None
+        learned = making.bit_model if file.header.coding == "learned" else None
         *_, (bits_s, _) = planes = [*_timed(bitstream.planes(file, learned))]
         codes = codec.Codes(*size, tuple(plane for _, plane in planes))
         raw, counted = (
@@ -128,10 +128,11 @@ class _AdaptiveFiles:
 
     def __init__(self, weights, photo: np.ndarray, bit_model, iterations: int, search: int):
         self.weights = weights
+        self.photo = photo
+        self.bit_model = bitnet.find(weights) if bit_model == "find" else bit_model
         self.iterations = iterations
         self.search = search
-        self.whole = Progression(weights, photo, bit_model, search=search)
-        self.curves = self.looking_s = self.first_s = None
+        self.curves = self.looking_s = None
 
     def read_or_make(self, slope: float, kept: Path | None) -> tuple[bitstream.File, float | None]:
         """The file, and the seconds that making it took; None if it lay there."""
@@ -143,22 +144,16 @@ class _AdaptiveFiles:
         return bitstream.parse(data), seconds
 
     def _make(self, slope: float) -> tuple[bytes, float]:
-        photo = self.whole.original
         if self.curves is None:
-            seen = [*_timed(adaptive.unlikeness(self.weights.model, photo, self.iterations))]
+            seen = [*_timed(adaptive.unlikeness(self.weights.model, self.photo, self.iterations))]
             self.looking_s, self.curves = seen[-1][0], np.stack([curve for _, curve in seen])
         counts, steps = adaptive.counts(self.curves, slope), adaptive.search_steps(self.search, slope)
-        progression = self.whole.with_counts(counts, steps)
-        ends_s = [seconds for seconds, _ in _timed(progression.run(int(counts.max())))]
-        seconds = self.looking_s + ends_s[-1]
-        if steps:  # the search for B[1] is made once and belongs to each file
-            self.first_s = self.first_s or ends_s[0]
-            seconds += self.first_s - ends_s[0]
-        return progression.file(len(progression)), seconds
+        progression = Progression(self.weights, self.photo, self.bit_model, counts, steps)
+        *_, (seconds, _) = _timed(progression.run(int(counts.max())))
+        return progression.file(len(progression)), self.looking_s + seconds
 
     def _checked(self, file: bitstream.File, path: Path) -> bitstream.File:
-        photo, bit_model = self.whole.original, self.whole.bit_model
-        ours = bitstream.Header.of(self.weights, *photo.shape[:2], bit_model, adaptive=True)
+        ours = bitstream.Header.of(self.weights, *self.photo.shape[:2], self.bit_model, adaptive=True)
         if file.header != ours:
             raise bitstream.BitstreamError(
                 f"{path} was made with other weights than {self.weights.name} or of another picture; remove it, or "

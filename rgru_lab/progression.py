@@ -69,8 +69,7 @@ class Progression:
             and None for a file whose bits are stored as they are.
         counts: (h, w), the number of iterations that each position sends, for an adaptive file; None: all send all.
             See `adaptive`.
-        search: so many steps the encoder takes in iteration 1 to find better bits, and fewer later, see `search`;
-            0: none.
+        search: so many steps the encoder takes to find better bits, see `search`; 0: none.
 
     Raises:
         InputError: the photo is none, or the steps are out of range.
@@ -97,20 +96,8 @@ class Progression:
         self.bit_model = bitnet.find(weights) if bit_model == "find" else bit_model
         self.counts = counts
         self.search = search and check_steps(search)
-        self._found = []  # what the search found for B[1]
         self._header = bitstream.Header.of(weights, height, width, self.bit_model, counts is not None).pack()
         self._segments: list[bytes] = []
-
-    def with_counts(self, counts: np.ndarray, search: int | None = None) -> "Progression":
-        """The same photo's way with these counts, 1 and over, not yet run; B[1], once found, is not searched again.
-
-        `search`: 0 for none, or as many steps as here, as they are if it is left out.
-        """
-        other = Progression(
-            self.weights, self.original, self.bit_model, counts, self.search if search is None else search
-        )
-        other._found = self._found
-        return other
 
     def run(self, iterations: int) -> Iterator[tuple[int, Decoded]]:
         """Compute iterations 1..N, yielding (i, decoded) after each; a caller may stop at any of them.
@@ -119,7 +106,7 @@ class Progression:
         """
         if self.counts is not None:
             iterations = min(iterations, int(self.counts.max()))
-        sending = Searching(self.weights.model, self.search, self.bit_model, self._found) if self.search else None
+        sending = Searching(self.weights.model, self.search, self.bit_model, self.counts) if self.search else None
         steps = codec.encode(self.weights.model, self.original, iterations, self.counts, sending)
         self.decoded, self._segments = [], []
         planes = []

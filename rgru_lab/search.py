@@ -7,6 +7,7 @@ format, the decoder and its time stay what they were.
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,6 +33,12 @@ TINY = 1e-9
 
 MOST_STEPS = 1000
 
+FEW = 2
+"""A position that sends so few iterations is searched in each of them, others in their last alone."""
+
+TOO_FEW = 0.005
+"""Where less than this share of the positions is to be searched, none is: a step costs as much as for all."""
+
 
 class Searching(Sending):
     """A codec that, in each iteration, looks for bits whose picture is more like the original.
@@ -40,16 +47,19 @@ class Searching(Sending):
     which the encoder was least sure. Each step decodes, and moves y down the gradient of log D + RATE log R, passed
     straight through the sign as in training: D is 1 - MS-SSIM of P[i], R what a learned model of the bits expects
     B[1] .. B[i] to take; without one it is log D alone. The best bits of all that were tried are sent, the first idea
-    being among them. What later iterations can make of the decoder's memory is not looked at. R[i] is that of the
-    better picture, and the encoder's next idea starts from it.
+    being among them.
+
+    What later iterations can make of the decoder's memory is not looked at, and they make less of it: what is better
+    for P[i] leaves a residual that the networks were not trained for. So where a position goes on, its bits stay those
+    of the network; the search is for the last that it sends.
 
     Args:
         model: the networks.
-        steps: how many in iteration 1, 1 to 1000; iteration i takes steps / √i, rounded up, for it has less to gain.
-            Each takes about three times as long as decoding an iteration.
+        steps: how many in iteration 1, 1 to 1000, if all positions are searched there; √(s / i) as many, rounded up,
+            for a share s of them in iteration i. Each takes about three times as long as decoding an iteration.
         bit_model: what the file's bits will be coded with, or None.
-        found: a list that B[1] is put into, or the one from an earlier search of the same photo, with the same steps
-            and model of the bits: whatever positions stop later, B[1] is the same and not searched for again.
+        counts: (h, w), the number of iterations that each position sends, as in `codec.encode`; None: any may be the
+            last, and all positions are searched in each.
 
     Raises:
         InputError: steps is out of range.
@@ -57,11 +67,18 @@ class Searching(Sending):
 
     times_memory = 3.0
 
-    def __init__(self, model: ResidualCoder, steps: int, bit_model: BitModel | None = None, found: list | None = None):
+    def __init__(
+        self,
+        model: ResidualCoder,
+        steps: int,
+        bit_model: BitModel | None = None,
+        counts: np.ndarray | None = None,
+    ):
         super().__init__(model)
         self.steps = check_steps(steps)
-        self._rate = network(bit_model).to(next(model.parameters()).device) if isinstance(bit_model, Learned) else None
-        self._found = found
+        device = next(model.parameters()).device
+        self._rate = network(bit_model).to(device) if isinstance(bit_model, Learned) else None
+        self._counts = None if counts is None else torch.from_numpy(counts).to(device)
         self._similarity = self._memory = self._previous = None
 
     def gain(self, previous: Tensor | None) -> Tensor | float:
@@ -83,12 +100,7 @@ class Searching(Sending):
             handle.remove()
         with torch.inference_mode(False), torch.enable_grad():
             idea, y = _own(idea).float(), torch.tanh(_own(heard[-1]).float())
-            if self._planes or not self._found:
-                better, taken = self._better(idea, y)
-            else:
-                better, taken = self._found
-        if not self._planes and self._found is not None:
-            self._found[:] = better, taken
+            better, taken = self._better(idea, y)
         self._planes.append(better)
         self._spent += taken
         return better, state
@@ -100,14 +112,14 @@ class Searching(Sending):
 
     def _better(self, bits: Tensor, y: Tensor) -> tuple[Tensor, float]:
         """The best bits that were found, and how many the model of the bits expects them to take."""
+        free, steps = self._searched(bits)
+        if not steps:
+            return bits, self._expected_bits(bits).item()
         memory, previous, gain = (_own(each) for each in (self._memory, self._previous, self._gain))
-        free = bits != 0  # is sent at all
-        free[:, self.model.chosen_bits(first=not self._planes) :] = False
         y = y.requires_grad_()
         optimiser = torch.optim.Adam([y], STEP, BETAS)
         best = tried = bits
         least = taken = float("inf")
-        steps = math.ceil(self.steps / math.sqrt(len(self._planes) + 1))
         for step in range(steps + 1):
             trial = tried + free * (y.abs() < 1) * (y - y.detach())
             output = self.model.decode(trial, memory)[0]
@@ -124,6 +136,15 @@ class Searching(Sending):
             optimiser.step()
             tried = torch.where(free, torch.where(y.detach() >= 0, 1.0, -1.0), bits)
         return best, taken
+
+    def _searched(self, bits: Tensor) -> tuple[Tensor, int]:
+        """Which bits of B[i] may turn, and in how many steps."""
+        free, i = bits != 0, len(self._planes) + 1
+        if self._counts is not None:
+            free &= (self._counts == i) | (self._counts <= FEW)
+        free[:, self.model.chosen_bits(first=i == 1) :] = False
+        share = free.any(1).float().mean().item()
+        return free, math.ceil(math.sqrt(share / i) * self.steps) if share >= TOO_FEW else 0
 
     def _expected_bits(self, plane: Tensor) -> Tensor:
         """What the model of the bits expects B[i] to take, at least 1; a number that says nothing if there is none."""

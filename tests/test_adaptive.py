@@ -148,23 +148,15 @@ def test_what_is_too_little_for_any_file_and_what_is_enough_for_all(weights, pho
 
 @pytest.mark.parametrize(("limit", "steps"), [(min, 4), (max, 0)], ids=["large slope", "small slope"])
 def test_better_bits_are_searched_for_where_the_slope_is_large(weights, photo, ladder, monkeypatch, limit, steps):
-    asked, with_counts = [], Progression.with_counts
+    asked = []
 
-    def listening(whole, sent, search):
+    def listening(weights, photo, bit_model, counts, search):
         asked.append(search)
-        return with_counts(whole, sent, 0)
+        return Progression(weights, photo, bit_model, counts)
 
-    monkeypatch.setattr(Progression, "with_counts", listening)
+    monkeypatch.setattr(adaptive, "Progression", listening)
     assert adaptive.fitting(weights, photo, limit(ladder), None, iterations=6, search=4)
     assert asked[-1] == steps
-
-
-def test_a_way_with_counts_is_searched_as_the_whole_was_or_as_it_is_told(weights, photo, curves):
-    sent = adaptive.counts(curves[:1], 1.0)
-    searched = Progression(weights, photo, None, search=4)
-    ways = [searched.with_counts(sent), searched.with_counts(sent, 0), Progression(weights, photo, None, sent)]
-    as_the_whole, as_told, plain = (next(way.run(1))[1].ms_ssim for way in ways)
-    assert as_the_whole > as_told == plain
 
 
 @pytest.mark.parametrize("wanted", [0.9, 0.95])

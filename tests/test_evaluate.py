@@ -110,10 +110,10 @@ def test_what_a_search_finds_is_kept_apart_and_says_so(done, weights, paths, tmp
     assert row["ms_ssim"] != measuring.read(mine / f"two-{weights.name}.csv")[0]["ms_ssim"]
     page = (mine / f"{name}.md").read_text()
     assert page.startswith(f"# {weights.name}, searched on 2 pictures (two)")
-    assert "the encoder took 2 / √i steps to find better bits. Mean" in page
+    assert "took 2 √(s / i) steps to find better bits of a share s of the positions. Mean" in page
     evaluate.run(weights, "two", paths[:1], mine, iterations=1, search=2, slopes=(0.02,))
     page = (mine / f"two-{weights.name}-adaptive-search.md").read_text()
-    assert "steps to find better bits, at slopes of 0.015 and over. Mean" in page
+    assert "of the positions, at slopes of 0.01 and over. Mean" in page
     assert summary["search"] == 2
 
 

@@ -85,7 +85,7 @@ def test_what_is_looked_at_is_the_picture_that_follows(make_coder, photo, recons
     )
     x = images.pad_to_grid(images.to_tensor(photo)) - 0.5
     with torch.inference_mode():
-        for steps, step in zip((4, 3, 3, 2), codec.unroll(search.Searching(coder, 4), x), strict=False):
+        for steps, step in zip((4, 3, 3), codec.unroll(search.Searching(coder, 4), x), strict=False):
             assert len(seen) == 1 + steps  # steps / √i, rounded up, and what the last one led to
             reached = float(likeness(losses.Similarity(x), step.picture))
             assert reached == pytest.approx(max(map(float, seen)), abs=1e-6)
@@ -114,22 +114,46 @@ def test_the_same_search_finds_the_same_bits(weights, photo, make_learned):
     assert np.array_equal(first, again)
 
 
-def test_the_first_bits_are_searched_for_once_for_each_photo(weights, photo, monkeypatch):
-    height, width = images.grid_size(*photo.shape[:2])
-    few, many = np.ones((height, width), int), np.full((height, width), 2)
+def test_a_position_that_goes_on_keeps_the_bits_of_the_network(weights, photo):
+    """Of those that send three iterations the last may turn; those that send two or one are searched in each."""
+    shape = images.grid_size(*photo.shape[:2])
+    counts = np.where(np.arange(shape[1]) < 6, 3, 1) * np.ones(shape, int)
+    plain, searched = (
+        [plane for plane, _ in codec.encode(weights.model, photo, 3, counts, sending)]
+        for sending in (None, search.Searching(weights.model, 8, counts=counts))
+    )
+    turned = [(a != b).any(0) for a, b in zip(plain, searched, strict=True)]
+    assert not turned[0][:, :6].any()
+    assert turned[0][:, 6:].any()
+    assert turned[2][:, :6].any()
+    few = search.Searching(weights.model, 8, counts=np.full(shape, 2))
+    first = next(codec.encode(weights.model, photo, 2, np.full(shape, 2), few))[0]
+    assert (first != plain[0]).any(0)[:, :6].any()
 
-    def files(progression, *counts):
-        for sent in counts:
-            progression = progression.with_counts(sent)
-            for _ in progression.run(2):
-                pass
-            yield progression.file(len(progression))
 
-    apart = [next(files(Progression(weights, photo, None, search=4), sent)) for sent in (few, many)]
-    likeness, looks = losses.Similarity.ms_ssim, []
-    monkeypatch.setattr(losses.Similarity, "ms_ssim", lambda *each: looks.append(each) or likeness(*each))
-    assert list(files(Progression(weights, photo, None, search=4), few, many)) == apart
-    assert len(looks) == 5 + 4  # B[1], and B[2] in three steps
+@pytest.mark.parametrize(
+    ("stopping", "looks"), [(132, 11), (33, 6), (1, 2), (0, 0)], ids=["all", "a quarter", "one of 132", "none"]
+)
+def test_fewer_positions_are_searched_in_fewer_steps(weights, photo, monkeypatch, stopping, looks):
+    """√(s / 3) of 16 steps, rounded up, and a look at what the last one led to."""
+    counts = np.full(images.grid_size(*photo.shape[:2]), 4)
+    counts.flat[:stopping] = 3
+    likeness, seen = losses.Similarity.ms_ssim, []
+    monkeypatch.setattr(losses.Similarity, "ms_ssim", lambda *each: seen.append(each) or likeness(*each))
+    list(codec.encode(weights.model, photo, 3, counts, search.Searching(weights.model, 16, counts=counts)))
+    assert len(seen) == looks
+
+
+def test_what_is_not_searched_still_counts_in_the_bits_so_far(weights, photo, make_learned):
+    learned = make_learned(weights.fingerprint)
+    counts = np.full(images.grid_size(*photo.shape[:2]), 3)
+    searching = search.Searching(weights.model, 1, learned, counts)
+    planes = [plane for plane, _ in codec.encode(weights.model, photo, 2, counts, searching)]
+    expected = sum(
+        bits * plane.size
+        for bits, plane in zip(bittraining.bits_per_bit(learned, [np.stack(planes)]), planes, strict=True)
+    )
+    assert searching._spent == pytest.approx(expected, rel=2e-3)
 
 
 def test_a_search_forgets_its_photo_for_the_next_one(weights, photo, sample):
