@@ -17,6 +17,9 @@ OURS, JPEG = "#0072b2", "#d55e00"  # two colours that everybody can tell apart (
 CURVES = ((OURS, "o"), ("#009e73", "s"), ("black", "^"), ("#56b4e9", "D"))
 """Colours of the same set, and markers, for several models in one figure."""
 
+BESIDE = (("#cc79a7", "--"), ("#e69f00", "-."), ("0.4", ":"), ("0.4", "--"), ("#e69f00", ":"), ("#cc79a7", "-."))
+"""Colours of the same set, and dashes, for what stands beside them."""
+
 RESIDUAL_SCALE = 64
 """8-bit levels at which the colours of a residual are at their fullest: one scale for every picture and iteration."""
 
@@ -153,7 +156,9 @@ def training(log: list[dict], frames: list[tuple[str, np.ndarray]] = ()) -> Figu
     for i in range(longest):
         points = [(line["step"], 255 * line["residuals"][i]) for line in log if len(line["residuals"]) > i]
         x, y = np.array(points).T
-        errors.plot(x, _smooth(y), color=shades[i], lw=1.2, label=f"{i + 1}" if i in (0, longest - 1) else None)
+        errors.plot(
+            x, _smooth(y), color=shades[i], lw=1.2, label=f"{i + 1}" if longest <= 4 or i in (0, longest - 1) else None
+        )
     errors.set(title="mean |R[i]| on the patches, 8-bit levels", xlabel="step", yscale="log")
     errors.yaxis.set_major_formatter("{x:g}")
     errors.yaxis.set_minor_formatter("{x:g}")
@@ -185,16 +190,15 @@ def rate_distortion(curves: dict[str, list[dict]], title: str, beside: dict[str,
         curves: name to points, each with "bpp" and "ms_ssim"; the name "JPEG" gets JPEG's colour, each other one a
             colour and a marker of its own.
         title: what was measured.
-        beside: more curves, thin, grey, each with its own kind of line; the axes end where `curves` do, or at 2 bpp.
+        beside: more curves, thin, each with its own kind of line; the axes end where `curves` do, or at 2 bpp.
     """
-    dashes = cycle(("--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 4)), (0, (9, 4))))
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     for (name, curve), (colour, marker) in zip(curves.items(), _styles(curves), strict=True):
         axes.plot(*_rates(curve), f"{marker}-", label=name, color=colour, ms=4)
     ends = axes.get_ylim()[0], min(2.0, axes.get_xlim()[1])
-    for (name, curve), dash in zip((beside or {}).items(), dashes, strict=False):
-        axes.plot(*_rates(curve), ls=dash, label=name, color="0.45", lw=1.2)
+    for (name, curve), (colour, dash) in zip((beside or {}).items(), cycle(BESIDE), strict=False):
+        axes.plot(*_rates(curve), ls=dash, label=name, color=colour, lw=1.2)
     axes.set(xlabel="bits per pixel", ylabel="MS-SSIM (RGB)", title=title)
     if beside:
         axes.set(xlim=(0, ends[1]), ylim=(max(0.8, ends[0]), 1))
