@@ -17,8 +17,15 @@ OURS, JPEG = "#0072b2", "#d55e00"  # two colours that everybody can tell apart (
 CURVES = ((OURS, "o"), ("#009e73", "s"), ("black", "^"), ("#56b4e9", "D"))
 """Colours of the same set, and markers, for several models in one figure."""
 
-BESIDE = (("#cc79a7", "--"), ("#e69f00", "-."), ("0.4", ":"), ("0.4", "--"), ("#e69f00", ":"), ("#cc79a7", "-."))
-"""Colours of the same set, and dashes, for what stands beside them."""
+BESIDE = (
+    ("#cc79a7", "--"),
+    ("#e69f00", "-."),
+    ("0.4", ":"),
+    ("0.4", (0, (9, 4))),
+    ("#cc79a7", (0, (1, 4))),
+    ("#e69f00", (0, (6, 1, 1, 1, 1, 1))),
+)
+"""Other colours of the set, and dashes, for what stands beside them."""
 
 RESIDUAL_SCALE = 64
 """8-bit levels at which the colours of a residual are at their fullest: one scale for every picture and iteration."""
