@@ -360,6 +360,8 @@ def evaluate(options):
         opponents.check_codec(codec)
     if options.files and not options.adaptive:
         raise UsageError("--files keeps adaptive files; add --adaptive")
+    if options.files:
+        _make_folder(Path(options.files))
     weights = model.load(options.model)
     name, paths = _pictures(options.images)
     _make_folder(Path(options.output))

@@ -101,7 +101,7 @@ def ours_adaptive(
     size = photo.shape[:2]
     making = _AdaptiveFiles(weights, photo, bit_model, iterations, search)
     for point, slope in enumerate(slopes, start=1):
-        file, encode_s = making.read_or_make(slope, files and files / kept_name(path, search, slope))
+        file, encode_s = making.read_or_make(slope, files and files / kept_name(path, iterations, search, slope))
         learned = making.bit_model if file.header.coding == "learned" else None
         *_, (bits_s, _) = planes = [*_timed(bitstream.planes(file, learned))]
         codes = codec.Codes(*size, tuple(plane for _, plane in planes))
@@ -117,10 +117,10 @@ def ours_adaptive(
         yield _rounded(row | {"encode_s": encode_s, "decode_s": bits_s + network_s})
 
 
-def kept_name(path: Path, search: int, slope: float) -> str:
-    """The name of the file that a picture's slope leads to: `kodim01-0.05.rgru`, `kodim01-0.05-search-16.rgru`."""
+def kept_name(path: Path, iterations: int, search: int, slope: float) -> str:
+    """The name of the file that a slope leads to: `kodim01-16-0.05.rgru`, or `kodim01-16-0.05-search-20.rgru`."""
     steps = adaptive.search_steps(search, slope)
-    return f"{path.stem}-{slope:g}{f'-search-{steps}' if steps else ''}.rgru"
+    return f"{path.stem}-{iterations}-{slope:g}{f'-search-{steps}' if steps else ''}.rgru"
 
 
 class _AdaptiveFiles:
