@@ -361,7 +361,7 @@ def evaluate(options):
     if options.files and not options.adaptive:
         raise UsageError("--files keeps adaptive files; add --adaptive")
     if options.files:
-        _make_folder(Path(options.files))
+        _make_folder(Path(options.files), "--files")
     weights = model.load(options.model)
     name, paths = _pictures(options.images)
     _make_folder(Path(options.output))
@@ -955,13 +955,13 @@ def _check_output(path, suffix: str, source, force: bool):
         raise UsageError(f"there is no folder {path.parent}; make it first")
 
 
-def _make_folder(folder: Path):
+def _make_folder(folder: Path, option: str = "--output"):
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"cannot make the folder {folder} ({error.strerror}); choose another --output") from None
+        raise UsageError(f"cannot make the folder {folder} ({error.strerror}); choose another {option}") from None
     if not os.access(folder, os.W_OK):
-        raise UsageError(f"the folder {folder} cannot be written to; choose another --output")
+        raise UsageError(f"the folder {folder} cannot be written to; choose another {option}")
 
 
 def _each_picture(rows, total: int, what: str):

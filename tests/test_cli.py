@@ -170,6 +170,9 @@ def test_only_adaptive_files_can_be_kept(capsys, tmp_path, weights_path):
     message = refused(capsys, "evaluate", "--model", weights_path, "--images", tmp_path, "--files", kept)
     assert message == "rgru_lab: --files keeps adaptive files; add --adaptive\n"
     assert not kept.exists()
+    kept.write_text("a file, not a folder")
+    message = refused(capsys, "evaluate", "--model", weights_path, "--images", tmp_path, "--adaptive", "--files", kept)
+    assert message.endswith("; choose another --files\n")
 
 
 def test_too_few_bytes_for_one_iteration_are_refused(capsys, tmp_path, photo_path, weights_path, sizes):
