@@ -113,7 +113,7 @@ def test_what_a_search_finds_is_kept_apart_and_says_so(done, weights, paths, tmp
     assert "took 2 √(s / i) steps to find better bits of a share s of the positions. Mean" in page
     evaluate.run(weights, "two", paths[:1], mine, iterations=1, search=2, slopes=(0.02,))
     page = (mine / f"two-{weights.name}-adaptive-search.md").read_text()
-    assert "of the positions, at slopes of 0.01 and over. Mean" in page
+    assert "of the positions, at slopes of 0.02 and over. Mean" in page
     assert summary["search"] == 2
 
 
