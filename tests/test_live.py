@@ -70,9 +70,15 @@ def test_every_iteration_has_its_curve_from_where_the_curriculum_reaches_it():
         )
         == 4
     )
-    assert [text.get_text() for text in errors.get_legend().get_texts()] == ["1", "4"]
+    assert [text.get_text() for text in errors.get_legend().get_texts()] == ["1", "2", "3", "4"]
     assert list(rates.lines[0].get_ydata()) == pytest.approx([1e-3 / k for k in range(1, 6)])
     assert speed.get_ylim()[0] == 0
+
+
+def test_of_many_iterations_the_first_and_the_last_are_named():
+    errors = plots.training(_log(5, 10)).axes[0]
+    assert len(errors.lines) == 10
+    assert [text.get_text() for text in errors.get_legend().get_texts()] == ["1", "10"]
 
 
 def test_one_line_of_one_iteration_is_enough_for_a_figure():
