@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from rgru_lab import bitstream, codec, images, measuring, metrics, progression
+from rgru_lab import bitstream, codec, images, losses, measuring, metrics, progression
 from rgru_lab.bitmodel import Counts
 from rgru_lab.measuring import COLUMNS
 from rgru_lab.opponents import CODECS, Ladder
@@ -230,6 +230,19 @@ def test_a_picture_too_small_is_named_before_hours_are_spent(tmp_path, sample):
     images.save_png(sample("rocket", 100, 300), tmp_path / "flat.png")
     with pytest.raises(metrics.MetricError, match=r"flat\.png is 300 x 100 px, too small for MS-SSIM; leave out"):
         measuring.check([tmp_path / "flat.png"])
+
+
+def test_the_search_counts_in_the_seconds_of_every_adaptive_file(weights, paths, monkeypatch):
+    likeness, looks = losses.Similarity.ms_ssim, []
+    monkeypatch.setattr(losses.Similarity, "ms_ssim", lambda *each: looks.append(each) or likeness(*each))
+    monkeypatch.setattr(measuring.time, "process_time", lambda: float(len(looks)))  # a look takes a second
+
+    def seconds(*slopes):
+        return [row["encode_s"] for row in measuring.ours_adaptive(weights, paths[1], slopes, search=4)]
+
+    assert seconds(1.0, 0.02, 0.0) == [*seconds(1.0), *seconds(0.02), *seconds(0.0)]
+    assert seconds(1.0) == [5.0]
+    assert seconds(0.0) == [0.0]  # too low a slope for a search
 
 
 def test_adaptive_files_are_kept_and_measured_as_they_lie_there(weights, weights_path, paths, tmp_path):

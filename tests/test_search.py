@@ -85,7 +85,7 @@ def test_what_is_looked_at_is_the_picture_that_follows(make_coder, photo, recons
     )
     x = images.pad_to_grid(images.to_tensor(photo)) - 0.5
     with torch.inference_mode():
-        for steps, step in zip((4, 3, 3), codec.unroll(search.Searching(coder, 4), x), strict=False):
+        for steps, step in zip((4, 3, 3, 2), codec.unroll(search.Searching(coder, 4), x), strict=False):
             assert len(seen) == 1 + steps  # steps / √i, rounded up, and what the last one led to
             reached = float(likeness(losses.Similarity(x), step.picture))
             assert reached == pytest.approx(max(map(float, seen)), abs=1e-6)
@@ -142,6 +142,10 @@ def test_fewer_positions_are_searched_in_fewer_steps(weights, photo, monkeypatch
     monkeypatch.setattr(losses.Similarity, "ms_ssim", lambda *each: seen.append(each) or likeness(*each))
     list(codec.encode(weights.model, photo, 3, counts, search.Searching(weights.model, 16, counts=counts)))
     assert len(seen) == looks
+    monkeypatch.setattr(search, "TOO_FEW", 0.01)  # more than one of 132
+    seen.clear()
+    list(codec.encode(weights.model, photo, 3, counts, search.Searching(weights.model, 16, counts=counts)))
+    assert len(seen) == (looks if stopping > 1 else 0)
 
 
 def test_what_is_not_searched_still_counts_in_the_bits_so_far(weights, photo, make_learned):
