@@ -16,7 +16,7 @@ from rgru_lab.bitnet import BANKS, Learned
 from rgru_lab.bittraining import network
 from rgru_lab.codec import Sending
 from rgru_lab.config import InputError
-from rgru_lab.losses import Similarity
+from rgru_lab.losses import Loss
 from rgru_lab.model import DecoderState, EncoderState, ResidualCoder
 
 STEP = 0.03
@@ -26,10 +26,13 @@ BETAS = (0.9, 0.99)
 """Adam's memory of the gradient and of its square: short, for so few steps."""
 
 RATE = 0.5
-"""How many percent of 1 - MS-SSIM one percent fewer bits are worth, as in the training of `best`."""
+"""How many percent of D one percent fewer bits are worth, as in the training of `best`."""
+
+COLOUR = 1.0
+"""Weight of the mean error of each colour beside 1 - MS-SSIM, which hardly sees a shift of the whole picture."""
 
 TINY = 1e-9
-"""1 - MS-SSIM where P[i] is I: its logarithm is finite."""
+"""What D is at least, where P[i] is I: its logarithm is finite."""
 
 MOST_STEPS = 1000
 
@@ -45,9 +48,9 @@ class Searching(Sending):
 
     The search begins at the y in (-1, 1) that the binarizer takes the signs of, so the bits that can turn are those of
     which the encoder was least sure. Each step decodes, and moves y down the gradient of log D + RATE log R, passed
-    straight through the sign as in training: D is 1 - MS-SSIM of P[i], R what a learned model of the bits expects
-    B[1] .. B[i] to take; without one it is log D alone. The best bits of all that were tried are sent, the first idea
-    being among them.
+    straight through the sign as in training: D is 1 - MS-SSIM of P[i] plus COLOUR times the mean error of its red,
+    green and blue, R what a learned model of the bits expects B[1] .. B[i] to take; without one it is log D alone. The
+    best bits of all that were tried are sent, the first idea being among them.
 
     What later iterations can make of the decoder's memory is not looked at, and they make less of it: what is better
     for P[i] leaves a residual that the networks were not trained for. So where a position goes on, its bits stay those
@@ -79,7 +82,7 @@ class Searching(Sending):
         device = next(model.parameters()).device
         self._rate = network(bit_model).to(device) if isinstance(bit_model, Learned) else None
         self._counts = None if counts is None else torch.from_numpy(counts).to(device)
-        self._similarity = self._memory = self._previous = None
+        self._x = self._loss_of = self._memory = self._previous = None
 
     def gain(self, previous: Tensor | None) -> Tensor | float:
         """See `ResidualCoder.gain`."""
@@ -91,7 +94,8 @@ class Searching(Sending):
         if state is None:
             self._memory, self._planes, self._spent = None, [], 0.0
             with torch.inference_mode(False):
-                self._similarity = Similarity(_own(r))
+                self._x = _own(r).float()
+                self._loss_of = Loss("ms-ssim", 1.0, COLOUR, self._x)
         heard = []
         handle = self.model.binarizer.conv.register_forward_hook(lambda conv, features, sums: heard.append(sums))
         try:
@@ -123,7 +127,8 @@ class Searching(Sending):
         for step in range(steps + 1):
             trial = tried + free * (y.abs() < 1) * (y - y.detach())
             output = self.model.decode(trial, memory)[0]
-            unlike = 1 - self._similarity.ms_ssim(self.model.reconstruct(output, previous, gain))
+            picture = self.model.reconstruct(output, previous, gain)
+            unlike = self._loss_of(picture, self._x - picture)
             rate = self._expected_bits(trial)
             loss = torch.log(unlike.clamp_min(TINY)) + RATE * torch.log(self._spent + rate)
             if loss.item() < least:

@@ -67,6 +67,18 @@ def test_a_model_of_the_bits_has_its_say(weights, photo, make_learned, monkeypat
     assert found(learned)[1] > free_unlike
 
 
+def test_a_shift_of_the_whole_picture_has_its_price(photo, monkeypatch):
+    weights = model.load()
+
+    def shift():
+        _, picture = next(codec.encode(weights.model, photo, 1, sending=search.Searching(weights.model, 12)))
+        return np.abs((photo.astype(float) - picture).mean((0, 1))).mean()  # in 8-bit levels
+
+    assert shift() < 1
+    monkeypatch.setattr(search, "COLOUR", 0.0)
+    assert shift() > 1
+
+
 @pytest.mark.parametrize("iteration", [1, 2, 4])
 def test_the_network_in_floating_point_expects_what_the_file_takes(make_learned, small_planes, iteration):
     learned = make_learned()
