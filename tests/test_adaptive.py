@@ -9,7 +9,19 @@ import torch
 from rgru_lab import adaptive, bitstream, codec, images, metrics, model
 from rgru_lab.bitmodel import Counts
 from rgru_lab.config import InputError
+from rgru_lab.photos import DATA
 from rgru_lab.progression import Progression, decode
+
+
+@pytest.fixture(scope="module")
+def weights_path():
+    """Weights that ship: with random ones more bits make no better pictures, so no position would send them."""
+    return DATA / "models" / "small-4.safetensors"
+
+
+@pytest.fixture(scope="module")
+def weights(weights_path):
+    return model.load(weights_path)
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +82,13 @@ def test_the_unlikeness_of_a_position_is_its_part_of_the_mean_over_all(weights, 
     fallen = before - after  # at the coarsest scale a window spans the whole of so small a photo
     assert fallen[:5, :5].min() > 4 * fallen[8:, 8:].abs().max()
     assert similarity.local_unlikeness(x).abs().max() < 1e-6
+
+
+def test_nobody_goes_on_where_the_photo_as_a_whole_gets_worse():
+    curves = np.array([[[0.4, 0.4]], [[0.1, 0.2]], [[0.3, 0.1]]])  # the mean is least after iteration 2
+    assert adaptive.counts(curves, 0.0).tolist() == [[2, 2]]
+    curves[2, 0, 1] = -0.1  # now after iteration 3
+    assert adaptive.counts(curves, 0.0).tolist() == [[2, 3]]
 
 
 def test_each_position_sends_the_number_of_iterations_with_the_least_cost(curves):
@@ -160,9 +179,7 @@ def test_better_bits_are_searched_for_where_the_slope_is_large(weights, photo, l
 
 
 @pytest.mark.parametrize("wanted", [0.9, 0.95])
-def test_the_file_that_reaches_a_quality_reaches_it_and_is_not_much_better(photo, wanted):
-    """With weights that ship: random ones give no better pictures for more bits."""
-    weights = model.load("small-4")
+def test_the_file_that_reaches_a_quality_reaches_it_and_is_not_much_better(weights, photo, wanted):
     found = adaptive.reaching(weights, photo, wanted, iterations=6)
     codes = bitstream.decode(bitstream.parse(found.file(len(found))), found.bit_model)
     assert wanted <= metrics.ms_ssim(photo, [*codec.decode(weights.model, codes)][-1]) < wanted + 0.1 * (1 - wanted)
