@@ -29,7 +29,7 @@ RATE = 0.5
 """How many percent of D one percent fewer bits are worth, as in the training of `best`."""
 
 COLOUR = 1.0
-"""Weight of the mean error of each colour beside 1 - MS-SSIM, which hardly sees a shift of the whole picture."""
+"""Weight of |mean R[i]| of each colour beside 1 - MS-SSIM, which hardly sees a shift of the whole picture."""
 
 TINY = 1e-9
 """What D is at least, where P[i] is I: its logarithm is finite."""
@@ -48,9 +48,10 @@ class Searching(Sending):
 
     The search begins at the y in (-1, 1) that the binarizer takes the signs of, so the bits that can turn are those of
     which the encoder was least sure. Each step decodes, and moves y down the gradient of log D + RATE log R, passed
-    straight through the sign as in training: D is 1 - MS-SSIM of P[i] plus COLOUR times the mean error of its red,
-    green and blue, R what a learned model of the bits expects B[1] .. B[i] to take; without one it is log D alone. The
-    best bits of all that were tried are sent, the first idea being among them.
+    straight through the sign as in training: D is 1 - MS-SSIM of P[i] plus COLOUR times |mean R[i]|, the mean
+    taken over a colour's pixels and the result over red, green and blue; R is what a learned model of the bits expects
+    B[1] .. B[i] to take; without one it is log D alone. The best bits of all that were tried are sent, the first idea
+    being among them.
 
     What later iterations can make of the decoder's memory is not looked at, and they make less of it: what is better
     for P[i] leaves a residual that the networks were not trained for. So where a position goes on, its bits stay those
