@@ -23,15 +23,13 @@ Shape:
     output: (B, channels, H / stride, W / stride)
 
 In the equations `*` is a convolution and `(.)` the elementwise product. Convolutions that read the same thing are
-fused into one: the same numbers in fewer, larger steps. So are a GRU's W and U where they have the same kernel and no
-stride: W * x + U * h is one convolution of x and h as one picture with more channels. Each W carries a bias, no U does.
+fused into one: the same numbers in fewer, larger steps. Each W carries a bias, no U does.
 """
 
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from rgru_lab.config import InputError
 
@@ -79,28 +77,18 @@ class GRUCell(nn.Module):
         self.W = nn.Conv2d(in_channels, 3 * channels, kernel, stride, kernel // 2)
         self.U_gates = nn.Conv2d(channels, 2 * channels, hidden_kernel, padding=hidden_kernel // 2, bias=False)
         self.U = nn.Conv2d(channels, channels, hidden_kernel, padding=hidden_kernel // 2, bias=False)
-        self.as_one = stride == 1 and kernel == hidden_kernel
 
     def forward(self, x: Tensor, h: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        Wz_x, Wr_x, W_x = self.W(x).chunk(3, dim=1)
         if h is None:  # a memory of zeros: all that U makes of it is 0
-            Wz_x, _, W_x = self.W(x).chunk(3, dim=1)
             h = torch.sigmoid(Wz_x) * torch.tanh(W_x)
             return h, h
-        parts = [2 * self.channels, self.channels]
-        if self.as_one:
-            (W_gates, W), (b_gates, b) = self.W.weight.split(parts), self.W.bias.split(parts)
-            z, r = torch.sigmoid(self._of_both(x, h, W_gates, self.U_gates.weight, b_gates)).chunk(2, dim=1)
-            candidate = torch.tanh(self._of_both(x, r * h, W, self.U.weight, b))
-        else:
-            W_gates_x, W_x = self.W(x).split(parts, dim=1)
-            z, r = torch.sigmoid(W_gates_x + self.U_gates(h)).chunk(2, dim=1)
-            candidate = torch.tanh(W_x + self.U(r * h))
+        Uz_h, Ur_h = self.U_gates(h).chunk(2, dim=1)
+        z = torch.sigmoid(Wz_x + Uz_h)
+        r = torch.sigmoid(Wr_x + Ur_h)
+        candidate = torch.tanh(W_x + self.U(r * h))
         h = torch.lerp(h, candidate, z)  # (1 - z) h + z candidate
         return h, h
-
-    def _of_both(self, x: Tensor, h: Tensor, W: Tensor, U: Tensor, b: Tensor) -> Tensor:
-        """W * x + b + U * h."""
-        return F.conv2d(torch.cat([x, h], 1), torch.cat([W, U], 1), b, padding=self.W.padding)
 
 
 class ResidualGRUCell(GRUCell):
@@ -136,9 +124,9 @@ class ResidualGRUCell(GRUCell):
     def forward(self, x: Tensor, h: Tensor | None = None) -> tuple[Tensor, Tensor]:
         _, updated = super().forward(x, h)
         if h is not None:
-            updated = torch.add(updated, self.W_h(h), alpha=self.alpha_h)
+            updated = updated + self.alpha_h * self.W_h(h)
         seen = x[..., :: self.stride, :: self.stride]
-        return torch.add(updated, self.W_ox(seen), alpha=self.alpha_x), updated
+        return updated + self.alpha_x * self.W_ox(seen), updated
 
 
 class LSTMCell(nn.Module):
