@@ -17,18 +17,21 @@ from rgru_lab.losses import Similarity
 from rgru_lab.model import ResidualCoder, Weights
 from rgru_lab.progression import Progression
 
-SLOPES = (0.0, *np.geomspace(1e-5, 1.0, 400).tolist())
-"""Among these the right one is looked for: at the first every iteration pays that takes away anything, at the last
-only the first does."""
+ALL = -1.0
+"""A slope at which every iteration pays, up to the one that is best for the whole photo. At 0 a position still stops
+where its own pixels gain nothing more, though those of its neighbours do."""
 
-SHOWN = (0.3, 0.1, 0.05, 0.025, 0.012, 0.006, 0.003, 0.0015, 0.0005, 0.0)
-"""The slopes of an evaluation, down to where every iteration pays that takes away anything."""
+SLOPES = (ALL, 0.0, *np.geomspace(1e-5, 1.0, 400).tolist())
+"""Among these the right one is looked for; at the last only the first iteration pays."""
+
+SHOWN = (0.3, 0.1, 0.05, 0.025, 0.012, 0.006, 0.003, 0.0015, 0.0005, ALL)
+"""The slopes of an evaluation."""
 
 TRIES = 6
 """How often at most a photo goes through the codec to find the slope; what is predicted is near after two."""
 
-SEARCH_PAYS = 0.02
-"""The slope from which better bits are searched for, if at all: under it a search is long and gains a few percent."""
+SEARCH_PAYS = 0.005
+"""The slope from which better bits are searched for, if at all: under it a search is long and gains next to nothing."""
 
 NEAR = 0.01
 """Found, if what may remain of unlikeness or bytes is used up to so small a share."""
@@ -58,7 +61,7 @@ def counts(curves: np.ndarray, slope: float) -> np.ndarray:
 
     Args:
         curves: (N, h, w), what `unlikeness` gave.
-        slope: what one more iteration must take away from a position's unlikeness to pay; 0: anything.
+        slope: what one more iteration must take away from a position's unlikeness to pay; 0: anything; `ALL`: nothing.
     """
     curves = curves[: curves.mean((1, 2)).argmin() + 1]
     sent = np.arange(1, len(curves) + 1)[:, None, None]

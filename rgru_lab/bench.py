@@ -26,6 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from rgru_lab import bitnet, bitstream, codec, photos
 from rgru_lab.codec import unroll
 from rgru_lab.config import GRID, MAX_ITERATIONS, InputError, TrainConfig
+from rgru_lab.fused import fused
 from rgru_lab.model import ResidualCoder, Weights, load
 from rgru_lab.progression import Progression
 from rgru_lab.training import Unrolled
@@ -281,14 +282,15 @@ def report(name: str, *, large: bool = True) -> Iterator[tuple[str, object]]:
     flops = (first + flops) / 2  # of the two that are timed
     slow = iteration_s(plain, KODAK, bf16=False, channels_last=False, count=2)
     yield "straightforward loop, s per iteration at 768 x 512", _short(slow)
-    fast = iteration_s(model, KODAK, bf16=False, channels_last=True, count=2)
+    quick = fused(model)
+    fast = iteration_s(quick, KODAK, bf16=False, channels_last=True, count=2)
     yield "float32, s per iteration at 768 x 512", _short(fast)
     yield "float32, times as fast as the straightforward loop", _short(slow / fast)
     yield "float32, % of the matrix product's peak", _short(100 * flops / fast / floats)
     if speedup > 1:  # else no one would choose it, and without such instructions a matrix product takes minutes
         halves = peak_flops(torch.bfloat16)
         yield "matrix product, bfloat16, GFLOP/s", _short(halves / 1e9)
-        half = iteration_s(model, KODAK, bf16=True, channels_last=True, count=2)
+        half = iteration_s(fused(model, torch.bfloat16), KODAK, bf16=True, channels_last=True, count=2)
         yield "bfloat16, s per iteration at 768 x 512", _short(half)
         yield "bfloat16, times as fast as the straightforward loop", _short(slow / half)
         yield "bfloat16, % of the matrix product's peak", _short(100 * flops / half / halves)
@@ -314,7 +316,7 @@ def report(name: str, *, large: bool = True) -> Iterator[tuple[str, object]]:
     yield f"training, straightforward loop, {trained}", _short(theirs)
     sizes = SIZES if large else SIZES[:3]
     megapixels = [height * width / 1e6 for height, width in sizes]
-    seconds = [iteration_s(model, size, bf16=False, channels_last=True, count=1) for size in sizes]
+    seconds = [iteration_s(quick, size, bf16=False, channels_last=True, count=1) for size in sizes]
     memory = [peak_memory_bytes(name, size) / 1e6 for size in sizes]
     for size, iteration, taken in zip(sizes, seconds, memory, strict=True):
         at = f"{size[1]} x {size[0]} px"
@@ -322,7 +324,7 @@ def report(name: str, *, large: bool = True) -> Iterator[tuple[str, object]]:
         yield f"{at}: peak memory, MB", _short(taken)
         yield f"{at}: memory predicted, MB", _short(codec.memory_bytes(model.config, *size) / 1e6)
     counts = (1, 2, 4, 8, ITERATIONS)
-    repeated = [count * iteration_s(model, KODAK, bf16=False, channels_last=True, count=count) for count in counts]
+    repeated = [count * iteration_s(quick, KODAK, bf16=False, channels_last=True, count=count) for count in counts]
     for what, unit, fitted in (
         ("seconds of the first iteration", "s per megapixel", line(megapixels, seconds)),
         ("peak memory", "MB per megapixel", line(megapixels, memory)),

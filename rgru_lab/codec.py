@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from rgru_lab.config import MAX_ITERATIONS, MIDPOINT, InputError, ModelConfig
+from rgru_lab.fused import fused
 from rgru_lab.images import check_photo, check_size, crop, grid_size, pad_to_grid, to_photo, to_tensor
 from rgru_lab.model import DecoderState, EncoderState, ResidualCoder
 
@@ -181,7 +182,7 @@ def encode(
 
 
 def _encode(model, photo, iterations, counts, sending, bf16):
-    model.eval()
+    sending.model = model = _quick(model, bf16)
     height, width = photo.shape[:2]
     with torch.inference_mode():
         steps = unroll(sending, _place(model, pad_to_grid(to_tensor(photo))) - MIDPOINT)
@@ -217,7 +218,7 @@ def decode(model: ResidualCoder, codes: Codes) -> Iterator[np.ndarray]:
 
 
 def _decode(model, codes, bf16):
-    model.eval()
+    model = _quick(model, bf16)
     state = picture = None
     with _keeping_memory():
         for plane in codes.planes:
@@ -329,6 +330,10 @@ def uses_bf16(model: ResidualCoder) -> bool:
     if model.config.reconstruction != "one-shot":
         return False
     return bf16_speedup(next(model.parameters()).device) >= BF16_MARGIN if wanted == "" else wanted == "1"
+
+
+def _quick(model: ResidualCoder, bf16: bool) -> ResidualCoder:
+    return fused(model.eval(), torch.bfloat16 if bf16 else None)
 
 
 def _precision(model: ResidualCoder, bf16: bool):
