@@ -30,8 +30,8 @@ SHOWN = (0.3, 0.1, 0.05, 0.025, 0.012, 0.006, 0.003, 0.0015, 0.0005, ALL)
 TRIES = 6
 """How often at most a photo goes through the codec to find the slope; what is predicted is near after two."""
 
-SEARCH_PAYS = 0.005
-"""The slope from which better bits are searched for, if at all: under it a search is long and gains next to nothing."""
+SEARCH_PAYS = 0.01
+"""The slope from which better bits are searched for, if at all: under it a search is long and gains a percent or less."""
 
 NEAR = 0.01
 """Found, if what may remain of unlikeness or bytes is used up to so small a share."""

@@ -1,5 +1,6 @@
 """What `comparing` found, for people: Markdown tables and the page of a model's results."""
 
+from rgru_lab.adaptive import ALL
 from rgru_lab.comparing import TARGETS
 
 LEVELS = [f"{target:.2f}" for target in TARGETS]
@@ -171,6 +172,7 @@ def report(summary: dict) -> str:
         rates = " | ".join(f"{point[key]:.4f}" for key in ("raw_bpp", "counted_bpp", "bpp"))
         readings = f"{psnr_db} | {point['ssim']:.4f} | {point['ms_ssim']:.4f} | {gained} | {point['colour_shift']:.2f}"
         where = slopes.get(point["point"], point["point"])
+        where = "all go on" if slopes and where == ALL else where
         seconds = " | ".join("" if each is None else f"{each:.2f}" for each in (point["encode_s"], point["decode_s"]))
         lines.append(f"| {where} | {rates} | {readings} | {seconds} |")
         before = point["ms_ssim"]

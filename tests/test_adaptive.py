@@ -91,6 +91,13 @@ def test_nobody_goes_on_where_the_photo_as_a_whole_gets_worse():
     assert adaptive.counts(curves, 0.0).tolist() == [[2, 3]]
 
 
+def test_all_can_go_on_to_the_iteration_that_is_best_for_the_whole_photo():
+    curves = np.array([[[0.4, 0.4]], [[0.1, 0.2]], [[0.05, 0.2]], [[0.9, 0.0]]])
+    assert adaptive.counts(curves, 0.0).tolist() == [[3, 2]]
+    assert adaptive.counts(curves, adaptive.ALL).tolist() == [[3, 3]]
+    assert adaptive.SLOPES[0] == adaptive.SHOWN[-1] == adaptive.ALL
+
+
 def test_each_position_sends_the_number_of_iterations_with_the_least_cost(curves):
     slope = float(np.median(np.abs(np.diff(curves, axis=0))))
     sent = adaptive.counts(curves, slope)
