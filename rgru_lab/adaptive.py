@@ -31,7 +31,7 @@ TRIES = 6
 """How often at most a photo goes through the codec to find the slope; what is predicted is near after two."""
 
 SEARCH_PAYS = 0.01
-"""The slope from which better bits are searched for, if at all: under it a search is long and gains a percent or less."""
+"""The slope from which better bits are searched for, if at all: under it a search is long and gains a percent."""
 
 NEAR = 0.01
 """Found, if what may remain of unlikeness or bytes is used up to so small a share."""
