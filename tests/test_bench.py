@@ -12,13 +12,14 @@ from rgru_lab import __main__ as cli
 from rgru_lab import bench, codec, model, photos
 from rgru_lab.cells import ResidualGRUCell
 from rgru_lab.config import InputError, Stage, preset
+from rgru_lab.fused import fused
 from rgru_lab.progression import Progression
 
 # The straightforward loop
 
 
 @pytest.mark.parametrize(("stride", "hidden_kernel"), [(1, 1), (2, 1), (1, 3)])
-def test_the_plain_cell_computes_the_fused_one(stride, hidden_kernel):
+def test_the_plain_cell_computes_the_taught_one(stride, hidden_kernel):
     torch.manual_seed(3)
     cell = ResidualGRUCell(3, 5, stride=stride, hidden_kernel=hidden_kernel, alpha_h=0.7, alpha_x=0.4).double()
     plain = bench.PlainResidualGRUCell(cell).double()
@@ -43,7 +44,7 @@ def coder(request, make_coder):
 
 
 def _both(coder, dtype):
-    """Five iterations of the fused and of the straightforward loop on the same picture."""
+    """Five iterations of the taught and of the straightforward loop on the same picture."""
     coder = coder.to(dtype)
     torch.manual_seed(3)
     x = (torch.rand(1, 3, 48, 64) - 0.5).to(dtype)
@@ -54,16 +55,16 @@ def _both(coder, dtype):
 
 def test_the_straightforward_loop_gives_the_same_bits_and_pictures(coder, monkeypatch):
     monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)  # the last convolution, too
-    for fused, plain in _both(coder, torch.float64):
-        assert fused.picture.dtype == torch.float64
-        assert torch.equal(plain.bits, fused.bits)
-        torch.testing.assert_close(plain.picture, fused.picture, rtol=0, atol=1e-9)
+    for taught, plain in _both(coder, torch.float64):
+        assert taught.picture.dtype == torch.float64
+        assert torch.equal(plain.bits, taught.bits)
+        torch.testing.assert_close(plain.picture, taught.picture, rtol=0, atol=1e-9)
 
 
 def test_in_float32_the_two_differ_by_rounding_alone(coder):
-    for fused, plain in _both(coder, torch.float32):
-        assert torch.equal(plain.bits, fused.bits)
-        torch.testing.assert_close(plain.picture, fused.picture, rtol=0, atol=2e-6)
+    for taught, plain in _both(coder, torch.float32):
+        assert torch.equal(plain.bits, taught.bits)
+        torch.testing.assert_close(plain.picture, taught.picture, rtol=0, atol=2e-6)
 
 
 def test_the_straightforward_loop_is_made_of_plain_cells_alone_and_leaves_the_model_as_it_is(make_coder):
@@ -87,7 +88,7 @@ def test_other_cells_have_no_straightforward_loop_and_that_is_said(make_coder, c
 # Counts
 
 
-def _flops_by_hand(config, height, width, memory=True):
+def _flops_by_hand(config, height, width, memory=True, r=True):
     """Two operations per weight and position of every convolution; those that see the memory only if there is one."""
     total = 0
 
@@ -96,7 +97,7 @@ def _flops_by_hand(config, height, width, memory=True):
         total += 2 * inputs * outputs * side**2 * (height // scale) * (width // scale)
 
     def cell(inputs, channels, hidden, scale):
-        conv(inputs, 3 * channels, 3, scale)  # W_z, W_r, W
+        conv(inputs, (3 if r else 2) * channels, 3, scale)  # W_z, W_r, W
         if memory:
             conv(channels, 3 * channels, hidden, scale)  # U_z, U_r, U
             conv(channels, channels, 1, scale)  # W_h
@@ -126,6 +127,9 @@ def test_the_operations_of_an_iteration_are_those_counted_by_hand(make_coder, na
     assert bench.iteration_flops(coder, *size) == _flops_by_hand(coder.config, *size)
     assert bench.iteration_flops(bench.straightforward(coder), *size) == _flops_by_hand(coder.config, *size)
     assert bench.iteration_flops(coder, *size, iteration=1) == _flops_by_hand(coder.config, *size, memory=False)
+    assert bench.iteration_flops(fused(coder), *size) == _flops_by_hand(coder.config, *size)
+    first = _flops_by_hand(coder.config, *size, memory=False, r=False)
+    assert bench.iteration_flops(fused(coder), *size, iteration=1) == first
 
 
 @pytest.mark.parametrize(("iteration", "looks"), [(1, 3), (2, 2), (3, 2)])
@@ -183,7 +187,7 @@ def test_the_report_counts_the_first_iteration_apart_where_it_is_primed(make_cod
     model.save(make_coder(replace(preset("micro"), priming=3)), path, record={})
     named = dict(islice(bench.report(str(path), large=False), 8))
     later, first = (named[f"GFLOP {what} at 768 x 512"] for what in ("per iteration", "of the first iteration"))
-    without = _flops_by_hand(preset("micro"), 32, 48, memory=False) / 1e9
+    without = _flops_by_hand(preset("micro"), 32, 48, memory=False, r=False) / 1e9
     assert first == pytest.approx(without + 3 * later, rel=0.02)
 
 
