@@ -237,7 +237,8 @@ def train(options):
         start = _start(options, folder)
         shape = _shaped_as(shape, start.model.config)
         # Trained weights know the first iterations already, and MS-SSIM has something to hold on to.
-        recipe = {"loss": "ms-ssim", "late": 0.5, "curriculum": ((1.0, *TrainConfig.curriculum[-1][1:]),)} | recipe
+        trained = {"loss": "ms-ssim", "moving": True, "late": 0.5}
+        recipe = trained | {"curriculum": ((1.0, *TrainConfig.curriculum[-1][1:]),)} | recipe
     config = TrainConfig(**recipe)
     shape = _shaped_as(shape, options)
     if options.batch:
@@ -455,14 +456,20 @@ def effects(options):
 
 
 def shifted(options):
-    from rgru_lab import measuring, model, shifted
+    from rgru_lab import measuring
 
     folder = Path(options.output)
     _make_folder(folder)
     name, paths = _pictures(options.images)
     measuring.check(paths)
-    models = [model.load(each) for each in options.models]
-    curves = shifted.measure(models, shifted.OPPONENTS, paths, folder, jobs=options.jobs, progress=_each_picture)
+    _shifted(options.models, name, paths, folder, options.jobs)
+
+
+def _shifted(models: list[str], name: str, paths: list[Path], folder: Path, jobs: int):
+    from rgru_lab import model, shifted
+
+    models = [model.load(each) for each in models]
+    curves = shifted.measure(models, shifted.OPPONENTS, paths, folder, jobs=jobs, progress=_each_picture)
     for path in shifted.write(folder, name, len(paths), curves):
         print(path)
 
@@ -517,6 +524,7 @@ def release(options):
     paths = photos.kodak()
     summaries = [release.results(model.load(name), paths, options.jobs, _each_picture) for name in release.shipped()]
     release.ablate(model.load(), paths, summaries[0], _each_picture)
+    _shifted([summary["model"] for summary in summaries], "kodak", paths, release.RESULTS, options.jobs)
     release.curves(summaries)
     release.four_rates(model.load())
     release.claim(model.load(release.BEST))
@@ -701,6 +709,12 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         metavar="WEIGHT",
         help="weight of each patch's mean error of brightness and colour; 0: off",
+    )
+    new.add_argument(
+        "--moving",
+        action=argparse.BooleanOptionalAction,
+        help="let the grid of MS-SSIM begin at another pixel of the patches in each step, so that no error hides in it "
+        "(default: from weights yes, from random ones no)",
     )
     new.add_argument(
         "--late", type=float, metavar="P", help="weigh iteration i in the loss by i to the power of P; 0: all alike"

@@ -171,6 +171,9 @@ class TrainConfig:
         share: weight of 1 - MS-SSIM beside mean |R| in the loss "ms-ssim", 0 to 1.
         colour: weight of |mean R| of each patch and channel, which is added to any loss: MS-SSIM hardly sees a shift of
             the whole picture's brightness or colour, mean |R| alone leaves some of it. 0: off.
+        moving: the loss looks at all of a patch but 16 rows and 16 columns, left out at either end, how many at which
+            drawn anew in each step. MS-SSIM halves pictures by means of 2 x 2 pixels; where that grid always lies at
+            the same place of the code's positions, the codec learns to leave errors that cancel within its squares.
         late: weight of iteration i in the loss is proportional to i ** late. 0 in the paper; more of it lets the last
             iterations learn sooner, at some cost to the first.
         skip: so many iterations at most run before those that are learned from, without a gradient: none in half of the
@@ -199,6 +202,7 @@ class TrainConfig:
     loss: str = "l1"
     share: float = 0.84
     colour: float = 0.0
+    moving: bool = False
     late: float = 0.0
     skip: int = 0
     rate: float = 0.0
@@ -239,6 +243,10 @@ class TrainConfig:
                 f"a stage unrolls {iterations} iterations after up to {self.skip}; choose 1 to {MAX_ITERATIONS} in all",
             )
             _check(patch >= GRID and patch % GRID == 0, f"patch is {patch}; choose a positive multiple of {GRID}")
+            _check(
+                patch > GRID or not self.moving,
+                f"patch is {patch}, of which nothing is left where the loss moves; choose {2 * GRID} or more",
+            )
             _check(batch >= 1, f"batch is {batch}; choose 1 or more")
 
 

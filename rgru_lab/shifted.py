@@ -110,17 +110,25 @@ def bpp_at(curve: list[dict], place: str, level: float) -> float | None:
 
 
 def report(summary: dict) -> str:
-    """The table for people."""
-    curves = summary["curves"]
+    """The page for people."""
     lines = [
         "# Where the grid of MS-SSIM begins",
         "",
         f"Mean over {summary['pictures']} pictures ({summary['set']}), plain files: bits per pixel at a mean MS-SSIM, "
-        "and in brackets what that is against JPEG (optimised tables, 4:2:0) at the same place. MS-SSIM halves a picture "
-        "by means of 2 x 2 pixels. *At the corner* the first of them lies in the picture's corner, as usual, and as in "
-        "the training of our weights; *one pixel on* the same files are measured from the second row and column on. "
-        f"Made by `python -m rgru_lab shifted`. {summary['date']}.",
+        "and in brackets what that is against JPEG (optimised tables, 4:2:0) at the same place. MS-SSIM halves a "
+        "picture by means of 2 x 2 pixels. *At the corner* the first of them lies in the picture's corner, as usual, "
+        "and as in the training of our weights; *one pixel on* the same files are measured from the second row and "
+        f"column on. Made by `python -m rgru_lab shifted`. {summary['date']}.",
         "",
+        table(summary),
+    ]
+    return "\n".join(lines)
+
+
+def table(summary: dict) -> str:
+    """Every codec at both places, a line each; ends with a line break."""
+    curves = summary["curves"]
+    lines = [
         "| | grid | " + " | ".join(f"{level:.2f}" for level in LEVELS) + " |",
         "|---|---|" + "---|" * len(LEVELS),
     ]

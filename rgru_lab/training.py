@@ -14,7 +14,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
@@ -93,12 +93,14 @@ class Unrolled(nn.Module):
         self.bit_net = bit_net
 
     def forward(self, x: Tensor, iterations: int, skipped: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-        loss_of = Loss(self.config.loss, self.config.share, self.config.colour, x)
+        part = self._part(x)
+        loss_of = Loss(self.config.loss, self.config.share, self.config.colour, part(x))
         losses, residuals, planes, needed = [], [], [], []
         bits_per_pixel = 0.0
         sending = Sending(self.model)
         enough = self._good_enough(x)
-        similarity = loss_of.similarity or (Similarity(x) if self.config.adaptive else None)
+        similarity = None if self.config.moving else loss_of.similarity
+        similarity = similarity or (Similarity(x) if self.config.adaptive else None)
         steps = unroll(sending, x)
         for i in range(1, skipped + iterations + 1):
             with torch.set_grad_enabled(i > skipped):
@@ -110,7 +112,7 @@ class Unrolled(nn.Module):
                     sent = self.model.config.bits / GRID**2 * step.bits.detach().abs().mean()
                     bits_per_pixel = bits_per_pixel + sent * needed[-1]
                 if i > skipped:
-                    loss = loss_of(step.picture, step.residual)
+                    loss = loss_of(part(step.picture), part(step.residual))
                     if self.bit_net is not None:
                         loss = loss + self.config.rate * loss.detach() * bits_per_pixel / bits_per_pixel.detach()
                     losses.append(loss)
@@ -120,6 +122,15 @@ class Unrolled(nn.Module):
         weights = (torch.arange(skipped + 1, last + 1, device=x.device) / last) ** self.config.late
         loss = (torch.stack(losses) * weights).sum() / weights.sum()
         return loss, torch.stack(residuals), torch.stack(needed).detach() if needed else loss.new_empty(0)
+
+    def _part(self, x: Tensor) -> Callable[[Tensor], Tensor]:
+        """What takes from a picture of x's size the part that the loss of this step looks at."""
+        if not self.config.moving:
+            return lambda picture: picture
+        begin = torch.randint(GRID, (2, 1), device=x.device)
+        ends = (torch.arange(side - GRID, device=x.device) for side in x.shape[2:])
+        rows, columns = (first + rest for first, rest in zip(begin, ends, strict=True))
+        return lambda picture: picture.index_select(2, rows).index_select(3, columns)
 
     def _good_enough(self, x: Tensor) -> Tensor | None:
         if not self.config.adaptive:

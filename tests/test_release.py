@@ -89,7 +89,7 @@ def test_every_number_in_the_readmes_blocks_is_the_one_in_the_results():
     assert release.with_blocks(README, release.blocks(SUMMARIES)) == README
 
 
-@pytest.mark.parametrize("name", ["claim", "results", "opponents", "speed"])
+@pytest.mark.parametrize("name", ["claim", "results", "opponents", "shifted", "speed"])
 def test_the_readme_test_notices_a_stale_block(name):
     start = README.index(f"<!-- {name} -->")
     place = next(match.start() for match in re.finditer(r"\d", README[start:])) + start

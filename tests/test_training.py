@@ -100,6 +100,31 @@ def test_every_iteration_has_the_recipes_loss_weighted_by_its_number_to_the_powe
     assert teacher.step(batch).loss == pytest.approx(expected, abs=1e-6)
 
 
+def test_a_moving_loss_looks_at_a_part_of_the_patch_that_is_drawn_anew_in_each_step(trainer, monkeypatch):
+    teacher = trainer(loss="ms-ssim", moving=True, curriculum=((1.0, 1, 48, 2),))
+    batch = teacher.patches.draw(48, 2)
+    with torch.no_grad():
+        step = next(unroll(teacher.model, batch))
+    values = {}
+    for down in range(16):
+        for along in range(16):
+            x, picture, residual = (
+                each[..., down : down + 32, along : along + 32] for each in (batch, step.picture, step.residual)
+            )
+            values[down, along] = float(losses.Loss("ms-ssim", 0.84, 0.0, x)(picture, residual))
+    with torch.no_grad():
+        found = [float(teacher.unrolled(batch, 1)[0]) for _ in range(40)]
+    nearest = [min(values, key=lambda place: abs(values[place] - each)) for each in found]
+    assert [values[place] for place in nearest] == pytest.approx(found, abs=1e-6)
+    assert len(set(nearest)) > 20
+    assert max(max(place) for place in nearest) > 10
+
+
+def test_a_moving_loss_needs_more_than_it_leaves_out():
+    with pytest.raises(InputError, match="patch is 16, of which nothing is left where the loss moves; choose 32"):
+        TrainConfig(moving=True, curriculum=((1.0, 1, 16, 1),))
+
+
 def test_late_weighs_the_later_iterations_more(trainer):
     """With weights 1 and 2^60 the gradient is that of the last iteration alone; with 1 and 1 it is not."""
     gradients = {}
