@@ -73,7 +73,6 @@ IDEAS = (
         recipe={"curriculum": ((1.0, 10, 256, 1),)},
     ),
     Idea("priming", "one extra look before the first bits and the first picture", model={"priming": 1}),
-    Idea("diffusion", "one extra look in every iteration after the first", model={"diffusion": 1}),
     Idea("first", "a smaller first step: 8 bits of each position instead of 32", model={"first_bits": 8}),
     Idea("ssim", "mean |R| weighted by 1 - SSIM instead of MS-SSIM in the loss", recipe={"loss": "ssim-l1"}),
 )
