@@ -1,6 +1,7 @@
 """The command line: `python -m rgru_lab --help`."""
 
 import argparse
+import errno
 import io
 import os
 import re
@@ -48,7 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except KeyboardInterrupt:
         print("\nrgru_lab: interrupted", file=sys.stderr)
         return 130
@@ -58,6 +60,11 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as error:
         print(f"rgru_lab: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print(f"rgru_lab: {error.filename or 'the output'} cannot be written: the disk is full", file=sys.stderr)
+        os._exit(2)  # or Python would try once more to write what is left, and fail again
     return 0
 
 
@@ -614,7 +621,10 @@ def _parser() -> argparse.ArgumentParser:
 
     def add_model(parser, default=DEFAULT_MODEL):
         parser.add_argument(
-            "--model", default=default, metavar="NAME", help=f"weights by name or path (default {default})"
+            "--model",
+            default=default,
+            metavar="NAME",
+            help=f"weights by name or path (default {default or 'those that the file names'})",
         )
 
     def add_iterations(parser, default, help):
@@ -956,13 +966,19 @@ def _bit_model(weights, options):
 
 def _bytes_of(name: str):
     """What to read, and what to call it: a path as it is, or all of the standard input."""
-    return (sys.stdin.buffer.read(), "standard input") if name == "-" else (name, None)
+    if name != "-":
+        return name, None
+    if sys.stdin is None:
+        raise UsageError("the standard input is closed; name a file instead of -")
+    return sys.stdin.buffer.read(), "standard input"
 
 
 def _write(name: str, data: bytes):
     from rgru_lab import images
 
     if name == "-":
+        if sys.stdout is None:
+            raise UsageError("the standard output is closed; name a file instead of -")
         sys.stdout.buffer.write(data)
     else:
         images.write_atomically(name, data)
@@ -980,13 +996,14 @@ def _check_output(path, suffix: str, source, force: bool):
     if path.suffix.lower() != suffix:
         raise UsageError(f"the output is called {str(path)!r}; give it a name that ends in {suffix}")
     try:
-        there = os.path.lexists(path)
-        if there and not path.is_file():
-            raise UsageError(f"{path} is there and is not a file; choose another name")
-        if there and os.path.exists(source) and os.path.samefile(path, source):
-            raise UsageError(f"{path} is the input; choose another name for the output")
+        there, a_file = os.path.lexists(path), path.is_file()
+        the_input = there and os.path.exists(source) and os.path.samefile(path, source)
     except (OSError, ValueError) as error:
         raise UsageError(f"{str(path)[:60]!r} cannot be a file's name ({error}); choose another") from None
+    if there and not a_file:
+        raise UsageError(f"{path} is there and is not a file; choose another name")
+    if the_input:
+        raise UsageError(f"{path} is the input; choose another name for the output")
     if there and not force:
         raise UsageError(f"{path} is there already; add --force to overwrite it, or choose another name")
     if not path.parent.is_dir():

@@ -50,6 +50,30 @@ def refused(capsys, *words):
     return captured.err
 
 
+def test_a_closed_input_or_output_is_named(capsys, monkeypatch, photo_path, weights_path):
+    monkeypatch.setattr(sys, "stdin", None)
+    assert refused(capsys, "info", "-") == "rgru_lab: the standard input is closed; name a file instead of -\n"
+    monkeypatch.setattr(sys, "stdout", None)
+    words = ("compress", photo_path, "-", "--model", weights_path, "--iterations", 1)
+    assert run(*words) == 2
+
+
+def test_a_folder_of_the_outputs_name_is_refused_in_one_sentence(capsys, tmp_path, photo_path):
+    folder = tmp_path / "folder.rgru"
+    folder.mkdir()
+    sentence = refused(capsys, "compress", photo_path, folder)
+    assert sentence == f"rgru_lab: {folder} is there and is not a file; choose another name\n"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's disk that is always full")
+def test_a_full_disk_is_one_sentence(rgru_path):
+    with open("/dev/full", "w") as full:
+        words = [sys.executable, "-m", "rgru_lab", "info", rgru_path]
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "rgru_lab: the output cannot be written: the disk is full\n"
+
+
 def test_compress_and_decompress_give_the_pictures_of_the_codec(tmp_path, photo_path, rgru_path, weights_path, weights):
     steps = list(codec.encode(weights.model, images.load(photo_path), 3))
     for i in (1, 3):
