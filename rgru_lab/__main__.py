@@ -463,12 +463,12 @@ def effects(options):
 
 
 def shifted(options):
-    from rgru_lab import measuring
+    from rgru_lab import shifted
 
     folder = Path(options.output)
     _make_folder(folder)
     name, paths = _pictures(options.images)
-    measuring.check(paths)
+    shifted.check(paths)
     _shifted(options.models, name, paths, folder, options.jobs)
 
 

@@ -1,7 +1,7 @@
 """The Residual GRU once more, for compressing and decompressing: the same numbers in fewer, larger steps.
 
-`cells` says what a Residual GRU is, and is what learns. A third of the time there goes into small operations between
-the convolutions, which do little more than read and write memory. Here are fewer of them: one convolution reads x and h
+`cells` says what a Residual GRU is, and is what learns. Much of the time there goes into small operations between the
+convolutions, which do little more than read and write memory. Here are fewer of them: one convolution reads x and h
 where it can, and α_h and α_x have become part of the weights. Nor is r computed while there is no memory to see. What
 comes out differs in the last digits.
 """
@@ -77,5 +77,6 @@ def fused(model: ResidualCoder, dtype: torch.dtype | None = None) -> ResidualCod
     """
     cells = {module for module in model.modules() if isinstance(module, ResidualGRUCell)}
     made = {id(cell): FusedResidualGRUCell(cell, dtype or cell.W.weight.dtype) for cell in cells}
+    # What deepcopy finds in its memo it takes for copied already.
     shared = {id(value): value for value in (*model.parameters(), *model.buffers())}
     return copy.deepcopy(model, shared | made)

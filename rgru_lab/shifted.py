@@ -22,6 +22,9 @@ from rgru_lab.progression import Progression
 POINTS = (1, 2, 3, 4, 6, 8, 10, 12, 16)
 """Iterations that are measured."""
 
+MIN_SIDE = -(-metrics.MS_SSIM_MIN_SIDE // GRID) * GRID + 1
+"""Of a picture whose parts are large enough for MS-SSIM, in pixels."""
+
 LEVELS = (0.90, 0.95, 0.97, 0.98)
 
 OPPONENTS = ("jpeg", "webp")
@@ -29,11 +32,22 @@ OPPONENTS = ("jpeg", "webp")
 PLACES = ("at the corner", "one pixel on")
 
 
+def check(paths: Iterable[Path]):
+    """Raise an `InputError`, before minutes are spent, if a picture cannot be read or is too small."""
+    for path in paths:
+        height, width = images.load(path).shape[:2]
+        if min(height, width) < MIN_SIDE:
+            raise metrics.MetricError(
+                f"{path} is {width} x {height} px, and a part of it too small for MS-SSIM; leave out pictures with a "
+                f"side under {MIN_SIDE} px"
+            )
+
+
 def both(original: np.ndarray, decoded: np.ndarray) -> tuple[float, float]:
     """MS-SSIM of two parts of equal size, sides multiples of 16: from (0, 0) and from (1, 1) on.
 
     Args:
-        original, decoded: (H, W, 3) uint8, sides over 176 px.
+        original, decoded: (H, W, 3) uint8, sides of `MIN_SIDE` px or more.
     """
     height, width = ((side - 1) // GRID * GRID for side in original.shape[:2])
     parts = ((slice(k, k + height), slice(k, k + width)) for k in (0, 1))

@@ -49,6 +49,18 @@ def test_the_command_measures_all_writes_a_table_and_leaves_nothing_else(folder,
     assert [point[place] for place in shifted.PLACES] == pytest.approx(found, abs=1e-5)
 
 
+def test_pictures_without_large_enough_parts_are_refused_before_anything_is_measured(
+    capsys, sample, tmp_path, weights_path
+):
+    images.save_png(sample("coffee", 176, 200), tmp_path / "small.png")
+    assert cli.main(["shifted", str(weights_path), "--images", str(tmp_path), "--output", str(tmp_path / "out")]) == 2
+    assert "small.png is 200 x 176 px" in capsys.readouterr().err
+    assert not list((tmp_path / "out").iterdir())
+    images.save_png(sample("coffee", 177, 200), tmp_path / "small.png")
+    shifted.check([tmp_path / "small.png"])
+    assert len(shifted.both(*[images.load(tmp_path / "small.png")] * 2)) == 2
+
+
 def test_the_table_compares_with_jpeg_at_the_same_place():
     corner, on = shifted.PLACES
     curves = {
