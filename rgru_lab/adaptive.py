@@ -13,7 +13,7 @@ import torch
 
 from rgru_lab import codec, images, metrics
 from rgru_lab.config import MAX_ITERATIONS, MIDPOINT
-from rgru_lab.losses import Similarity
+from rgru_lab.losses import Similarity, at_both_places
 from rgru_lab.model import ResidualCoder, Weights
 from rgru_lab.progression import Progression
 
@@ -46,11 +46,11 @@ def unlikeness(model: ResidualCoder, photo: np.ndarray, iterations: int = MAX_IT
         iterations: how many.
 
     Yields:
-        (h, w) float32, see `losses.Similarity.local_unlikeness`.
+        (h, w) float32, see `losses.Similarity.local_unlikeness`; the mean of two places of its grid.
     """
-    similarity = Similarity(_tensor(photo))
+    similarity = Similarity(at_both_places(_tensor(photo)))
     for _, picture in codec.encode(model, photo, iterations):
-        yield similarity.local_unlikeness(_tensor(picture))[0].numpy()
+        yield similarity.local_unlikeness(at_both_places(_tensor(picture))).mean(0).numpy()
 
 
 def counts(curves: np.ndarray, slope: float) -> np.ndarray:

@@ -33,6 +33,16 @@ def good_enough(drawn: Tensor) -> Tensor:
     return lowest * (highest / lowest) ** drawn
 
 
+def at_both_places(pictures: Tensor) -> Tensor:
+    """The pictures, (B, 3, H, W), and the same from row and column 1 on, the last ones twice: (2B, 3, H, W).
+
+    For an encoder that chooses by what `Similarity` says of both: MS-SSIM halves a picture by means of 2 x 2 pixels,
+    and what it gains at one place of that grid alone is nothing to the eye (see `shifted`).
+    """
+    moved = F.pad(pictures, (0, 1, 0, 1), mode="replicate")[:, :, 1:, 1:]
+    return torch.cat([pictures, moved])
+
+
 class Similarity:
     """Likeness of pictures to one batch of originals, whose own means and variances are computed once.
 

@@ -16,7 +16,7 @@ from rgru_lab.bitnet import BANKS, Learned
 from rgru_lab.bittraining import network
 from rgru_lab.codec import Sending
 from rgru_lab.config import InputError
-from rgru_lab.losses import Loss
+from rgru_lab.losses import Loss, at_both_places
 from rgru_lab.model import DecoderState, EncoderState, ResidualCoder
 
 STEP = 0.03
@@ -48,9 +48,9 @@ class Searching(Sending):
 
     The search begins at the y in (-1, 1) that the binarizer takes the signs of, so the bits that can turn are those of
     which the encoder was least sure. Each step decodes, and moves y down the gradient of log D + RATE log R, passed
-    straight through the sign as in training: D is 1 - MS-SSIM of P[i] plus COLOUR times |mean R[i]|, the mean
-    taken over a colour's pixels and the result over red, green and blue; R is what a learned model of the bits expects
-    B[1] .. B[i] to take; without one it is log D alone. The best bits of all that were tried are sent, the first idea
+    straight through the sign as in training: D is 1 - MS-SSIM of P[i], the mean of two places of its grid, plus COLOUR times
+    |mean R[i]|, the mean taken over a colour's pixels and the result over red, green and blue; R is what a learned
+    model of the bits expects B[1] .. B[i] to take; without one it is log D alone. The best bits of all that were tried are sent, the first idea
     being among them.
 
     What later iterations can make of the decoder's memory is not looked at, and they make less of it: what is better
@@ -96,7 +96,7 @@ class Searching(Sending):
             self._memory, self._planes, self._spent = None, [], 0.0
             with torch.inference_mode(False):
                 self._x = _own(r).float()
-                self._loss_of = Loss("ms-ssim", 1.0, COLOUR, self._x)
+                self._loss_of = Loss("ms-ssim", 1.0, COLOUR, at_both_places(self._x))
         heard = []
         handle = self.model.binarizer.conv.register_forward_hook(lambda conv, features, sums: heard.append(sums))
         try:
@@ -129,7 +129,7 @@ class Searching(Sending):
             trial = tried + free * (y.abs() < 1) * (y - y.detach())
             output = self.model.decode(trial, memory)[0]
             picture = self.model.reconstruct(output, previous, gain)
-            unlike = self._loss_of(picture, self._x - picture)
+            unlike = self._loss_of(at_both_places(picture), at_both_places(self._x - picture))
             rate = self._expected_bits(trial)
             loss = torch.log(unlike.clamp_min(TINY)) + RATE * torch.log(self._spent + rate)
             if loss.item() < least:

@@ -64,6 +64,19 @@ def test_the_similarity_and_its_gradient_are_those_of_pytorch_msssim(pair, side,
     torch.testing.assert_close(gradient, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
 
 
+def test_what_hides_from_one_place_of_the_grid_is_seen_from_both(pair):
+    """An error of + - - + along a line: in squares from the corner it cancels, in those one pixel on it does not."""
+    x, _ = pair(192)
+    y = x + 0.1 * torch.tensor([1.0, -1.0, -1.0, 1.0]).repeat(48)
+    places = losses.at_both_places(x)
+    assert torch.equal(places[: len(x)], x)
+    assert torch.equal(places[len(x) :, :, :-1, :-1], x[:, :, 1:, 1:])
+    assert torch.equal(places[len(x) :, :, -1, -1], x[:, :, -1, -1])
+    hidden = 1 - Similarity(x).ms_ssim(y)
+    seen = 1 - Similarity(places).ms_ssim(losses.at_both_places(y))
+    assert seen > 2 * hidden > 0
+
+
 @pytest.mark.parametrize(("side", "window"), [(16, 7), (32, 7), (64, 7), (128, 7), (176, 11)])
 def test_small_patches_have_a_smaller_window_and_fewer_scales(pair, side, window):
     x, y = pair(side)
