@@ -34,7 +34,6 @@ The rooms, each with one purpose; a room imports only from rooms above it:
     evaluate     all three, into data/results/
     ablation     what memory, coded bits, cells and reconstructions are worth, into data/results/
     effects      what each idea beyond the paper is worth, alone and together, into data/results/
-    shifted      how much of an MS-SSIM hangs on where its grid begins, into data/results/
     plots        matplotlib figures
     viewer       the slider of the notebooks
     lessons      what notebooks need around a lesson: set-up, guesses, checked exercises with a way out

@@ -462,25 +462,6 @@ def effects(options):
         print(path)
 
 
-def shifted(options):
-    from rgru_lab import shifted
-
-    folder = Path(options.output)
-    _make_folder(folder)
-    name, paths = _pictures(options.images)
-    shifted.check(paths)
-    _shifted(options.models, name, paths, folder, options.jobs)
-
-
-def _shifted(models: list[str], name: str, paths: list[Path], folder: Path, jobs: int):
-    from rgru_lab import model, shifted
-
-    models = [model.load(each) for each in models]
-    curves = shifted.measure(models, shifted.OPPONENTS, paths, folder, jobs=jobs, progress=_each_picture)
-    for path in shifted.write(folder, name, len(paths), curves):
-        print(path)
-
-
 def fuzz(options):
     import datetime
     import json
@@ -531,7 +512,6 @@ def release(options):
     paths = photos.kodak()
     summaries = [release.results(model.load(name), paths, options.jobs, _each_picture) for name in release.shipped()]
     release.ablate(model.load(), paths, summaries[0], _each_picture)
-    _shifted([summary["model"] for summary in summaries], "kodak", paths, release.RESULTS, options.jobs)
     release.curves(summaries)
     release.four_rates(model.load())
     release.claim(model.load(release.BEST))
@@ -839,17 +819,6 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("--on", default="kodak", metavar="kodak|DIR", help="photographs to measure on (default kodak)")
     new.add_argument("--start-from", default=DEFAULT_MODEL, metavar="NAME", help="weights (default %(default)s)")
     new.add_argument("--weights", default="runs/effects", metavar="DIR", help="keep weights here (default %(default)s)")
-    new.add_argument("--output", default="data/results", metavar="DIR")
-    add_jobs(new)
-
-    new = command(
-        shifted,
-        "how much of an MS-SSIM hangs on where its grid begins",
-        "The same files measured from the picture's corner and from one pixel on. Stopped, the next call goes on with "
-        "the picture that was due.",
-    )
-    new.add_argument("models", nargs="+", metavar="NAME", help="weights by name or path")
-    new.add_argument("--images", default="kodak", metavar="kodak|DIR")
     new.add_argument("--output", default="data/results", metavar="DIR")
     add_jobs(new)
 

@@ -13,6 +13,9 @@ import numpy as np
 from rgru_lab import adaptive, metrics
 from rgru_lab.opponents import CODECS, JPEG_SETTINGS
 
+MOVED = "ms_ssim_moved"
+"""The reading of `metrics.ms_ssim_moved`, in rows and curves."""
+
 TARGETS = (0.85, 0.90, 0.95, 0.97, 0.98, 0.99)
 PUBLISHED = Path(__file__).parent.parent / "data" / "published.json"
 
@@ -86,7 +89,7 @@ def mean_curve(rows: list[dict]) -> list[dict]:
     """Means over the pictures at every rate point of one codec."""
     curve = []
     for point, group in sorted(grouped(rows, "point").items()):
-        means = {key: _mean(group, key) for key in ("bpp", "psnr_db", "ssim", "ms_ssim")}
+        means = {key: _mean(group, key) for key in ("bpp", "psnr_db", "ssim", "ms_ssim", MOVED)}
         if all(row["raw_bytes"] for row in group):  # ours
             means |= {key: _mean(group, key) for key in ("encode_s", "decode_s")}
             for name in ("raw", "counted"):
@@ -97,25 +100,29 @@ def mean_curve(rows: list[dict]) -> list[dict]:
     return curve
 
 
-def bpp_at(curve: list[dict], ms_ssim: float) -> float | None:
-    """Bits per pixel at which a curve first reaches an MS-SSIM, linear between its points; None outside them."""
+def bpp_at(curve: list[dict], level: float, key: str = "ms_ssim") -> float | None:
+    """Bits per pixel at which a curve first reaches an MS-SSIM, linear between its points; None outside them.
+
+    With the key "ms_ssim_moved": an MS-SSIM whose grid begins one pixel on.
+    """
     for low, high in pairwise(curve):
-        if low["ms_ssim"] <= ms_ssim <= high["ms_ssim"] and low["ms_ssim"] < high["ms_ssim"]:
-            share = (ms_ssim - low["ms_ssim"]) / (high["ms_ssim"] - low["ms_ssim"])
+        if low[key] <= level <= high[key] and low[key] < high[key]:
+            share = (level - low[key]) / (high[key] - low[key])
             return round(low["bpp"] + share * (high["bpp"] - low["bpp"]), 4)
     return None
 
 
-def per_picture(ours: list[dict], theirs: list[dict], ms_ssim: float) -> dict:
+def per_picture(ours: list[dict], theirs: list[dict], ms_ssim: float, key: str = "ms_ssim") -> dict:
     """Each picture's own sizes at an MS-SSIM, then their mean; and on how many pictures ours is smaller.
 
     Where even a codec's smallest file is better, that file counts. The means are over the pictures on which both get
     there; a picture on which one alone gets there is won by that one, and one on which none does is not counted.
+    `key` as in `bpp_at`.
     """
     pairs = []
     for picture, rows in grouped(ours, "picture").items():
         curves = (rows, grouped(theirs, "picture")[picture])
-        pairs.append([_bpp_for(sorted(curve, key=lambda row: row["point"]), ms_ssim) for curve in curves])
+        pairs.append([_bpp_for(sorted(curve, key=lambda row: row["point"]), ms_ssim, key) for curve in curves])
     both = [pair for pair in pairs if None not in pair]
     bpp, their_bpp = (round(float(mean), 4) for mean in np.mean(both, axis=0)) if both else (None, None)
     return {
@@ -149,8 +156,8 @@ def beside(ours: list[dict], jpeg: list[dict]) -> list[dict]:
     ]
 
 
-def _at(ours: list[dict], theirs: list[dict], target: float) -> dict:
-    bpp, their_bpp = bpp_at(ours, target), bpp_at(theirs, target)
+def _at(ours: list[dict], theirs: list[dict], target: float, key: str = "ms_ssim") -> dict:
+    bpp, their_bpp = bpp_at(ours, target, key), bpp_at(theirs, target, key)
     return {"ms_ssim": target, "bpp": bpp, "their_bpp": their_bpp, "change_percent": _change(bpp, their_bpp)}
 
 
@@ -163,6 +170,11 @@ def _against(ours: list[dict], theirs: list[dict]) -> dict:
         "settings": CODECS[codec].settings,
         "at_equal_ms_ssim": [_at(curve, their_curve, target) for target in TARGETS],
         "per_picture": [per_picture(ours, theirs, target) for target in TARGETS],
+        "moved": {
+            "at_equal_ms_ssim": [_at(curve, their_curve, target, MOVED) for target in TARGETS],
+            "per_picture": [per_picture(ours, theirs, target, MOVED) for target in TARGETS],
+            "bjontegaard_ms_ssim_percent": _bjontegaard(curve, their_curve, MOVED),
+        },
         "bjontegaard_ms_ssim_percent": _bjontegaard(curve, their_curve, "ms_ssim"),
         "bjontegaard_psnr_percent": _bjontegaard(curve, their_curve, "psnr_db"),
         "area": _area(their_curve),
@@ -200,14 +212,14 @@ def _coded_at(curve: list[dict], target: float) -> dict:
     return {"ms_ssim": target, "raw_bpp": raw, "counted_bpp": counted, "bpp": bpp, "saved_percent": saved}
 
 
-def _bpp_for(curve: list[dict], ms_ssim: float) -> float | None:
+def _bpp_for(curve: list[dict], ms_ssim: float, key: str) -> float | None:
     """Bits per pixel that a picture needs for an MS-SSIM, those of the smallest file at least."""
-    return curve[0]["bpp"] if curve[0]["ms_ssim"] >= ms_ssim else bpp_at(curve, ms_ssim)
+    return curve[0]["bpp"] if curve[0][key] >= ms_ssim else bpp_at(curve, ms_ssim, key)
 
 
 def _bjontegaard(ours: list[dict], theirs: list[dict], key: str) -> float | None:
     def points(curve):
-        level = metrics.ms_ssim_db if key == "ms_ssim" else float
+        level = float if key == "psnr_db" else metrics.ms_ssim_db
         return [(point["bpp"], level(point[key])) for point in curve]
 
     percent = metrics.bjontegaard_percent(points(ours), points(theirs))

@@ -58,6 +58,7 @@ def run(
         "weights": weights.sha256,
         "bit_model": "" if bit_model is None else bit_model.fingerprint.hex(),
         "iterations": iterations,
+        "readings": list(measuring.READINGS),
         "version": __version__,
     }
     jobs = measuring.affordable_jobs(weights, paths, jobs)

@@ -1,7 +1,7 @@
 """What training makes smaller: the paper's mean |R|, and two losses that ask for what the eye sees.
 
-The similarity is that of `metrics.ms_ssim`, here differentiable. A Gaussian window over a picture is two matrix
-products, G y Gᵀ, because the Gaussian is separable; for patches that is quicker than a convolution with one channel.
+The similarity is that of `metrics.ms_ssim`, here differentiable. A Gaussian window over a picture is two
+convolutions, one down and one along, because the Gaussian is separable.
 """
 
 from functools import lru_cache
@@ -20,9 +20,6 @@ C1, C2 = 0.01**2, 0.03**2
 LARGE, SMALL = 11, 7
 """Sides of the window: `metrics.ms_ssim` has 11; patches of 160 px or less are only large enough for 7."""
 
-LONG = 1024
-"""Sides in pixels over this are left to convolutions: the matrix for a side of 65,500 px would take 17 GB."""
-
 GOOD_ENOUGH = (0.008, 0.15)
 """Between these lies the `Similarity.local_unlikeness` at which a position stops sending, where it is drawn."""
 
@@ -37,7 +34,7 @@ def at_both_places(pictures: Tensor) -> Tensor:
     """The pictures, (B, 3, H, W), and the same from row and column 1 on, the last ones twice: (2B, 3, H, W).
 
     For an encoder that chooses by what `Similarity` says of both: MS-SSIM halves a picture by means of 2 x 2 pixels,
-    and what it gains at one place of that grid alone is nothing to the eye (see `shifted`).
+    and what it gains at one place of that grid alone is nothing to the eye (see `metrics.ms_ssim_moved`).
     """
     moved = F.pad(pictures, (0, 1, 0, 1), mode="replicate")[:, :, 1:, 1:]
     return torch.cat([pictures, moved])
@@ -111,32 +108,22 @@ class Similarity:
         return luminance, contrast
 
     def _blur(self, x: Tensor) -> Tensor:
+        line = _gaussian(self.window, x.device)
+        planes = x.flatten(0, 1)[None]  # of all pictures and colours side by side: much quicker than as a batch
+        count = planes.shape[1]
         with torch.autocast(x.device.type, enabled=False):  # a variance is a small difference of large numbers
-            if max(x.shape[2:]) > LONG:
-                line = _window(self.window).to(x.device)
-                planes = x.flatten(0, 1)[:, None]
-                planes = F.conv2d(F.conv2d(planes, line[None, None, :, None]), line[None, None, None])
-                return planes.view(*x.shape[:2], *planes.shape[2:])
-            rows, columns = (_gaussian(side, self.window, x.device) for side in x.shape[2:])
-            return rows @ x @ columns.T
+            down = F.conv2d(planes, line.view(1, 1, -1, 1).expand(count, 1, -1, 1), groups=count)
+            planes = F.conv2d(down, line.expand(count, 1, 1, -1), groups=count)
+        return planes.view(*x.shape[:2], *planes.shape[2:])
 
 
-@lru_cache(maxsize=256)  # so many that none goes which a CUDA graph of a training still reads
-def _gaussian(side: int, window: int, device: torch.device) -> Tensor:
-    """The matrix (side - window + 1, side) that moves a normalised Gaussian along a line of pixels."""
-    weights = _window(window)
-    with torch.inference_mode(False):  # the first to ask may not train, the next may
-        matrix = torch.zeros(side - window + 1, side)
-        for offset in range(window):
-            matrix.diagonal(offset).fill_(weights[offset])
-        return matrix.to(device)
-
-
-def _window(window: int) -> Tensor:
+@lru_cache  # a CUDA graph of a training reads it again and again
+def _gaussian(window: int, device: torch.device) -> Tensor:
     """A normalised Gaussian, (window,)."""
-    distance = torch.arange(window) - window // 2
-    weights = torch.exp(-(distance**2) / (2 * SIGMA**2))
-    return weights / weights.sum()
+    with torch.inference_mode(False):  # the first to ask may not train, the next may
+        distance = torch.arange(window) - window // 2
+        weights = torch.exp(-(distance**2) / (2 * SIGMA**2))
+        return (weights / weights.sum()).to(device)
 
 
 class Loss:

@@ -24,7 +24,7 @@ from rgru_lab.opponents import CODECS, Ladder
 from rgru_lab.progression import Decoded, Progression
 from rgru_lab.progression import read as read_file
 
-READINGS = ("psnr_db", "ssim", "ms_ssim", "mean_abs_residual", "shift_r", "shift_g", "shift_b")
+READINGS = ("psnr_db", "ssim", "ms_ssim", "ms_ssim_moved", "mean_abs_residual", "shift_r", "shift_g", "shift_b")
 OURS_ONLY = ("raw_bytes", "counted_bytes", "encode_s", "decode_s")
 COLUMNS = ("picture", "codec", "point", "size_bytes", *OURS_ONLY[:2], "bpp", *READINGS, *OURS_ONLY[2:])
 """Of a row. `point` is the iteration, the number of the slope from 1, or the opponent's quality; `raw_bytes` is what
@@ -184,7 +184,8 @@ def readings(decoded: Decoded) -> dict:
     """The qualities of a row."""
     shift = metrics.colour_shift(decoded.original, decoded.photo)
     ssim = metrics.ssim(decoded.original, decoded.photo)
-    values = (decoded.psnr_db, ssim, decoded.ms_ssim, decoded.mean_abs_residual, *shift)
+    moved = metrics.ms_ssim_moved(decoded.original, decoded.photo)
+    values = (decoded.psnr_db, ssim, decoded.ms_ssim, moved, decoded.mean_abs_residual, *shift)
     return dict(zip(READINGS, values, strict=True))
 
 
@@ -231,6 +232,7 @@ def identity(codec: str) -> dict:
         "encoder": CODECS[codec].version,
         "settings": CODECS[codec].settings,
         "points": list(CODECS[codec].points),
+        "readings": list(READINGS),
     }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rgru_lab import ablation, adaptive, comparing, evaluate, model, photos, plots, reports, shifted
+from rgru_lab import ablation, adaptive, comparing, evaluate, model, photos, plots, reports
 from rgru_lab.config import DEFAULT_MODEL, PRESETS, InputError
 from rgru_lab.images import write_atomically
 from rgru_lab.opponents import CODECS, Ladder
@@ -147,7 +147,7 @@ def blocks(summaries: list[dict]) -> dict[str, str]:
             [*map(reports.table, summaries), reports.verdict(first, CLAIMED_PERCENT), reports.bars_met(beside)]
         ),
         "opponents": reports.standings(beside),
-        "shifted": shifted.table(json.loads((RESULTS / "shifted.json").read_text(encoding="utf-8"))),
+        "moved": reports.both_places([each for each in beside if "moved" in each["opponents"][0]]),
         "speed": reports.speed(benches, viewer),
     }
 

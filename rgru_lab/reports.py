@@ -29,6 +29,9 @@ SPEEDS = (
 )
 """What of `bench` the README shows."""
 
+PLACES_AT = (0.90, 0.95, 0.97, 0.98)
+"""MS-SSIM at which `both_places` shows sizes."""
+
 WORDS = {"raw": "bits as they are", "coded": "coded bits"}
 
 
@@ -118,6 +121,34 @@ def standings(summaries: list[dict]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def both_places(summaries: list[dict]) -> str:
+    """Bits per pixel where MS-SSIM's grid begins at the corner and where it begins one pixel on, against JPEG's."""
+    opponents = {row["codec"]: row for row in summaries[0]["opponents"] if row["codec"] in ("jpeg", "webp")}
+    lines = [
+        f"| | grid | {' | '.join(f'{level:.2f}' for level in PLACES_AT)} |",
+        "|---|---|" + "---|" * len(PLACES_AT),
+    ]
+
+    def add(name, row, key, whole):
+        for place, found, jpeg in (
+            ("at the corner", row, opponents["jpeg"]),
+            ("one pixel on", row["moved"], opponents["jpeg"]["moved"]),
+        ):
+            cells = []
+            for at, beside in zip(found["at_equal_ms_ssim"], jpeg["at_equal_ms_ssim"], strict=True):
+                if at["ms_ssim"] in PLACES_AT:
+                    both = None not in (at[key], beside["their_bpp"]) and not whole
+                    change = f" ({100 * (at[key] / beside['their_bpp'] - 1):+.1f} %)" if both else ""
+                    cells.append(_number(at[key]) + change)
+            lines.append(f"| {name} | {place} | {' | '.join(cells)} |")
+
+    for row in opponents.values():
+        add(row["label"], row, "their_bpp", row["codec"] == "jpeg")
+    for summary in summaries:
+        add(label(summary), next(row for row in summary["opponents"] if row["codec"] == "jpeg"), "bpp", False)
+    return "\n".join(lines) + "\n"
+
+
 def claim(found: dict, claimed_ms_ssim: float, claimed_percent: float) -> str:
     """The caption of the announcement's figure, made again."""
     return (
@@ -155,14 +186,16 @@ def report(summary: dict) -> str:
         *_bars_table(summary["bars"]),
         *coding_table(summary["coding"]),
         *_opponents_table(summary["opponents"]),
+        *_moved_table(summary["opponents"]),
         *_published_table(summary["published"]),
         "The colour shift is the mean of I - P over all pixels and pictures, of R, G or B, whichever is largest. "
         f"Processor seconds are for all iterations so far, on {summary['machine']}"
         + ("; none where files had been made beforehand." if None in encode_s else "."),
         "",
         f"| {'slope' if summary.get('slopes') else 'iteration'} | bpp, bits as they are | bpp, counted | bpp | "
-        "PSNR, dB | SSIM | MS-SSIM | MS-SSIM gained | colour shift, levels | encoding, s | decoding, s |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "PSNR, dB | SSIM | MS-SSIM | MS-SSIM gained | MS-SSIM one pixel on | colour shift, levels | encoding, s | "
+        "decoding, s |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     before = None
     slopes = dict(enumerate(summary.get("slopes", ()), start=1))
@@ -170,7 +203,8 @@ def report(summary: dict) -> str:
         gained = "" if before is None else f"{point['ms_ssim'] - before:+.4f}"
         psnr_db = "∞" if point["psnr_db"] is None else f"{point['psnr_db']:.2f}"
         rates = " | ".join(f"{point[key]:.4f}" for key in ("raw_bpp", "counted_bpp", "bpp"))
-        readings = f"{psnr_db} | {point['ssim']:.4f} | {point['ms_ssim']:.4f} | {gained} | {point['colour_shift']:.2f}"
+        levels = f"{point['ssim']:.4f} | {point['ms_ssim']:.4f} | {gained} | {point['ms_ssim_moved']:.4f}"
+        readings = f"{psnr_db} | {levels} | {point['colour_shift']:.2f}"
         where = slopes.get(point["point"], point["point"])
         where = "all go on" if slopes and where == ALL else where
         seconds = " | ".join("" if each is None else f"{each:.2f}" for each in (point["encode_s"], point["decode_s"]))
@@ -223,17 +257,7 @@ def _opponents_table(opponents: list[dict]) -> list[str]:
         "size at that MS-SSIM, then the mean over the pictures on which both get there. Won: on how many pictures "
         "ours is the smaller file.",
         "",
-        f"| against | average | {' | '.join(LEVELS)} |",
-        "|---|---|" + "---|" * len(LEVELS),
-    ]
-    for row in opponents:
-        curves = [_signed(at["change_percent"]) for at in row["at_equal_ms_ssim"]]
-        each = [_signed(at["change_percent"]) for at in row["per_picture"]]
-        won = [f"{at['won']} of {at['counted']}" for at in row["per_picture"]]
-        lines.append(f"| {row['label']} | mean curves | {' | '.join(curves)} |")
-        lines.append(f"| | per picture | {' | '.join(each)} |")
-        lines.append(f"| | won | {' | '.join(won)} |")
-    lines += [
+        *_changes(opponents, opponents),
         "",
         "Over all qualities that both reach, how many percent more bits ours takes (Bjøntegaard); and the opponent's "
         "area under MS-SSIM from 0.125 to 2 bits per pixel.",
@@ -245,6 +269,32 @@ def _opponents_table(opponents: list[dict]) -> list[str]:
         changes = [_signed(row[f"bjontegaard_{metric}_percent"]) for metric in ("ms_ssim", "psnr")]
         lines.append(f"| {row['label']} | {' | '.join(changes)} | {_number(row['area'])} |")
     return [*lines, ""]
+
+
+def _moved_table(opponents: list[dict]) -> list[str]:
+    changes = [f"{row['label']} {_signed(row['moved']['bjontegaard_ms_ssim_percent'])}" for row in opponents]
+    return [
+        "MS-SSIM halves a picture by means of 2 x 2 pixels, the first of which begin in its corner, as they did for "
+        "all of the above. The same files and averages, where they begin one pixel further down and to the right:",
+        "",
+        *_changes(opponents, [row["moved"] for row in opponents]),
+        "",
+        f"Bjøntegaard's difference there: {', '.join(changes)}.",
+        "",
+    ]
+
+
+def _changes(opponents: list[dict], readings: list[dict]) -> list[str]:
+    """Our size against each opponent's by two averages, and on how many pictures it is the smaller, as lines."""
+    lines = [f"| against | average | {' | '.join(LEVELS)} |", "|---|---|" + "---|" * len(LEVELS)]
+    for opponent, found in zip(opponents, readings, strict=True):
+        curves = [_signed(at["change_percent"]) for at in found["at_equal_ms_ssim"]]
+        each = [_signed(at["change_percent"]) for at in found["per_picture"]]
+        won = [f"{at['won']} of {at['counted']}" for at in found["per_picture"]]
+        lines.append(f"| {opponent['label']} | mean curves | {' | '.join(curves)} |")
+        lines.append(f"| | per picture | {' | '.join(each)} |")
+        lines.append(f"| | won | {' | '.join(won)} |")
+    return lines
 
 
 def _published_table(rows: list[dict]) -> list[str]:

@@ -48,10 +48,10 @@ class Searching(Sending):
 
     The search begins at the y in (-1, 1) that the binarizer takes the signs of, so the bits that can turn are those of
     which the encoder was least sure. Each step decodes, and moves y down the gradient of log D + RATE log R, passed
-    straight through the sign as in training: D is 1 - MS-SSIM of P[i], the mean of two places of its grid, plus COLOUR times
-    |mean R[i]|, the mean taken over a colour's pixels and the result over red, green and blue; R is what a learned
-    model of the bits expects B[1] .. B[i] to take; without one it is log D alone. The best bits of all that were tried are sent, the first idea
-    being among them.
+    straight through the sign as in training: D is 1 - MS-SSIM of P[i], the mean of two places of its grid, plus COLOUR
+    times |mean R[i]|, the mean taken over a colour's pixels and the result over red, green and blue; R is what a
+    learned model of the bits expects B[1] .. B[i] to take; without one it is log D alone. The best bits of all that
+    were tried are sent, the first idea being among them.
 
     What later iterations can make of the decoder's memory is not looked at, and they make less of it: what is better
     for P[i] leaves a residual that the networks were not trained for. So where a position goes on, its bits stay those

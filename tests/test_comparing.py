@@ -16,7 +16,7 @@ WEIGHTS = SimpleNamespace(name="small-9", sha256="00" * 32)
 def _row(codec, point, bpp, ms_ssim, picture="a.png", shift=(0.0, 0.0, 0.0), raw_bytes=1000, counted_bytes=1000):
     sizes = (1000, None, None) if codec in CODECS else (1000, raw_bytes, counted_bytes)
     seconds = (None, None) if codec in CODECS else (0.25, 0.125)
-    readings = (picture, codec, point, *sizes, bpp, 30.0 + point, 0.5, ms_ssim, 4.0, *shift, *seconds)
+    readings = (picture, codec, point, *sizes, bpp, 30.0 + point, 0.5, ms_ssim, ms_ssim - 0.01, 4.0, *shift, *seconds)
     return dict(zip(COLUMNS, readings, strict=True))
 
 
@@ -42,6 +42,7 @@ def test_the_curve_has_the_largest_channels_mean_shift_with_its_sign():
         "psnr_db": 31.0,
         "ssim": 0.5,
         "ms_ssim": pytest.approx(0.85),
+        "ms_ssim_moved": pytest.approx(0.84),
         "encode_s": 0.25,
         "decode_s": 0.125,
         "raw_bpp": pytest.approx(0.3),
@@ -51,7 +52,7 @@ def test_the_curve_has_the_largest_channels_mean_shift_with_its_sign():
     jpeg = [row | {"picture": name} for name in ("a.png", "b.png") for row in JPEG_ROWS]
     summary = comparing.summarise(WEIGHTS, "kodak", rows, jpeg)
     assert summary["pictures"] == 2
-    line = "| 1 | 0.3000 | 0.3000 | 0.3000 | 31.00 | 0.5000 | 0.8500 |  | -3.00 | 0.25 | 0.12 |"
+    line = "| 1 | 0.3000 | 0.3000 | 0.3000 | 31.00 | 0.5000 | 0.8500 |  | 0.8400 | -3.00 | 0.25 | 0.12 |"
     assert line in reports.report(summary).splitlines()
 
 
@@ -59,7 +60,7 @@ def test_seconds_that_are_not_known_of_one_picture_have_no_mean():
     rows = [_row("small-9", 1, 0.2, 0.9, "a.png"), _row("small-9", 1, 0.4, 0.8, "b.png") | {"encode_s": None}]
     jpeg = [row | {"picture": name} for name in ("a.png", "b.png") for row in JPEG_ROWS]
     page = reports.report(comparing.summarise(WEIGHTS, "kodak", rows, jpeg))
-    assert "| 0.8500 |  | 0.00 |  | 0.12 |" in page
+    assert "| 0.8500 |  | 0.8400 | 0.00 |  | 0.12 |" in page
     assert "none where files had been made beforehand." in page
     assert "beforehand" not in reports.report(_summary([(0.1, 0.85)]))
 
@@ -177,6 +178,29 @@ def test_a_smallest_file_that_is_better_than_asked_counts_as_it_is():
     jpeg = _curve("jpeg", "a", (0.2, 0.8), (0.4, 1.0))
     found = comparing.per_picture(ours, jpeg, 0.9)
     assert (found["bpp"], found["their_bpp"], found["won"]) == (0.1, 0.3, 1)
+
+
+def test_what_is_measured_one_pixel_on_is_compared_at_the_same_place():
+    """At the corner JPEG needs .4 bpp for .90 and ours .3; one pixel on JPEG stays, and ours needs .48 for it."""
+    jpeg = [row | {"ms_ssim_moved": row["ms_ssim"]} for row in _curve("jpeg", "a", (0.2, 0.8), (0.58, 0.99))]
+    ours = _curve("small-9", "a", (0.1, 0.8), (0.48, 0.99))
+    ours = [row | {"ms_ssim_moved": level} for row, level in zip(ours, (0.71, 0.9), strict=True)]
+    summary = comparing.summarise(WEIGHTS, "holiday", ours, jpeg)
+    (found,) = summary["opponents"]
+    assert [at["change_percent"] for at in found["at_equal_ms_ssim"]][1] == -25.0
+    assert [at["change_percent"] for at in found["moved"]["at_equal_ms_ssim"]][1] == 20.0
+    assert (found["per_picture"][1]["won"], found["moved"]["per_picture"][1]["won"]) == (1, 0)
+    assert found["moved"]["bjontegaard_ms_ssim_percent"] > found["bjontegaard_ms_ssim_percent"]
+    corner, moved = (text.splitlines() for text in reports.report(summary).split("one pixel further down"))
+    assert "| JPEG | mean curves | -33.3 % | -25.0 % | -20.0 % | -18.5 % | -17.9 % | -17.2 % |" in corner
+    assert "| JPEG | mean curves | +26.7 % | +20.0 % | – | – | – | – |" in moved
+    table = reports.both_places([summary]).splitlines()
+    assert table[2:] == [
+        "| JPEG | at the corner | 0.400 | 0.500 | 0.540 | 0.560 |",
+        "| JPEG | one pixel on | 0.400 | 0.500 | 0.540 | 0.560 |",
+        "| small-9 | at the corner | 0.300 (-25.0 %) | 0.400 (-20.0 %) | 0.440 (-18.5 %) | 0.460 (-17.9 %) |",
+        "| small-9 | one pixel on | 0.480 (+20.0 %) | – | – | – |",
+    ]
 
 
 def test_the_order_of_rows_does_not_matter():

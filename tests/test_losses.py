@@ -104,24 +104,6 @@ def test_the_map_is_scikit_images_and_its_border_repeats_the_nearest_whole_windo
     assert torch.equal(ours[0, :, :5, :5], ours[0, :, 5:6, 5:6].expand(3, 5, 5))
 
 
-def test_large_pictures_are_compared_in_another_way_with_the_same_outcome(pair, monkeypatch):
-    x, y = pair(192)
-    first = losses.Similarity(x)
-    expected = (first.ms_ssim(y), first.ssim_map(y), first.local_unlikeness(y))
-    monkeypatch.setattr(losses, "LONG", 100)  # the coarser scales stay under it
-    second = losses.Similarity(x)
-    for a, b in zip(expected, (second.ms_ssim(y), second.ssim_map(y), second.local_unlikeness(y)), strict=True):
-        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
-
-
-def test_a_very_long_picture_needs_no_matrix_of_its_length(monkeypatch):
-    sides, gaussian = [], losses._gaussian
-    monkeypatch.setattr(losses, "_gaussian", lambda side, *more: sides.append(side) or gaussian(side, *more))
-    x = torch.rand(1, 3, 176, 16 * 200) - 0.5
-    assert losses.Similarity(x).local_unlikeness(x).shape == (1, 11, 200)
-    assert max(sides) <= losses.LONG
-
-
 @pytest.mark.parametrize("side", [16, 64, 176])
 def test_equal_pictures_are_wholly_alike(pair, side):
     x, _ = pair(side)

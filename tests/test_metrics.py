@@ -109,6 +109,24 @@ def test_ms_ssim_of_sides_that_do_not_halve_is_near_that_of_a_second_implementat
     assert metrics.ms_ssim(photo, other) == pytest.approx(_ms_ssim(photo, other), abs=2e-3)
 
 
+def test_ms_ssim_one_pixel_on_is_that_of_photos_without_the_first_row_and_column(sample):
+    photo = sample("coffee", 193, 209)
+    other = _jpeg(photo, 10)
+    assert metrics.ms_ssim_moved(photo, other) == pytest.approx(_ms_ssim(photo[1:, 1:], other[1:, 1:]), abs=3e-3)
+    whole = [np.pad(each[1:, 1:], ((0, 1), (0, 1), (0, 0)), mode="edge") for each in (photo, other)]
+    assert metrics.ms_ssim_moved(photo, other) == pytest.approx(metrics.ms_ssim(*whole), abs=1e-6)
+    with pytest.raises(MetricError, match=r"different sizes, 209 x 193 px and 209 x 192 px"):
+        metrics.ms_ssim_moved(photo, other[1:])
+
+
+def test_errors_that_cancel_in_the_squares_of_the_grid_are_seen_one_pixel_on(sample):
+    photo = np.clip(sample("coffee", 192, 208), 20, 235)
+    board = 16 * (np.indices((2, 2)).sum(0) % 2 * 2 - 1)[:, :, None]
+    squares = np.random.default_rng(0).choice([-1, 1], (96, 104)).repeat(2, 0).repeat(2, 1)[:, :, None]
+    other = (photo + np.tile(board, (96, 104, 1)) * squares).astype(np.uint8)
+    assert metrics.ms_ssim_moved(photo, other) < metrics.ms_ssim(photo, other) - 0.005
+
+
 def test_colour_counts_in_ms_ssim(sample):
     photo = sample("astronaut", 176, 176)
     swapped = photo.copy()
