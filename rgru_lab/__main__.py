@@ -85,7 +85,8 @@ def compress(options):
         _write(options.output, progression.file(chosen))
         sent = progression.counts
         said = f"positions send {sent.min()} to {sent.max()} iterations, {sent.mean():.1f} on average"
-        print(f"{options.output}: {_size_of(progression[chosen])}; {said}", file=_messages(options.output))
+        size = _size_of(progression[chosen], options.quality)
+        print(f"{options.output}: {size}; {said}", file=_messages(options.output))
         return
     progression = Progression(weights, photo, _bit_model(weights, options), search=options.search)
     most = options.iterations or (MAX_ITERATIONS if limit_bytes or options.quality else 8)
@@ -98,14 +99,18 @@ def compress(options):
             break
     if not chosen:
         least = progression[1]
-        raise UsageError(f"one iteration takes {least.size_bytes:,} bytes, {least.bpp:.3f} bits per pixel; allow more")
+        raise UsageError(
+            f"one iteration takes {least.size_bytes:,} bytes, {least.bpp:.3f} bits per pixel, and {_limit(options)} "
+            "allows less; allow as much"
+        )
     decoded = progression[chosen]
     if options.quality and decoded.ms_ssim < options.quality:
         raise UsageError(f"{chosen} iterations reach MS-SSIM {decoded.ms_ssim:.4f}; ask for a --quality up to that")
     _write(options.output, progression.file(chosen))
     saved = 100 * (1 - decoded.size_bytes / decoded.raw_bytes)
-    said = f"; {chosen} iterations, {saved:.1f} % saved by coding ({progression.bit_model.coding})" if saved else ""
-    print(f"{options.output}: {_size_of(decoded)}{said}", file=_messages(options.output))
+    said = f"; {_iterations(chosen)}"
+    said += f", {saved:.1f} % saved by coding ({progression.bit_model.coding})" if saved else ""
+    print(f"{options.output}: {_size_of(decoded, options.quality)}{said}", file=_messages(options.output))
 
 
 def _adaptive(weights, photo, options, limit_bytes):
@@ -129,7 +134,10 @@ def _adaptive(weights, photo, options, limit_bytes):
     else:
         found = adaptive.fitting(weights, photo, limit_bytes, bit_model, search=options.search, progress=progress)
         if found is None:
-            raise UsageError(f"one iteration everywhere takes more than {limit_bytes:,.0f} bytes already; allow more")
+            raise UsageError(
+                f"one iteration everywhere takes more than {limit_bytes:,.0f} bytes, which is what {_limit(options)} "
+                "allows; allow more"
+            )
     return found
 
 
@@ -145,12 +153,12 @@ def decompress(options):
             wanted = options.iterations or file.iterations
             if wanted > file.iterations:
                 raise UsageError(
-                    f"{options.input} holds {file.iterations} iterations, not {wanted}; ask for at most that many"
+                    f"{options.input} holds {_iterations(file.iterations)}, not {wanted}; ask for at most that many"
                 )
             frames = progression.decode(file, wanted, options.model)
         except bitstream.DamagedSegment as error:
             if not (options.partial and error.whole):
-                hint = f", or add --partial for the {error.whole} iterations before it" if error.whole else ""
+                hint = f", or add --partial for the {_iterations(error.whole)} before it" if error.whole else ""
                 raise UsageError(f"{error}{hint}") from None
             limit = error.whole
             print(f"warning: {error}; this is what comes before it", file=sys.stderr)
@@ -159,7 +167,8 @@ def decompress(options):
     if file.left_over_bytes and limit is None:
         print(f"warning: {_left_over(file)}", file=sys.stderr)
     size = f"{frame.shape[1]} x {frame.shape[0]} px"
-    print(f"{options.output}: {size} after {wanted} of {file.iterations} iterations", file=_messages(options.output))
+    said = f"after {wanted} of {_iterations(file.iterations)}"
+    print(f"{options.output}: {size} {said}", file=_messages(options.output))
 
 
 def info(options):
@@ -183,13 +192,17 @@ def info(options):
 
 
 def compare(options):
-    from rgru_lab import bitnet, images, model, plots
+    from rgru_lab import bitnet, codec, images, model, plots
     from rgru_lab.opponents import Ladder
     from rgru_lab.progression import Progression
 
-    photo = images.load(options.photo)
-    output = Path(options.output or f"{Path(options.photo).stem}-compare.png")
-    _check_output(output, ".png", options.photo, options.force or options.output is None)
+    codec.check_iterations(options.iterations)
+    if options.output == "-":
+        raise UsageError("the table goes to the standard output; give the figure a name that ends in .png")
+    photo = images.load(*_bytes_of(options.photo))
+    name = "standard input" if options.photo == "-" else options.photo
+    output = Path(options.output or f"{Path(name).stem}-compare.png")
+    _check_output(output, ".png", options.photo, options.force)
     if options.html:
         _check_output(options.html, ".html", options.photo, options.force)
         if photo.shape[0] * photo.shape[1] > PAGE_PIXELS:
@@ -197,7 +210,7 @@ def compare(options):
             print(f"scaled down from {whole.shape[1]} x {whole.shape[0]} px, to make a page that opens quickly")
     weights = model.load(options.model)
     progression, ladder = Progression(weights, photo, bitnet.find(weights, options.model)), Ladder(photo)
-    print(f"{options.photo}: {photo.shape[1]} x {photo.shape[0]} px, weights {progression.weights.name}")
+    print(f"{name}: {photo.shape[1]} x {photo.shape[0]} px, weights {progression.weights.name}")
     print("JPEG: 4:2:0, optimised Huffman tables. 'same bytes': its largest quality that is not larger than ours;")
     print("'same MS-SSIM': its least quality that reaches ours, and how much smaller (-) our file is.\n")
     print("            ours                                   JPEG, same bytes                JPEG, same MS-SSIM")
@@ -218,7 +231,7 @@ def compare(options):
         from rgru_lab.viewer import Scrubber
 
         scrubber = Scrubber(progression)
-        scrubber.save_html(options.html, f"{Path(options.photo).name} in {len(progression)} iterations")
+        scrubber.save_html(options.html, f"{Path(name).name} in {_iterations(len(progression))}")
         print(f"page: {options.html}, {os.path.getsize(options.html):,} bytes; open it in a browser")
 
 
@@ -665,7 +678,7 @@ def _parser() -> argparse.ArgumentParser:
     new = command(
         compare, "a photograph beside JPEG", "Bytes and quality after every iteration, beside JPEG, and a figure."
     )
-    new.add_argument("photo", metavar="PHOTO")
+    new.add_argument("photo", metavar="PHOTO", help="- for the standard input")
     new.add_argument("--output", metavar="PNG", help="the figure (default: PHOTO-compare.png in this folder)")
     new.add_argument("--html", metavar="PAGE", help="also a page with the slider, for any browser, without Python")
     add_model(new)
@@ -1006,13 +1019,26 @@ def _say(line: str):
     tqdm.write(line)
 
 
-def _size_of(decoded) -> str:
-    return f"{decoded.size_bytes:,} bytes, {decoded.bpp:.3f} bits per pixel, {decoded.psnr_db:.2f} dB"
+def _size_of(decoded, with_ms_ssim: bool = False) -> str:
+    said = f"{decoded.size_bytes:,} bytes, {decoded.bpp:.3f} bits per pixel, PSNR {decoded.psnr_db:.2f} dB"
+    return f"{said}, MS-SSIM {decoded.ms_ssim:.4f}" if with_ms_ssim else said
+
+
+def _limit(options) -> str:
+    """The option that says how large a file may be, as it was given."""
+    return f"--bytes {options.bytes}" if options.bytes else f"--bpp {options.bpp:g}"
+
+
+def _iterations(count: int) -> str:
+    return f"{count} iteration{'' if count == 1 else 's'}"
 
 
 def _left_over(file) -> str:
     whole = file.iterations
-    return f"{file.left_over_bytes:,} bytes after iteration {whole} are no whole iteration: the file was cut"
+    return (
+        f"{file.left_over_bytes:,} bytes after iteration {whole} are no whole iteration: the file was cut, or "
+        "something was added to it"
+    )
 
 
 def _reading(decoded) -> str:

@@ -47,7 +47,7 @@ def load(source: str | os.PathLike | bytes, name: str | None = None) -> np.ndarr
         with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data)) as picture:
             check_size(picture.height, picture.width, name)  # before a pixel is decoded
             picture.load()
-            return _rgb(ImageOps.exif_transpose(picture))
+            return _rgb(ImageOps.exif_transpose(picture), name)
     except PictureError:
         raise
     except Image.DecompressionBombError:
@@ -176,16 +176,16 @@ def _read(path: Path, name: str) -> bytes:
         raise PictureError(f"cannot read {name!r} ({error}); check the path") from None
 
 
-def _rgb(picture) -> np.ndarray:
+def _rgb(picture, name: str) -> np.ndarray:
     from PIL import Image
 
     if picture.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion would clip it at 255
         if np.asarray(picture).max() > 65_535 or np.asarray(picture).min() < 0:
-            raise PictureError("the picture has 32-bit levels; save it with 8 or 16 bits per channel")
+            raise PictureError(f"{name} has 32-bit levels; save it with 8 or 16 bits per channel")
         grey = np.clip(np.rint(np.asarray(picture) / 257), 0, 255).astype(np.uint8)
         return np.repeat(grey[:, :, None], 3, axis=2)
     if picture.mode == "F":
-        raise PictureError("the picture has floating-point levels; save it with 8 or 16 bits per channel")
+        raise PictureError(f"{name} has floating-point levels; save it with 8 or 16 bits per channel")
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         white = Image.new("RGBA", picture.size, "white")

@@ -1,6 +1,7 @@
 """The command line: what it writes, what it says, and that bad input costs one sentence and exit code 2."""
 
 import csv
+import io
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -360,13 +362,47 @@ def test_compare_writes_a_page_of_the_same_numbers(capsys, tmp_path, photo_path,
     assert f"page.html, {(tmp_path / 'page.html').stat().st_size:,} bytes" in out
     state = json.loads(re.search(r'id="state">(.*?)</script>', page)[1])
     assert f"{state['readings']['ours'][0]['size_bytes']:,}" in out
-    assert f"{photo_path.name} in 1 iterations" in page
+    assert f"{photo_path.name} in 1 iteration" in page
+    assert "1 iterations" not in page
     words = (*words[:-1], tmp_path / "g.png")
     assert "page.html is there already; add --force" in refused(capsys, *words, "--html", tmp_path / "page.html")
     assert "ends in .html" in refused(capsys, *words, "--html", tmp_path / "page.htm")
     monkeypatch.setattr(cli, "PAGE_PIXELS", 2000)
     assert run(*words, "--force", "--html", tmp_path / "page.html") == 0
     assert "scaled down from" in capsys.readouterr().out
+
+
+def test_compare_leaves_a_figure_that_is_there_alone_and_reads_the_standard_input(
+    capsys, tmp_path, photo_path, weights_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    words = ("--model", weights_path, "--iterations", 1)
+    (tmp_path / "photo-compare.png").write_bytes(b"mine")
+    assert "photo-compare.png is there already; add --force" in refused(capsys, "compare", photo_path, *words)
+    assert (tmp_path / "photo-compare.png").read_bytes() == b"mine"
+    assert run("compare", photo_path, *words, "--force") == 0
+    from_file = capsys.readouterr().out.splitlines()
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(photo_path.read_bytes())))
+    assert run("compare", "-", *words) == 0
+    from_input = capsys.readouterr().out.splitlines()
+    assert from_input[0].startswith("standard input: 208 x 176 px")
+    assert from_input[1:-1] == from_file[1:-1]
+    assert images.load(tmp_path / "standard input-compare.png").size
+    assert "a name that ends in .png" in refused(capsys, "compare", photo_path, *words, "--output", "-")
+    assert "iterations is 40; choose 1 to 16" in refused(capsys, "compare", photo_path, *words[:2], "--iterations", 40)
+
+
+def test_what_was_asked_for_stands_in_the_answer(capsys, tmp_path, photo_path, weights_path):
+    words = ("compress", photo_path, tmp_path / "a.rgru", "--model", weights_path)
+    assert run(*words, "--quality", 0.01) == 0
+    *_, (_, frame) = Progression(model.load(weights_path), images.load(photo_path), search=0).run(1)
+    said = capsys.readouterr().out
+    assert f"PSNR {frame.psnr_db:.2f} dB, MS-SSIM {frame.ms_ssim:.4f}; 1 iteration" in said
+    assert "1 iterations" not in said
+    assert "and --bpp 0.01 allows less; allow as much" in refused(capsys, *words, "--force", "--bpp", 0.01)
+    assert "and --bytes 20 allows less; allow as much" in refused(capsys, *words, "--force", "--bytes", 20)
+    said = refused(capsys, *words, "--force", "--adaptive", "--bytes", 20)
+    assert "takes more than 20 bytes, which is what --bytes 20 allows" in said
 
 
 def test_compare_takes_a_picture_too_small_for_ms_ssim(capsys, tmp_path, weights_path):
