@@ -203,10 +203,8 @@ def read_header(data: bytes) -> tuple[Header, int]:
     if not data:
         raise BitstreamError("the file is empty (0 bytes); copy it again")
     if data[:4] != MAGIC:
-        start, magic = (text.decode("ascii", "backslashreplace") for text in (data[:4], MAGIC))
-        raise BitstreamError(
-            f"this is no .rgru file: it begins with {start!r}, not {magic!r}; give one that compress made"
-        )
+        begins = repr(data[:4]).removeprefix("b")
+        raise BitstreamError(f"this is no .rgru file: it begins with {begins}, not 'RGRU'; give one that compress made")
     if len(data) > 4 and data[4] not in VERSIONS:
         raise BitstreamError(f"the file has format version {data[4]}; this kit reads 1 to {VERSION}: update the kit")
     end = _FIXED.size + data[_FIXED.size - 1] + 4 if len(data) >= _FIXED.size else len(data) + 1
