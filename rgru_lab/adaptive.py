@@ -33,6 +33,9 @@ TRIES = 6
 SEARCH_PAYS = 0.01
 """The slope from which better bits are searched for, if at all: under it a search is long and gains a percent."""
 
+TIMES_MEMORY = 1.3
+"""What looking at every position takes beside what the codec alone takes: measured."""
+
 NEAR = 0.01
 """Found, if what may remain of unlikeness or bytes is used up to so small a share."""
 
@@ -48,8 +51,11 @@ def unlikeness(model: ResidualCoder, photo: np.ndarray, iterations: int = MAX_IT
     Yields:
         (h, w) float32, see `losses.Similarity.local_unlikeness`; the mean of two places of its grid.
     """
+    sending = codec.Sending(model)
+    sending.times_memory = TIMES_MEMORY
+    steps = codec.encode(model, photo, iterations, sending=sending)  # refuses what is too large
     similarity = Similarity(at_both_places(_tensor(photo)))
-    for _, picture in codec.encode(model, photo, iterations):
+    for _, picture in steps:
         yield similarity.local_unlikeness(at_both_places(_tensor(picture))).mean(0).numpy()
 
 

@@ -69,7 +69,7 @@ class Searching(Sending):
         InputError: steps is out of range.
     """
 
-    times_memory = 3.0
+    times_memory = 3.2
 
     def __init__(
         self,

@@ -239,8 +239,8 @@ def test_a_line_through_points_on_it_is_that_line_and_the_farthest_point_is_foun
 
 
 def test_what_will_not_fit_is_said_before_anything_is_measured(monkeypatch, weights_path):
-    monkeypatch.setattr(codec, "free_bytes", lambda: 5_000_000_000)
-    with pytest.raises(InputError, match=r"4000 x 3000 px needs about 6,648 MB .* 5,000 MB are free; .* --small$"):
+    monkeypatch.setattr(codec, "free_bytes", lambda: 4_000_000_000)
+    with pytest.raises(InputError, match=r"4000 x 3000 px needs about 4,344 MB .* 4,000 MB are free; .* --small$"):
         next(bench.report(str(weights_path)))
     assert next(bench.report(str(weights_path), large=False)) == ("model", "micro-1")
 

@@ -347,9 +347,9 @@ def test_a_plane_that_does_not_fit_the_picture_is_refused_and_named(weights, sha
 
 
 def test_the_memory_needed_is_in_proportion_to_the_pixels():
-    """By hand: 150 bytes a pixel, and 19 maps of the last cell's channels, 4 bytes each, at a quarter of the pixels."""
+    """By hand: 170 bytes a pixel, and 12 maps of the last cell's channels, 4 bytes each, at a quarter of the pixels."""
     config = preset("small")
-    assert codec.memory_bytes(config, 100, 200) == 100 * 200 * (250 + 19 * 32)
+    assert codec.memory_bytes(config, 100, 200) == 100 * 200 * (170 + 12 * 32)
     for size in ((1, 1), (512, 768), (768, 512), (3000, 4000)):
         assert codec.memory_bytes(config, *size) * 12 == codec.memory_bytes(config, 3 * size[0], 4 * size[1])
 
@@ -388,7 +388,7 @@ def little_memory(monkeypatch):
 
 @pytest.mark.parametrize("direction", ["encode", "decode"])
 def test_a_picture_too_large_for_the_memory_is_refused_before_any_is_taken(weights, little_memory, direction):
-    """12 megapixels at 554 bytes are 6,648 MB; half of that is enough for 0.707 times width and height."""
+    """12 megapixels at 362 bytes are 4,344 MB; half of that is enough for 0.707 times width and height."""
     little_memory(3000, 4000)
     given = {
         "encode": (np.broadcast_to(np.uint8(0), (3000, 4000, 3)), 2),
@@ -397,7 +397,7 @@ def test_a_picture_too_large_for_the_memory_is_refused_before_any_is_taken(weigh
     with pytest.raises(InputError) as error:
         getattr(codec, direction)(weights.model, *given[direction])
     assert str(error.value) == (
-        "a picture of 4000 x 3000 px needs about 6,648 MB of memory with these weights and 3,324 MB are free; close "
+        "a picture of 4000 x 3000 px needs about 4,344 MB of memory with these weights and 2,172 MB are free; close "
         "other programs, or scale it down to 2828 x 2121 px"
     )
 
