@@ -179,7 +179,8 @@ def info(options):
     pixels = header.width * header.height
     coding = {"raw": "bits stored as they are", "counts": "bits coded with counted contexts"}.get(header.coding)
     coding = coding or f"bits coded with the learned model {header.bit_model.hex()}"
-    coding += "; positions stop sending where it no longer pays" if header.adaptive else ""
+    if header.adaptive:
+        coding += "; positions stop sending where it no longer pays, and raw counts what they do not send"
     print(f"picture      {header.width} x {header.height} px")
     print(f"weights      {header.name}, fingerprint {header.fingerprint.hex()}")
     print(f"coding       {header.reconstruction}, {header.bits} bits per position and iteration, {coding}")
@@ -601,9 +602,15 @@ def _residuals(record) -> str:
     return f"{said}, bits per bit {needed}" if needed else said
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str):
+        """One sentence, as for all else that is wrong with the input."""
+        self.exit(2, f"rgru_lab: {message}; see {self.prog} --help\n")
+
+
 def _parser() -> argparse.ArgumentParser:
     layout = {"formatter_class": argparse.RawDescriptionHelpFormatter}
-    parser = argparse.ArgumentParser("python -m rgru_lab", description=ABOUT, epilog=EXAMPLES, **layout)
+    parser = _Parser("python -m rgru_lab", description=ABOUT, epilog=EXAMPLES, **layout)
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
 

@@ -405,6 +405,16 @@ def test_what_was_asked_for_stands_in_the_answer(capsys, tmp_path, photo_path, w
     assert "takes more than 20 bytes, which is what --bytes 20 allows" in said
 
 
+@pytest.mark.parametrize(
+    "words", [("compress", "a.jpg"), (), ("info", "a.rgru", "--loud"), ("compare", "a", "--iterations", "x")]
+)
+def test_a_command_that_is_wrong_in_itself_costs_one_sentence_too(capsys, words):
+    with pytest.raises(SystemExit, match="2"):
+        run(*words)
+    said = capsys.readouterr().err
+    assert re.fullmatch(r"rgru_lab: .+; see python -m rgru_lab.* --help\n", said)
+
+
 def test_compare_takes_a_picture_too_small_for_ms_ssim(capsys, tmp_path, weights_path):
     images.save_png(np.zeros((5, 3, 3), np.uint8), tmp_path / "tiny.png")
     figure = tmp_path / "tiny-figure.png"
