@@ -181,8 +181,8 @@ def test_the_opponents_rows_make_their_curves():
     rows = measuring.read(release.RESULTS / "kodak-opponents.csv")
     assert set(found["codecs"]) == set(CODECS)
     assert len(found["pictures"]) == 24
-    for codec, entry in found["codecs"].items():
-        group = [row for row in rows if row["codec"] == codec]
+    for name, entry in found["codecs"].items():
+        group = [row for row in rows if row["codec"] == name]
         assert entry["curve"] == comparing.mean_curve(group)
         assert entry["points"] == sorted({row["point"] for row in group})
         assert len(group) == 24 * len(entry["points"])
