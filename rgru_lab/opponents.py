@@ -3,7 +3,7 @@
 Every file here is what Pillow writes, without metadata, and its size is that of the file. The JPEG that the kit
 compares with (libjpeg-turbo) is baseline, 4:2:0, with Huffman tables optimised for the photo; its kin, with other
 tables or with colour at full size, show what difference that makes. WebP (libwebp) is lossy, by the slowest and best
-method; AVIF (libavif) is 4:2:0, at a speed where slower ones gain little.
+method; AVIF (libavif) is 4:2:0, at a speed where slower ones gain little. A grey photo is written without colour.
 """
 
 import io
@@ -97,7 +97,8 @@ class Rung(Decoded):
         from PIL import Image
 
         buffer = io.BytesIO()
-        Image.fromarray(original).save(buffer, quality=quality, **CODECS[codec].settings)
+        grey = (original[:, :, :1] == original).all()
+        Image.fromarray(original[:, :, 0] if grey else original).save(buffer, quality=quality, **CODECS[codec].settings)
         self.original = original
         self.codec = codec
         self.quality = quality

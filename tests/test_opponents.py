@@ -40,6 +40,23 @@ def test_every_rung_has_tables_of_its_own_that_make_it_smaller(ladder):
         assert rung.size_bytes < len(buffer.getvalue())
 
 
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_grey_photo_is_written_without_colour(sample, codec):
+    photo = sample("astronaut", 64, 80)
+    grey = np.repeat(photo[:, :, :1], 3, axis=2)
+    rung = Ladder(grey, codec)[60]
+    assert rung.photo.shape == grey.shape
+    assert metrics.psnr_db(grey, rung.photo) > 25
+    if rung.codec.startswith("jpeg"):
+        assert _opened(rung).mode == "L"
+        buffer = io.BytesIO()
+        Image.fromarray(grey).save(buffer, quality=60, **CODECS[codec].settings)
+        assert rung.size_bytes < len(buffer.getvalue())
+    tinted = grey.copy()
+    tinted[3, 5, 2] ^= 1  # one pixel of another colour
+    assert _opened(Ladder(tinted, codec)[60]).mode == "RGB"
+
+
 def test_a_rung_says_what_its_file_on_disk_is_and_decodes_to(ladder, tmp_path):
     for rung in ladder.rungs[::20]:
         path = tmp_path / f"{rung.quality}.jpg"
