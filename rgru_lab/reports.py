@@ -123,29 +123,26 @@ def standings(summaries: list[dict]) -> str:
 
 def both_places(summaries: list[dict]) -> str:
     """Bits per pixel where MS-SSIM's grid begins at the corner and where it begins one pixel on, against JPEG's."""
-    opponents = {row["codec"]: row for row in summaries[0]["opponents"] if row["codec"] in ("jpeg", "webp")}
+    opponents = {row["codec"]: row for row in summaries[0]["opponents"]}
+    rows = [
+        (opponents[codec]["label"], opponents[codec], "their_bpp") for codec in ("jpeg", "webp") if codec in opponents
+    ]
+    for summary in summaries:
+        rows.append((label(summary), next(row for row in summary["opponents"] if row["codec"] == "jpeg"), "bpp"))
     lines = [
         f"| | grid | {' | '.join(f'{level:.2f}' for level in PLACES_AT)} |",
         "|---|---|" + "---|" * len(PLACES_AT),
     ]
-
-    def add(name, row, key, whole):
-        for place, found, jpeg in (
-            ("at the corner", row, opponents["jpeg"]),
-            ("one pixel on", row["moved"], opponents["jpeg"]["moved"]),
-        ):
+    jpeg = opponents["jpeg"]
+    for name, row, key in rows:
+        for place, found, beside in (("at the corner", row, jpeg), ("one pixel on", row["moved"], jpeg["moved"])):
             cells = []
-            for at, beside in zip(found["at_equal_ms_ssim"], jpeg["at_equal_ms_ssim"], strict=True):
+            for at, jpeg_at in zip(found["at_equal_ms_ssim"], beside["at_equal_ms_ssim"], strict=True):
                 if at["ms_ssim"] in PLACES_AT:
-                    both = None not in (at[key], beside["their_bpp"]) and not whole
-                    change = f" ({100 * (at[key] / beside['their_bpp'] - 1):+.1f} %)" if both else ""
-                    cells.append(_number(at[key]) + change)
+                    bpp, jpeg_bpp = at[key], jpeg_at["their_bpp"]
+                    known = None not in (bpp, jpeg_bpp) and name != jpeg["label"]
+                    cells.append(_number(bpp) + (f" ({100 * (bpp / jpeg_bpp - 1):+.1f} %)" if known else ""))
             lines.append(f"| {name} | {place} | {' | '.join(cells)} |")
-
-    for row in opponents.values():
-        add(row["label"], row, "their_bpp", row["codec"] == "jpeg")
-    for summary in summaries:
-        add(label(summary), next(row for row in summary["opponents"] if row["codec"] == "jpeg"), "bpp", False)
     return "\n".join(lines) + "\n"
 
 

@@ -86,6 +86,14 @@ def test_the_unlikeness_of_a_position_is_its_part_of_the_mean_over_all(weights, 
     assert similarity.local_unlikeness(x).abs().max() < 1e-6
 
 
+def test_looking_at_every_position_is_refused_where_only_the_codec_alone_would_fit(weights, photo, monkeypatch):
+    needed = codec.memory_bytes(weights.model.config, *photo.shape[:2])
+    monkeypatch.setattr(codec, "free_bytes", lambda: int(1.2 * needed))
+    next(codec.encode(weights.model, photo, 1))
+    with pytest.raises(InputError, match="MB are free"):
+        next(adaptive.unlikeness(weights.model, photo, 1))
+
+
 def test_nobody_goes_on_where_the_photo_as_a_whole_gets_worse():
     curves = np.array([[[0.4, 0.4]], [[0.1, 0.2]], [[0.3, 0.1]]])  # the mean is least after iteration 2
     assert adaptive.counts(curves, 0.0).tolist() == [[2, 2]]
