@@ -59,6 +59,7 @@ def test_ours_are_the_files_and_the_pictures_they_decode_to(weights, paths, alon
         assert row["psnr_db"] == pytest.approx(metrics.psnr_db(photo, decoded.photo), abs=1e-5)
         assert row["ssim"] == pytest.approx(metrics.ssim(photo, decoded.photo), abs=1e-5)
         assert row["ms_ssim"] == pytest.approx(metrics.ms_ssim(photo, decoded.photo), abs=1e-5)
+        assert row["ms_ssim_moved"] == pytest.approx(metrics.ms_ssim_moved(photo, decoded.photo), abs=1e-5)
         shift = [row["shift_r"], row["shift_g"], row["shift_b"]]
         assert shift == pytest.approx(metrics.colour_shift(photo, decoded.photo), abs=1e-5)
 
@@ -92,6 +93,7 @@ def test_opponents_are_measured_at_their_points_with_their_own_files(paths):
         rung = ladder[row["point"]]
         assert (row["size_bytes"], row["raw_bytes"], row["counted_bytes"]) == (len(rung.data), None, None)
         assert row["ms_ssim"] == pytest.approx(metrics.ms_ssim(rung.original, rung.photo), abs=1e-5)
+        assert row["ms_ssim_moved"] == pytest.approx(metrics.ms_ssim_moved(rung.original, rung.photo), abs=1e-5)
 
 
 def test_files_of_the_same_pixels_are_looked_at_once_and_others_are_not_mixed_up(paths, monkeypatch):
