@@ -24,7 +24,8 @@ iteration and is still a picture."""
 EXAMPLES = """\
 examples:
   python -m rgru_lab compare photo.jpg                       ours beside JPEG, as a table and a figure
-  python -m rgru_lab compare photo.jpg --html page.html      and as a page with a slider
+  python -m rgru_lab compare photo.jpg --html page.html --force
+                                                             and as a page with a slider; the figure is made anew
   python -m rgru_lab compress photo.jpg photo.rgru --iterations 4
   python -m rgru_lab info photo.rgru
   python -m rgru_lab decompress photo.rgru photo.png
@@ -686,7 +687,7 @@ def _parser() -> argparse.ArgumentParser:
         compare, "a photograph beside JPEG", "Bytes and quality after every iteration, beside JPEG, and a figure."
     )
     new.add_argument("photo", metavar="PHOTO", help="- for the standard input")
-    new.add_argument("--output", metavar="PNG", help="the figure (default: PHOTO-compare.png in this folder)")
+    new.add_argument("--output", metavar="PNG", help="the figure (default: PHOTO-compare.png here)")
     new.add_argument("--html", metavar="PAGE", help="also a page with the slider, for any browser, without Python")
     add_model(new)
     add_iterations(new, 8, "how many to show (default 8)")

@@ -253,7 +253,9 @@ def test_a_learned_model_beside_the_weights_is_used(tmp_path, photo_path, weight
 
 def _through_pipe(words, data):
     command = [sys.executable, "-m", "rgru_lab", *map(str, words)]
-    alike = os.environ | {"OMP_NUM_THREADS": "1"}  # another number of threads may move a pixel by a level
+    # Other threads may move a pixel by a level, and on a busy machine bfloat16 may seem slow to one process.
+    bf16 = str(int(codec.uses_bf16(model.load("small").model)))
+    alike = os.environ | {"OMP_NUM_THREADS": "1", codec.BF16_VARIABLE: bf16}
     return subprocess.run(command, input=data, capture_output=True, check=True, env=alike)
 
 
