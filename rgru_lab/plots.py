@@ -27,6 +27,8 @@ BESIDE = (
 )
 """Other colours of the set, and dashes, for what stands beside them."""
 
+MS_SSIM_TICKS = (0.7, 0.8, 0.85, 0.9, 0.95, 0.97, 0.98, 0.99)
+
 RESIDUAL_SCALE = 64
 """8-bit levels at which the colours of a residual are at their fullest: one scale for every picture and iteration."""
 
@@ -191,7 +193,7 @@ def _smooth(values: np.ndarray, window: int = 9) -> np.ndarray:
 
 
 def rate_distortion(curves: dict[str, list[dict]], title: str, beside: dict[str, list[dict]] | None = None) -> Figure:
-    """MS-SSIM over bits per pixel.
+    """MS-SSIM over bits per pixel; where it is high, steps look larger, as they do in decibels.
 
     Args:
         curves: name to points, each with "bpp" and "ms_ssim"; the name "JPEG" gets JPEG's colour, each other one a
@@ -199,8 +201,10 @@ def rate_distortion(curves: dict[str, list[dict]], title: str, beside: dict[str,
         title: what was measured.
         beside: more curves, thin, each with its own kind of line; the axes end where `curves` do, or at 2 bpp.
     """
-    figure = Figure(figsize=(6, 4), layout="constrained")
+    figure = Figure(figsize=(7, 5), layout="constrained")
     axes = figure.subplots()
+    axes.set_yscale("function", functions=(lambda q: -np.log10(np.maximum(1 - q, 1e-6)), lambda v: 1 - 10.0**-v))
+    axes.set_yticks(MS_SSIM_TICKS, labels=[f"{tick:g}" for tick in MS_SSIM_TICKS])
     for (name, curve), (colour, marker) in zip(curves.items(), _styles(curves), strict=True):
         axes.plot(*_rates(curve), f"{marker}-", label=name, color=colour, ms=4)
     ends = axes.get_ylim()[0], min(2.0, axes.get_xlim()[1])
@@ -208,7 +212,7 @@ def rate_distortion(curves: dict[str, list[dict]], title: str, beside: dict[str,
         axes.plot(*_rates(curve), ls=dash, label=name, color=colour, lw=1.2)
     axes.set(xlabel="bits per pixel", ylabel="MS-SSIM (RGB)", title=title)
     if beside:
-        axes.set(xlim=(0, ends[1]), ylim=(max(0.8, ends[0]), 1))
+        axes.set(xlim=(0, ends[1]), ylim=(max(0.8, ends[0]), 0.992))
     axes.grid(alpha=0.3)
     axes.legend()
     return figure

@@ -39,11 +39,11 @@ def _last(curve, target):
     return next((x for x in reversed([y for pair in zip(found, backwards, strict=True) for y in pair]) if x), None)
 
 
-def _names(wins):
+def _names(wins, size=lesson09._size_from):
     """`wins(ours, theirs)` decides on the sizes, either of which may be None."""
 
     def jpeg_wins(pictures, target):
-        return [name for name, both in pictures.items() if wins(*(lesson09._size_at(curve, target) for curve in both))]
+        return [name for name, both in pictures.items() if wins(*(size(curve, target) for curve in both))]
 
     return jpeg_wins
 
@@ -98,6 +98,10 @@ MISTAKES = {
         (_names(lambda ours, theirs: ours is None or (theirs is not None and theirs < ours)), "neither codec"),
         (_names(lambda ours, theirs: None not in (ours, theirs) and theirs < ours), "ours never does"),
         (_names(lambda ours, theirs: theirs < ours), "TypeError"),
+        (
+            _names(lambda ours, theirs: _or_infinite(theirs) < _or_infinite(ours), lesson09._size_at),
+            "first file is better",
+        ),
         (_names(lambda ours, theirs: ours is None and theirs is not None), "is missing"),
         (_names(lambda ours, theirs: theirs is None and ours is not None), "JPEG never"),
         (lambda pictures, target: lesson09._jpeg_wins(pictures, 0.95), "at 0.85"),
