@@ -3,6 +3,7 @@
 import argparse
 import errno
 import io
+import math
 import os
 import re
 import sys
@@ -106,7 +107,9 @@ def compress(options):
         )
     decoded = progression[chosen]
     if options.quality and decoded.ms_ssim < options.quality:
-        raise UsageError(f"{chosen} iterations reach MS-SSIM {decoded.ms_ssim:.4f}; ask for a --quality up to that")
+        best = max(range(1, chosen + 1), key=lambda i: progression[i].ms_ssim)
+        reached = _reachable(progression[best])
+        raise UsageError(f"MS-SSIM is {reached} at best, after {_iterations(best)}; ask for a --quality up to that")
     _write(options.output, progression.file(chosen))
     saved = 100 * (1 - decoded.size_bytes / decoded.raw_bytes)
     said = f"; {_iterations(chosen)}"
@@ -127,17 +130,19 @@ def _adaptive(weights, photo, options, limit_bytes):
     bit_model = _bit_model(weights, options)
     if options.quality:
         found = adaptive.reaching(weights, photo, options.quality, bit_model, search=options.search, progress=progress)
-        if found is None:
+        best = found[len(found)]
+        if best.ms_ssim < options.quality:
             raise UsageError(
-                f"no adaptive file reaches MS-SSIM {options.quality:g} here; ask for a lower --quality, or leave out "
-                "--adaptive: a file of all bits may reach a little more"
+                f"adaptive files reach MS-SSIM {_reachable(best)} here, not {options.quality:g}; ask for a --quality "
+                "up to that, or leave out --adaptive: a file of all bits may reach a little more"
             )
     else:
         found = adaptive.fitting(weights, photo, limit_bytes, bit_model, search=options.search, progress=progress)
-        if found is None:
+        least = found[len(found)]
+        if least.size_bytes > limit_bytes:
             raise UsageError(
-                f"one iteration everywhere takes more than {limit_bytes:,.0f} bytes, which is what {_limit(options)} "
-                "allows; allow more"
+                f"one iteration everywhere takes {least.size_bytes:,} bytes, {least.bpp:.3f} bits per pixel, and "
+                f"{_limit(options)} allows less; allow as much"
             )
     return found
 
@@ -1030,6 +1035,11 @@ def _say(line: str):
 def _size_of(decoded, with_ms_ssim: bool = False) -> str:
     said = f"{decoded.size_bytes:,} bytes, {decoded.bpp:.3f} bits per pixel, PSNR {decoded.psnr_db:.2f} dB"
     return f"{said}, MS-SSIM {decoded.ms_ssim:.4f}" if with_ms_ssim else said
+
+
+def _reachable(decoded) -> str:
+    """The MS-SSIM, rounded down: whoever asks for that gets it."""
+    return f"{math.floor(1e4 * decoded.ms_ssim) / 1e4:.4f}"
 
 
 def _limit(options) -> str:

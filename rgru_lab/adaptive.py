@@ -88,8 +88,8 @@ def reaching(
     iterations: int = MAX_ITERATIONS,
     search: int = 0,
     progress: Callable = lambda steps, total: steps,
-) -> Progression | None:
-    """The photo's way into the smallest adaptive file that reaches an MS-SSIM; None if none does.
+) -> Progression:
+    """The photo's way into the smallest adaptive file that reaches an MS-SSIM; if none does, into the best one.
 
     Args:
         weights: a loaded `model.Weights`.
@@ -123,8 +123,8 @@ def fitting(
     iterations: int = MAX_ITERATIONS,
     search: int = 0,
     progress: Callable = lambda steps, total: steps,
-) -> Progression | None:
-    """The photo's way into the best adaptive file that is not larger than so many bytes; None if all are.
+) -> Progression:
+    """The photo's way into the best adaptive file that is not larger than so many bytes; if all are, the smallest.
 
     The other arguments are those of `reaching`.
     """
@@ -138,10 +138,10 @@ def fitting(
     return _find(weights, photo, bit_model, iterations, search, progress, predicted, actual, limit_bytes, SLOPES[::-1])
 
 
-def _find(
-    weights, photo, bit_model, iterations, search, progress, predicted, actual, limit, slopes
-) -> Progression | None:
+def _find(weights, photo, bit_model, iterations, search, progress, predicted, actual, limit, slopes) -> Progression:
     """Of these slopes, each of which leads to as much as the one before or more, the last that keeps within the limit.
+
+    If the first one leads beyond it already, that is what comes back.
 
     What is predicted and what comes out are nearly in proportion, so each time the next prediction is put right; where
     that leads out of what is still possible, the middle of it is tried.
@@ -150,7 +150,7 @@ def _find(
     choices = {sent.tobytes(): (sent, slope) for sent, slope in ((counts(curves, slope), slope) for slope in slopes)}
     choices = list(choices.values())
     forecasts = np.array([predicted(curves, sent) for sent, _ in choices]).clip(1e-9)
-    best, proportion, within, over = None, 1.0, -1, len(choices)
+    best, least, proportion, within, over = None, None, 1.0, -1, len(choices)
     for _ in range(TRIES):
         k = int(np.searchsorted(proportion * forecasts, limit, side="right")) - 1
         if not within < k < over:
@@ -168,9 +168,9 @@ def _find(
             if reached > (1 - NEAR) * limit:
                 break
         else:
-            over = k
+            least, over = progression, k
         proportion = reached / forecasts[k]
-    return best
+    return best or least
 
 
 def _tensor(photo: np.ndarray) -> torch.Tensor:

@@ -176,8 +176,10 @@ def test_the_file_that_fits_is_within_the_limit_and_near_it(weights, photo, ladd
 
 
 def test_what_is_too_little_for_any_file_and_what_is_enough_for_all(weights, photo, ladder):
-    assert adaptive.fitting(weights, photo, min(ladder) - 1, None, iterations=6) is None
-    assert adaptive.fitting(weights, photo, min(ladder), None, iterations=6).counts.max() == 1
+    for limit in (1, min(ladder) - 1, min(ladder)):
+        least = adaptive.fitting(weights, photo, limit, None, iterations=6)
+        assert least.counts.max() == 1
+        assert len(least.file(len(least))) == min(ladder)
     largest = adaptive.fitting(weights, photo, 10**6, None, iterations=6)
     assert len(largest.file(len(largest))) == max(ladder)
 
@@ -200,7 +202,9 @@ def test_the_file_that_reaches_a_quality_reaches_it_and_is_not_much_better(weigh
     found = adaptive.reaching(weights, photo, wanted, iterations=6)
     codes = bitstream.decode(bitstream.parse(found.file(len(found))), found.bit_model)
     assert wanted <= metrics.ms_ssim(photo, [*codec.decode(weights.model, codes)][-1]) < wanted + 0.1 * (1 - wanted)
-    assert adaptive.reaching(weights, photo, 0.9999, iterations=2) is None
+    best = adaptive.reaching(weights, photo, 0.9999, iterations=2)
+    *_, (_, all_bits) = Progression(weights, photo).run(2)
+    assert 0.95 * all_bits.ms_ssim < best[len(best)].ms_ssim < 0.9999
     plain = Progression(weights, photo)
     size = next(decoded.size_bytes for _, decoded in plain.run(6) if decoded.ms_ssim >= wanted)
     assert len(found.file(len(found))) < 0.95 * size
