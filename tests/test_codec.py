@@ -347,9 +347,9 @@ def test_a_plane_that_does_not_fit_the_picture_is_refused_and_named(weights, sha
 
 
 def test_the_memory_needed_is_in_proportion_to_the_pixels():
-    """By hand: 170 bytes a pixel, and 12 maps of the last cell's channels, 4 bytes each, at a quarter of the pixels."""
+    """By hand: 90 bytes a pixel, and 17 maps of the last cell's channels, 4 bytes each, at a quarter of the pixels."""
     config = preset("small")
-    assert codec.memory_bytes(config, 100, 200) == 100 * 200 * (170 + 12 * 32)
+    assert codec.memory_bytes(config, 100, 200) == 100 * 200 * (90 + 17 * 32)
     for size in ((1, 1), (512, 768), (768, 512), (3000, 4000)):
         assert codec.memory_bytes(config, *size) * 12 == codec.memory_bytes(config, 3 * size[0], 4 * size[1])
 
