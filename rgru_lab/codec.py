@@ -45,7 +45,7 @@ MAPS = {"residual-gru": 17, "gru": 18, "lstm": 34, "associative-lstm": 76}
 with all weights that ship. In bfloat16 it is about half of that."""
 
 LOOKING = 1.3
-"""Times the memory where networks looks more than once in an iteration: 0.8 to 1.2 times what is predicted without it
+"""Times the memory where networks look more than once in an iteration: 0.8 to 1.2 times what is predicted without it
 was measured, in a search as well, whose way back goes through every look."""
 
 PICTURE_BYTES = 90

@@ -28,6 +28,7 @@ BESIDE = (
 """Other colours of the set, and dashes, for what stands beside them."""
 
 MS_SSIM_TICKS = (0.7, 0.8, 0.85, 0.9, 0.95, 0.97, 0.98, 0.99)
+"""Where an axis of MS-SSIM has its marks."""
 
 RESIDUAL_SCALE = 64
 """8-bit levels at which the colours of a residual are at their fullest: one scale for every picture and iteration."""

@@ -72,6 +72,8 @@ def test_curves_beside_have_lines_of_their_own_in_other_colours_and_do_not_widen
     assert len(set(re.findall(r"stroke-dasharray: ([^;]+);", drawn.getvalue().decode()))) == 5
     assert axes.get_xlim()[1] < 1
     assert axes.get_ylim()[0] > 0.8
+    heights = axes.transData.transform([(0, 1 - 10**-decades) for decades in (1, 1.5, 2)])[:, 1]
+    assert np.allclose(np.diff(heights), (heights[-1] - heights[0]) / 2)  # 10, 15 and 20 dB
 
 
 def test_jpeg_has_its_own_colour_in_every_figure_and_the_others_take_the_next():
