@@ -141,7 +141,7 @@ def fitting(
 def _find(weights, photo, bit_model, iterations, search, progress, predicted, actual, limit, slopes) -> Progression:
     """Of these slopes, each of which leads to as much as the one before or more, the last that keeps within the limit.
 
-    If the first one leads beyond it already, that is what comes back.
+    If the first one leads beyond it already, that is what comes back; where nothing else was within, it is tried last.
 
     What is predicted and what comes out are nearly in proportion, so each time the next prediction is put right; where
     that leads out of what is still possible, the middle of it is tried.
@@ -151,10 +151,12 @@ def _find(weights, photo, bit_model, iterations, search, progress, predicted, ac
     choices = list(choices.values())
     forecasts = np.array([predicted(curves, sent) for sent, _ in choices]).clip(1e-9)
     best, least, proportion, within, over = None, None, 1.0, -1, len(choices)
-    for _ in range(TRIES):
+    for left in reversed(range(TRIES)):
         k = int(np.searchsorted(proportion * forecasts, limit, side="right")) - 1
         if not within < k < over:
             k = (within + over) // 2 if best or k > within else 0
+        if not (best or left):
+            k = 0
         if not within < k < over:
             break
         sent, slope = choices[k]

@@ -42,7 +42,7 @@ BF16_HOPELESS = 0.5
 
 MAPS = {"residual-gru": 17, "gru": 18, "lstm": 34, "associative-lstm": 76}
 """Copies of the last cell's channels, at a quarter of the pixels, that are in memory at the peak: measured in float32,
-with all weights that ship. In bfloat16 it is about half of that."""
+with all weights that ship, on pictures over a megapixel. In bfloat16 it is about half of that."""
 
 LOOKING = 1.3
 """Times the memory where networks look more than once in an iteration: 0.8 to 1.2 times what is predicted without it

@@ -184,6 +184,15 @@ def test_what_is_too_little_for_any_file_and_what_is_enough_for_all(weights, pho
     assert len(largest.file(len(largest))) == max(ladder)
 
 
+@pytest.mark.parametrize("tries", [1, 2])
+def test_the_last_try_is_the_surest(weights, photo, ladder, monkeypatch, tries):
+    """The headers and flags that no forecast counts lead the first tries beyond the limit."""
+    monkeypatch.setattr(adaptive, "TRIES", tries)
+    for limit in range(min(ladder), max(ladder), (max(ladder) - min(ladder)) // 5):
+        found = adaptive.fitting(weights, photo, limit, None, iterations=6)
+        assert len(found.file(len(found))) <= limit
+
+
 @pytest.mark.parametrize(("limit", "steps"), [(min, 4), (max, 0)], ids=["large slope", "small slope"])
 def test_better_bits_are_searched_for_where_the_slope_is_large(weights, photo, ladder, monkeypatch, limit, steps):
     asked = []
