@@ -199,7 +199,7 @@ def info(options):
 
 
 def compare(options):
-    from rgru_lab import bitnet, codec, images, model, plots
+    from rgru_lab import codec, images, model, plots
     from rgru_lab.opponents import Ladder
     from rgru_lab.progression import Progression
 
@@ -216,7 +216,7 @@ def compare(options):
             whole, photo = photo, images.shrink(photo, PAGE_PIXELS)
             print(f"scaled down from {whole.shape[1]} x {whole.shape[0]} px, to make a page that opens quickly")
     weights = model.load(options.model)
-    progression, ladder = Progression(weights, photo, bitnet.find(weights, options.model)), Ladder(photo)
+    progression, ladder = Progression(weights, photo), Ladder(photo)
     print(f"{name}: {photo.shape[1]} x {photo.shape[0]} px, weights {progression.weights.name}")
     print("JPEG: 4:2:0, optimised Huffman tables. 'same bytes': its largest quality that is not larger than ours;")
     print("'same MS-SSIM': its least quality that reaches ours, and how much smaller (-) our file is.\n")
@@ -273,6 +273,8 @@ def train(options):
     _make_folder(folder)
 
     device = training.join_processes()
+    if options.graphs and not device.startswith("cuda"):
+        raise UsageError(f"--graphs needs a CUDA device, and training runs on {device} here; leave it out")
     rank, _ = training.place()
     found = patches.pictures_in(
         options.images,
@@ -285,7 +287,7 @@ def train(options):
         trainer.load_state_dict(state)
         state = None  # the trainer has it
     elif start:
-        bits = bitnet.find(start, options.start_from) if config.rate else None
+        bits = bitnet.find(start) if config.rate else None
         learned = bits if isinstance(bits, bitnet.Learned) else None
         trainer.start_from(start, learned)
     if rank == 0:
@@ -303,7 +305,7 @@ def train(options):
             print(f"\n{weights}: {trainer.step_count:,} steps in {trainer.elapsed_s:,.0f} s")
             if net := trainer.averaged_bit_net():
                 kept = model.load(weights)
-                bits = bitnet.path_beside(kept, weights)
+                bits = bitnet.path_beside(kept)
                 bitnet.save(bitnet.Learned(bittraining.integers(net), kept.fingerprint, papers), bits)
                 print(f"{bits}: what predicts its bits; train-bits --model {weights} --start-from {weights} goes on")
             print(f"try it: python -m rgru_lab compare photo.jpg --model {weights}")
@@ -336,10 +338,10 @@ def train_bits(options):
     from rgru_lab import bitdata, bitmodel, bitnet, bittraining, checkpoints, model, photos
 
     weights = model.load(options.model)
-    target = bitnet.path_beside(weights, options.model)
+    target = bitnet.path_beside(weights)
     begin = None
     if options.start_from:
-        begin = bitnet.find(model.load(options.start_from), options.start_from)
+        begin = bitnet.find(model.load(options.start_from))
         if begin.coding != "learned":
             raise UsageError(f"{options.start_from} has no {bitnet.SUFFIX} file to begin with; leave out --start-from")
     folder = Path(options.output or f"runs/{weights.name}-bits")
@@ -381,7 +383,7 @@ def train_bits(options):
 
 
 def evaluate(options):
-    from rgru_lab import adaptive, bitnet, evaluate, measuring, model, opponents, reports
+    from rgru_lab import adaptive, evaluate, measuring, model, opponents, reports
 
     against = list(opponents.CODECS) if options.against == "all" else options.against.split(",")
     for codec in against:
@@ -404,7 +406,6 @@ def evaluate(options):
         search=options.search,
         files=options.files,
         against=against,
-        bit_model=bitnet.find(weights, options.model),
         jobs=options.jobs,
         fresh=options.fresh,
         progress=_each_picture,
@@ -421,19 +422,20 @@ def bench(options):
 
     output = Path(options.output)
     _make_folder(output)
-    rows, weights = {}, model.load(options.model).name
-    folder = tempfile.TemporaryDirectory()
+    rows, weights = {}, model.load(options.model)
     what = "viewer" if options.viewer else "payload" if options.payload else "bench"
-    if options.viewer:
-        report = latency.report(weights, Path(folder.name))
-    elif options.payload:
-        report = latency.sizes(weights, _pictures(options.payload)[1], Path(folder.name))
-    else:
-        report = bench.report(options.model, large=not options.small)
-    for quantity, value in report:
-        rows[quantity] = value
-        print(f"{quantity:75} {value:,}" if isinstance(value, (int, float)) else f"{quantity:75} {value}", flush=True)
-    path = output / f"{what}-{weights}.json"
+    with tempfile.TemporaryDirectory() as folder:
+        if options.viewer:
+            report = latency.report(weights, Path(folder))
+        elif options.payload:
+            report = latency.sizes(weights, _pictures(options.payload)[1], Path(folder))
+        else:
+            report = bench.report(weights, large=not options.small)
+        for quantity, value in report:
+            rows[quantity] = value
+            said = f"{value:,}" if isinstance(value, (int, float)) else value
+            print(f"{quantity:75} {said}", flush=True)
+    path = output / f"{what}-{weights.name}.json"
     images.write_atomically(path, (json.dumps(rows, indent=1) + "\n").encode())
     print(path)
 
@@ -474,7 +476,7 @@ def effects(options):
     found = patches.pictures_in(
         options.images, leave_out=photos.validation_names(), progress=lambda each: _bar(each, len(each), "picture")
     )
-    steps = effects.train(start, bitnet.find(start, options.start_from), found.photos, folder, effects.IDEAS)
+    steps = effects.train(start, bitnet.find(start), found.photos, folder, effects.IDEAS)
     for _ in _bar(steps, effects.STEPS * len(effects.IDEAS), "step"):
         pass
     measured = effects.measure(folder, paths, ideas=effects.IDEAS, jobs=options.jobs, progress=_each_picture)
@@ -490,7 +492,9 @@ def fuzz(options):
     from rgru_lab import bitnet, fuzz, images, model, photos
 
     weights = model.load(options.model)
-    found = bitnet.find(weights, options.model)
+    if options.output:
+        _make_folder(Path(options.output).parent)
+    found = bitnet.find(weights)
     good = fuzz.seeds([found] if found.coding == "learned" else [])
     outcomes, cut = {}, 0
 
@@ -576,12 +580,11 @@ def _start(options, folder: Path):
 def _pictures(images: str) -> tuple[str, list[Path]]:
     """A set's name and its pictures: the word kodak, or a folder."""
     from rgru_lab import photos
-    from rgru_lab.images import SUFFIXES
+    from rgru_lab.images import paths_in
 
     if images == "kodak":
         return "kodak", photos.kodak()
-    paths = sorted(p for p in Path(images).glob("*") if p.suffix.lower() in SUFFIXES)
-    if not paths:
+    if not Path(images).is_dir() or not (paths := paths_in(images, below=False)):
         raise UsageError(f"{images} is no folder with pictures; give one, or the word kodak")
     return Path(images).resolve().name, paths
 
@@ -953,7 +956,7 @@ def _bit_model(weights, options):
     """What `--coding` asks for, or the best there is."""
     from rgru_lab import bitmodel, bitnet
 
-    found = bitnet.find(weights, options.model)
+    found = bitnet.find(weights)
     if options.coding == "learned" and found.coding != "learned":
         raise UsageError(f"{weights.name} has no learned model of its bits; run train-bits, or leave out --coding")
     return {None: found, "learned": found, "counts": bitmodel.Counts(), "raw": None}[options.coding]

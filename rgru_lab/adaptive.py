@@ -30,7 +30,7 @@ SHOWN = (0.3, 0.1, 0.05, 0.025, 0.012, 0.006, 0.003, 0.0015, 0.0005, ALL)
 TRIES = 6
 """How often at most a photo goes through the codec to find the slope; what is predicted is near after two."""
 
-SEARCH_PAYS = 0.01
+SEARCH_PAYS = 0.002
 """The slope from which better bits are searched for, if at all: under it a search is long and gains a percent."""
 
 TIMES_MEMORY = 1.3

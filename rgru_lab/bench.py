@@ -213,14 +213,14 @@ def line(x: Sequence[float], y: Sequence[float]) -> Line:
     return Line(float(slope), float(intercept), float(100 * np.abs(fitted / y - 1).max()))
 
 
-def peak_memory_bytes(name: str, size: tuple[int, int]) -> int:
-    """Memory that compressing takes on top of the loaded weights, at its peak, in a process of its own."""
+def peak_memory_bytes(weights: Path, size: tuple[int, int]) -> int:
+    """Memory that compressing takes on top of the weights in this file, at its peak, in a process of its own."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_peak_memory_bytes, (name, size))
+        return pool.apply(_peak_memory_bytes, (weights, size))
 
 
-def _peak_memory_bytes(name: str, size: tuple[int, int]) -> int:
-    model = load(name).model
+def _peak_memory_bytes(weights: Path, size: tuple[int, int]) -> int:
+    model = load(weights).model
     photo = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     list(codec.encode(model, photo[:64, :64], 2))
     process, done = psutil.Process(), threading.Event()
@@ -244,23 +244,22 @@ def _peak_memory_bytes(name: str, size: tuple[int, int]) -> int:
 def _high_water_bytes() -> int:
     """The most memory that this process has had at once, where the system says so (Linux); else 0."""
     try:
-        status = Path("/proc/self/status").read_text()
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
     except OSError:
         return 0
     return int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) * 1024
 
 
-def report(name: str, *, large: bool = True) -> Iterator[tuple[str, object]]:
+def report(weights: Weights, *, large: bool = True) -> Iterator[tuple[str, object]]:
     """Measure one quantity after the other; yields (what, value) as it goes, names with their units.
 
     Args:
-        name: weights by name or path.
+        weights: from `model.load`.
         large: measure at 12 megapixels, too.
 
     Raises:
         InputError: the model has other cells than the straightforward loop, or 12 megapixels do not fit into memory.
     """
-    weights = load(name)
     model, plain = weights.model, straightforward(weights.model)
     needed, free = codec.memory_bytes(model.config, *LARGE), codec.free_bytes()
     if large and needed > free:  # said before minutes are spent
@@ -317,7 +316,7 @@ def report(name: str, *, large: bool = True) -> Iterator[tuple[str, object]]:
     sizes = SIZES if large else SIZES[:3]
     megapixels = [height * width / 1e6 for height, width in sizes]
     seconds = [iteration_s(quick, size, bf16=False, channels_last=True, count=1) for size in sizes]
-    memory = [peak_memory_bytes(name, size) / 1e6 for size in sizes]
+    memory = [peak_memory_bytes(weights.path, size) / 1e6 for size in sizes]
     for size, iteration, taken in zip(sizes, seconds, memory, strict=True):
         at = f"{size[1]} x {size[0]} px"
         yield f"{at}: first iteration, s", _short(iteration)

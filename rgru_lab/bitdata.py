@@ -82,14 +82,17 @@ def split(folder: str | os.PathLike, names: frozenset[str]) -> tuple[list[Path],
         names: file names of those to validate on; where a folder has none of them, a few others are set aside.
 
     Raises:
-        TrainingError: there is no such folder, or not even two pictures in it.
+        PictureError: there is no such folder.
+        TrainingError: there are not even two pictures in it, or only some to validate on.
     """
-    paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in images.SUFFIXES)
+    paths = images.paths_in(folder)
     if len(paths) < 2:
         raise TrainingError(f"{folder} holds {len(paths)} pictures; give a folder with at least two")
     aside = [path for path in paths if path.name in names]
     aside = aside or paths[:: max(2, len(paths) // VALIDATION_PICTURES)]
     apart = [path for path in paths if path not in set(aside) and path.name not in names]
+    if not apart:
+        raise TrainingError(f"all pictures in {folder} are kept to validate on; add others to learn from")
     return apart, aside[:: -(-len(aside) // VALIDATION_PICTURES)]
 
 

@@ -10,9 +10,10 @@ import contextlib
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import safetensors
@@ -22,7 +23,7 @@ import torch
 from rgru_lab.bitmodel import ONE, BitModel, Counts, Tell
 from rgru_lab.config import MAX_ITERATIONS, InputError
 from rgru_lab.images import write_atomically
-from rgru_lab.model import MODELS, Weights
+from rgru_lab.model import Weights
 
 GROUPS = 4
 """Channels are coded in this many groups; a group knows all positions of the groups before it."""
@@ -193,41 +194,45 @@ def load(path: str | os.PathLike) -> Learned:
     return model
 
 
-def path_beside(weights: Weights, source: str | os.PathLike | None = None) -> Path:
-    """Where the learned model of these weights belongs: beside their own file.
-
-    Args:
-        weights: from `model.load`.
-        source: what they were loaded from; their own name if left out.
-    """
-    if source is not None and str(source).endswith(".safetensors"):
-        return Path(source).with_suffix(SUFFIX)
-    return MODELS / f"{weights.name}{SUFFIX}"
+def path_beside(weights: Weights) -> Path:
+    """Where the learned model of these weights, from `model.load`, belongs: beside their own file."""
+    return weights.path.with_suffix(SUFFIX)
 
 
-def find(weights: Weights, source: str | os.PathLike | None = None) -> BitModel:
-    """The learned model that belongs to these weights, or `Counts` if there is none; arguments as in `path_beside`.
+def find(weights: Weights) -> BitModel:
+    """The learned model that lies beside these weights and belongs to them, or `Counts` if there is none.
 
     Raises:
         BitNetError: there is one, and it is damaged.
     """
-    path = path_beside(weights, source)
-    if path.is_file():
-        model = load(path)
+    if weights.path and path_beside(weights).is_file():
+        model = load(path_beside(weights))
         if model.codec == weights.fingerprint:
             return model
     return Counts()
 
 
+def asked_for(weights: Weights, bit_model: BitModel | Literal["find"] | None) -> BitModel | None:
+    """The model itself, where "find" stands for what `find` has for these weights."""
+    return find(weights) if bit_model == "find" else bit_model
+
+
+_walking = threading.Lock()
+
+
 @contextlib.contextmanager
 def _one_thread():
-    """The products are small: a second thread gains nothing, and on a busy machine all would wait for it."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+    """The products are small: a second thread gains nothing, and on a busy machine all would wait for it.
+
+    The number of threads is the whole process's, so one caller at a time may change it and put it back.
+    """
+    with _walking:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
 
 
 def _product(inputs: np.ndarray, weights: np.ndarray) -> np.ndarray:

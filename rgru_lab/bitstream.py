@@ -187,8 +187,15 @@ def seal(header: bytes, index: int, kind: int, payload: bytes) -> bytes:
 
 
 def write(header: Header, codes: Codes, bit_model: BitModel | None = None) -> bytes:
-    """A whole file from header, codes and the model of the bits that the header names."""
+    """A whole file from header, codes and the model of the bits that the header names.
+
+    Raises:
+        BitstreamError: a plane has another shape than the header says; or as `write_segment`.
+    """
     packed, planes = header.pack(), codes.planes
+    for i, plane in enumerate(planes, start=1):
+        if plane.shape != _shape(header):
+            raise BitstreamError(f"B[{i}] has the shape {plane.shape}, but the header is of {_shape(header)}")
     return packed + b"".join(
         write_segment(packed, i + 1, plane, planes[:i], bit_model) for i, plane in enumerate(planes)
     )

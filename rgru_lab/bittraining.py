@@ -72,6 +72,10 @@ class BitTrainConfig:
             raise InputError(f"forget is {self.forget}; choose 0 up to, not including, 1")
         if not self.learning_rate > 0:
             raise InputError(f"learning_rate is {self.learning_rate}; it must be positive")
+        if not 0 <= self.ema < 1:
+            raise InputError(f"ema is {self.ema}; choose 0 up to, not including, 1")
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"seed is {self.seed}; choose 0 up to 2^63 - 1")
 
 
 class Record(NamedTuple):

@@ -81,7 +81,7 @@ class Step(NamedTuple):
 class Codes(NamedTuple):
     """The compressed image before it is written: one plane of bits per iteration.
 
-    A plane is (K, h, w) int8: -1 or +1, and 0 for a bit that is not sent. K may differ between planes.
+    A plane is (K, h, w) int8: -1 or +1, and 0 for a bit that is not sent.
     """
 
     height: int
@@ -294,7 +294,8 @@ def check_memory(config: ModelConfig, height: int, width: int, times: float = 1.
 @cache
 def bf16_speedup(device: torch.device) -> float:
     """How many times as fast a few convolutions are in bfloat16: twice on some machines, a quarter on others."""
-    with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng():
+    devices = [device] if device.type == "cuda" else []
+    with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices):
         conv = nn.Conv2d(64, 192, 3, padding=1).to(device, memory_format=torch.channels_last)
         count = 4 if device.type == "cpu" else 256  # so many that a GPU's time goes into the work, not its handing over
         x = torch.rand(count, 64, 48, 48, device=device).to(memory_format=torch.channels_last)

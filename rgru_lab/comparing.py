@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rgru_lab import adaptive, metrics
+from rgru_lab import __version__, adaptive, metrics
 from rgru_lab.opponents import CODECS, JPEG_SETTINGS
 
 MOVED = "ms_ssim_moved"
@@ -31,6 +31,9 @@ BARS_PERCENT = {
 }
 """What each preset is to be smaller by than the yardstick, its bits stored as they are, and coded; `best` in adaptive
 files, as small as Johnston et al. published."""
+
+OURS_RAW = "ours, bits as they are"
+"""The second name of `beside`; the first is "ours"."""
 
 AVERAGING = "Mean MS-SSIM at mean bits per pixel over the pictures, at equal iteration or quality."
 ADAPTIVE = "Ours are adaptive files: a position stops sending where an iteration no longer pays, at equal slope. "
@@ -78,8 +81,9 @@ def summarise(
 
 def provenance() -> dict:
     """Versions, machine and day: what a measurement depends on."""
+    others = {name: version(name) for name in ("torch", "pillow", "pytorch-msssim", "numpy")}
     return {
-        "versions": {name: version(name) for name in ("rgru-lab", "torch", "pillow", "pytorch-msssim", "numpy")},
+        "versions": {"rgru-lab": __version__} | others,  # on Colab the kit is not installed, only there
         "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "date": datetime.date.today().isoformat(),
     }
@@ -142,8 +146,8 @@ def published() -> dict[str, dict]:
 
 
 def beside(ours: list[dict], jpeg: list[dict]) -> list[dict]:
-    """Our mean curve and those of others at equal MS-SSIM, all against the JPEG that was measured here."""
-    curves = {"ours": ours, "ours, bits as they are": _if("raw", ours)}
+    """Our mean curve, coded and not, and those of others at equal MS-SSIM, all against the JPEG measured here."""
+    curves = {"ours": ours, OURS_RAW: _if("raw", ours)}
     curves |= {name: entry["curve"] for name, entry in published().items()}
     return [
         {
@@ -220,7 +224,7 @@ def _bpp_for(curve: list[dict], ms_ssim: float, key: str) -> float | None:
 def _bjontegaard(ours: list[dict], theirs: list[dict], key: str) -> float | None:
     def points(curve):
         level = float if key == "psnr_db" else metrics.ms_ssim_db
-        return [(point["bpp"], level(point[key])) for point in curve]
+        return [(point["bpp"], level(point[key])) for point in curve if point[key] is not None]
 
     percent = metrics.bjontegaard_percent(points(ours), points(theirs))
     return None if percent is None else round(percent, 1)

@@ -26,7 +26,7 @@ MAX_SIDE = 65_500
 """Pixels per side that the kit takes: what JPEG can hold. A file's header could name 65535."""
 
 MAX_PIXELS = 16_000_000
-"""Pixels of the largest picture the kit takes. With `small` a pixel needs about 700 bytes of memory: 11 GB at most."""
+"""Pixels of the largest picture the kit takes. With `small` each needs up to 640 bytes of memory: 10 GB at most."""
 
 NAME_LIMIT = 13
 """Characters of the weights' name that a file's header can hold."""

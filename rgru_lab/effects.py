@@ -26,7 +26,9 @@ FILES = {
 }
 """Files in which all positions send all their bits, and adaptive ones: how each are measured, as far as MS-SSIM .95."""
 
-LEVELS = (0.90, 0.95)
+PLACES = {"ms_ssim": "", comparing.MOVED: ", one pixel on"}
+COLUMNS = tuple((key, level) for key in PLACES for level in (0.90, 0.95))
+"""Of the table: a reading, and the level of it."""
 
 ALONG = 1e-6
 """A rate so small that the codec does not notice it; what predicts the bits learns along all the same."""
@@ -41,6 +43,7 @@ RECIPE = TrainConfig(
     learning_rate=4e-4,
     warmup_steps=20,
     ema=0.98,
+    moving=True,
     bf16=False,
 )
 
@@ -73,6 +76,7 @@ IDEAS = (
         recipe={"curriculum": ((1.0, 10, 256, 1),)},
     ),
     Idea("priming", "one extra look before the first bits and the first picture", model={"priming": 1}),
+    Idea("diffusion", "one extra look before those of every later iteration", model={"diffusion": 1}),
     Idea("first", "a smaller first step: 8 bits of each position instead of 32", model={"first_bits": 8}),
     Idea("ssim", "mean |R| weighted by 1 - SSIM instead of MS-SSIM in the loss", recipe={"loss": "ssim-l1"}),
 )
@@ -97,7 +101,7 @@ def train(
     learned = bit_model if isinstance(bit_model, bitnet.Learned) else None
     for idea in ideas:
         path = folder / f"{idea.key}.safetensors"
-        if bitnet.path_beside(start, path).exists():
+        if path.with_suffix(bitnet.SUFFIX).exists():
             continue
         shape = replace(start.model.config, **idea.model)
         trainer = training.Trainer(shape, replace(RECIPE, **idea.recipe), photos, steps=STEPS)
@@ -108,7 +112,7 @@ def train(
         models.save(trainer.averaged_model(), path, record=papers)
         kept = models.load(path)
         net = bittraining.integers(trainer.averaged_bit_net())
-        bitnet.save(bitnet.Learned(net, kept.fingerprint, papers), bitnet.path_beside(kept, path))
+        bitnet.save(bitnet.Learned(net, kept.fingerprint, papers), bitnet.path_beside(kept))
 
 
 def measure(
@@ -128,7 +132,7 @@ def measure(
     for idea in ideas:
         path = folder / f"{idea.key}.safetensors"
         weights = models.load(path)
-        bit_model = bitnet.find(weights, path)
+        bit_model = bitnet.find(weights)
         identity = {"weights": weights.sha256, "bit_model": bit_model.fingerprint.hex()}
         for kind in idea.files:
             measured = FILES[kind]
@@ -159,19 +163,20 @@ def report(summary: dict) -> str:
         "",
         f"{summary['start']} trained on for {summary['steps']} steps in each line, with the same patches unless it "
         f"names others, and measured on {summary['pictures']} pictures ({summary['set']}): bits per pixel of real "
-        "files at a mean MS-SSIM, and what they are against the first line. So short a training shows what an idea "
+        "files at a mean MS-SSIM whose grid begins at the corner, or one pixel on, and what they are against the first "
+        "line. So short a training shows what an idea "
         "begins to give, not what it can give; where the networks must learn something new first, as with priming, it "
         "shows the cost of that. Made by `python -m rgru_lab effects`. The rate and positions that stop, trained for "
         "longer, are the weights `best`; what they reach is in the pages kodak-best-N.md and kodak-best-N-adaptive.md "
         "beside this one, N being their version.",
         "",
-        "| what is new in training | files | " + " | ".join(f"{level:.2f}" for level in LEVELS) + " |",
-        "|---|---|" + "---|" * len(LEVELS),
+        f"| what is new in training | files | {' | '.join(f'{level:.2f}{PLACES[key]}' for key, level in COLUMNS)} |",
+        "|---|---|" + "---|" * len(COLUMNS),
     ]
     for row in rows:
         cells = []
-        for level in LEVELS:
-            bpp, before = (comparing.bpp_at(each["curve"], level) for each in (row, common))
+        for key, level in COLUMNS:
+            bpp, before = (comparing.bpp_at(each["curve"], level, key) for each in (row, common))
             change = "" if row is common or None in (bpp, before) else f" ({100 * (bpp / before - 1):+.1f} %)"
             cells.append("–" if bpp is None else f"{bpp:.4f}{change}")
         kind = "adaptive" if row["files"] == "adaptive" else "all bits"

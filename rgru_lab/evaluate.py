@@ -52,7 +52,7 @@ def run(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    bit_model = bitnet.find(weights) if bit_model == "find" else bit_model
+    bit_model = bitnet.asked_for(weights, bit_model)
     theirs = opponents(set_name, paths, folder, against, jobs=jobs, fresh=fresh, progress=progress)
     identity = {
         "weights": weights.sha256,

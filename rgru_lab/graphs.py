@@ -61,7 +61,7 @@ def record(work: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     # Once as ever: libraries choose their ways here. It is no step, so it must not use up random numbers.
-    with torch.cuda.stream(stream), torch.random.fork_rng():
+    with torch.cuda.stream(stream), torch.random.fork_rng([torch.cuda.current_device()]):
         work()
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()

@@ -151,15 +151,33 @@ def encode_png(photo: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
+def paths_in(folder: str | os.PathLike, *, below: bool = True) -> list[Path]:
+    """Paths of the pictures in a folder, by the endings of their names, in order; `below`: in its sub-folders, too.
+
+    Raises:
+        PictureError: there is no such folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise PictureError(f"there is no folder {folder}; give one with pictures")
+    return sorted(path for path in folder.glob("**/*" if below else "*") if path.suffix.lower() in SUFFIXES)
+
+
 def write_atomically(path: str | os.PathLike, data: bytes):
-    """Write bytes so that the path never holds half of them: to a neighbour first, then renamed."""
+    """Write bytes so that the path never holds half of them: to a neighbour first, then renamed.
+
+    Raises:
+        InputError: nothing can be written there.
+    """
     path = Path(path)
+    if not path.name:
+        raise InputError(f"cannot write {path}: it is a folder; add a file's name")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         temporary.write_bytes(data)
         os.replace(temporary, path)
     except OSError as error:
-        raise PictureError(f"cannot write {path}: {error.strerror}; choose another place") from None
+        raise InputError(f"cannot write {path}: {error.strerror}; choose another place") from None
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()

@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import os
 import pickle
+import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -129,7 +130,7 @@ class _AdaptiveFiles:
     def __init__(self, weights, photo: np.ndarray, bit_model, iterations: int, search: int):
         self.weights = weights
         self.photo = photo
-        self.bit_model = bitnet.find(weights) if bit_model == "find" else bit_model
+        self.bit_model = bitnet.asked_for(weights, bit_model)
         self.iterations = iterations
         self.search = search
         self.curves = self.looking_s = None
@@ -220,9 +221,13 @@ def read(path: Path) -> list[dict]:
     words = ("picture", "codec")
     with open(path, newline="", encoding="utf-8") as file:
         return [
-            {key: value if key in words else json.loads(value) if value else None for key, value in row.items()}
+            {key: value if key in words else _number(value) if value else None for key, value in row.items()}
             for row in csv.DictReader(file)
         ]
+
+
+def _number(text: str) -> int | float:
+    return int(text) if re.fullmatch(r"-?\d+", text) else float(text)  # "inf" is one: a PSNR of equal pictures
 
 
 def identity(codec: str) -> dict:

@@ -105,7 +105,7 @@ def bits_per_pixel(size_bytes: int, photo: np.ndarray) -> float:
 
 def ms_ssim_db(ms_ssim: float) -> float:
     """An MS-SSIM on a scale that spreads what is near 1: -10 log10(1 - MS-SSIM), in decibels."""
-    return float(-10 * np.log10(1 - ms_ssim))
+    return float(-10 * np.log10(1 - ms_ssim)) if ms_ssim < 1 else float("inf")
 
 
 def bjontegaard_percent(ours: Sequence[tuple[float, float]], theirs: Sequence[tuple[float, float]]) -> float | None:
@@ -116,18 +116,18 @@ def bjontegaard_percent(ours: Sequence[tuple[float, float]], theirs: Sequence[tu
 
     Args:
         ours, theirs: (rate, quality in decibels) of each point, rates rising. Points from which on the quality falls
-            are left out: nobody would send them.
+            are left out, since nobody would send them, and so are those of infinite quality.
 
     Returns:
         The percentage; None where the two have no quality in common, or one has fewer than two points.
     """
     from bjontegaard import bd_rate
 
-    (our_rates, our_levels), (their_rates, their_levels) = (
-        zip(*_rising(curve), strict=True) for curve in (ours, theirs)
-    )
-    low, high = max(our_levels[0], their_levels[0]), min(our_levels[-1], their_levels[-1])
-    if min(len(our_rates), len(their_rates)) < 2 or low >= high:
+    ours, theirs = _rising(ours), _rising(theirs)
+    if min(len(ours), len(theirs)) < 2:
+        return None
+    (our_rates, our_levels), (their_rates, their_levels) = (zip(*curve, strict=True) for curve in (ours, theirs))
+    if max(our_levels[0], their_levels[0]) >= min(our_levels[-1], their_levels[-1]):
         return None
     options = {"method": "pchip", "require_matching_points": False, "min_overlap": 0}
     return float(bd_rate(their_rates, their_levels, our_rates, our_levels, **options))
@@ -155,10 +155,10 @@ def area(curve: Sequence[tuple[float, float]], low: float = 0.125, high: float =
 
 
 def _rising(curve: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The points that are better than all before them."""
+    """The points that are better than all before them, and not perfect."""
     kept = []
     for rate, level in curve:
-        if not kept or level > kept[-1][1]:
+        if np.isfinite(level) and (not kept or level > kept[-1][1]):
             kept.append((rate, level))
     return kept
 

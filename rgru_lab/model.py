@@ -306,6 +306,8 @@ class Weights(NamedTuple):
     """How it was trained: data, steps, seconds, hardware, seed."""
     sha256: str
     """Of the config and of names, shapes and values of all tensors, as they are stored."""
+    path: Path | None = None
+    """The file that they were loaded from, if they were."""
 
     @property
     def fingerprint(self) -> bytes:
@@ -352,18 +354,19 @@ def load(name: str | os.PathLike = DEFAULT_MODEL) -> Weights:
             metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         config, record = json.loads(metadata["config"]), json.loads(metadata["record"])
-        model = ResidualCoder(ModelConfig(**config))
+        config = ModelConfig(**config)
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path} holds no weights of this kit ({error}); fetch the file again") from None
-    if _sha256(metadata["config"], tensors) != metadata.get("sha256"):
+    if _sha256(metadata["config"], tensors) != metadata.get("sha256"):  # before memory is taken for what it says
         raise WeightsError(f"{path} is damaged: weights or config do not match its hash; fetch the file again")
     try:
+        model = ResidualCoder(config)
         model.load_state_dict({key: value.float() for key, value in tensors.items()})
     except RuntimeError as error:
         raise WeightsError(
             f"the weights in {path} do not fit its own config ({error.args[0].splitlines()[0]})"
         ) from None
-    return Weights(name, model.eval().to(memory_format=torch.channels_last), record, metadata["sha256"])
+    return Weights(name, model.eval().to(memory_format=torch.channels_last), record, metadata["sha256"], path)
 
 
 def available() -> list[str]:

@@ -3,7 +3,6 @@
 import io
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -48,12 +47,10 @@ def pictures_in(
         progress: wraps the list of paths, tqdm for one.
 
     Raises:
-        PatchesError: there is no such folder, or no picture in it.
+        PictureError: there is no such folder.
+        PatchesError: there is no readable picture in it.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise PatchesError(f"there is no folder {folder}; give one with pictures")
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in images.SUFFIXES)
+    paths = images.paths_in(folder)
     wanted = [path for path in paths if path.name not in leave_out]
     photos, size_bytes, unreadable = [], 0, 0
     for path in progress(wanted):

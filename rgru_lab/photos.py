@@ -69,5 +69,5 @@ def validation_names() -> frozenset[str]:
 
 
 def _rows(path: Path) -> list[dict]:
-    with open(path, newline="") as file:
+    with open(path, encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))

@@ -20,12 +20,12 @@ CURVES = ((OURS, "o"), ("#009e73", "s"), ("black", "^"), ("#56b4e9", "D"))
 BESIDE = (
     ("#cc79a7", "--"),
     ("#e69f00", "-."),
-    ("0.4", ":"),
-    ("0.4", (0, (9, 4))),
-    ("#cc79a7", (0, (1, 4))),
-    ("#e69f00", (0, (6, 1, 1, 1, 1, 1))),
+    ("0.45", (0, (1, 1))),
+    ("0.45", (0, (9, 3))),
+    ("#882255", (0, (1, 2))),
+    ("#882255", (0, (6, 1, 1, 1, 1, 1))),
 )
-"""Other colours of the set, and dashes, for what stands beside them."""
+"""Other colours, and dashes, for what stands beside them."""
 
 MS_SSIM_TICKS = (0.7, 0.8, 0.85, 0.9, 0.95, 0.97, 0.98, 0.99)
 """Where an axis of MS-SSIM has its marks."""
@@ -129,18 +129,19 @@ def pictures(
     return figure
 
 
-def lines(curves: dict[str, tuple], x: str, y: str, title: str = "") -> Figure:
+def lines(curves: dict[str, tuple], x: str, y: str, title: str = "", *, joined: bool = True) -> Figure:
     """Curves in one pair of axes.
 
     Args:
         curves: name to (x values, y values); at most four beside "JPEG", each with a colour and a marker of its own.
         x, y: what the axes show, with units.
         title: above them.
+        joined: whether a line leads from each point to the next; not where there is nothing between two points.
     """
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.subplots()
     for (name, (xs, ys)), (colour, marker) in zip(curves.items(), _styles(curves), strict=True):
-        axes.plot(xs, ys, f"{marker}-", label=name, color=colour, ms=4)
+        axes.plot(xs, ys, f"{marker}{'-' * joined}", label=name, color=colour, ms=4)
     axes.set(xlabel=x, ylabel=y, title=title)
     axes.grid(alpha=0.3)
     if len(curves) > 1:
@@ -210,7 +211,7 @@ def rate_distortion(curves: dict[str, list[dict]], title: str, beside: dict[str,
         axes.plot(*_rates(curve), f"{marker}-", label=name, color=colour, ms=4)
     ends = axes.get_ylim()[0], min(2.0, axes.get_xlim()[1])
     for (name, curve), (colour, dash) in zip((beside or {}).items(), cycle(BESIDE), strict=False):
-        axes.plot(*_rates(curve), ls=dash, label=name, color=colour, lw=1.2)
+        axes.plot(*_rates(curve), ls=dash, label=name, color=colour, lw=1.6)
     axes.set(xlabel="bits per pixel", ylabel="MS-SSIM (RGB)", title=title)
     if beside:
         axes.set(xlim=(0, ends[1]), ylim=(max(0.8, ends[0]), 0.992))

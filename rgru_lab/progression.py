@@ -93,7 +93,7 @@ class Progression:
         self.weights = weights
         self.original = photo
         self.decoded: list[Decoded] = []
-        self.bit_model = bitnet.find(weights) if bit_model == "find" else bit_model
+        self.bit_model = bitnet.asked_for(weights, bit_model)
         self.counts = counts
         self.search = search and check_steps(search)
         self._header = bitstream.Header.of(weights, height, width, self.bit_model, counts is not None).pack()
@@ -104,8 +104,7 @@ class Progression:
 
         With counts it ends with their largest: after that nothing is left to send.
         """
-        if self.counts is not None:
-            iterations = min(iterations, int(self.counts.max()))
+        iterations = self.at_most(iterations)
         sending = Searching(self.weights.model, self.search, self.bit_model, self.counts) if self.search else None
         steps = codec.encode(self.weights.model, self.original, iterations, self.counts, sending)
         self.decoded, self._segments = [], []
@@ -117,6 +116,10 @@ class Progression:
             self.decoded.append(Decoded(self.original, frame, file.ends_bytes[-1]))
             self.decoded[-1].raw_bytes = file.raw_bytes[-1]
             yield i, self.decoded[-1]
+
+    def at_most(self, iterations: int) -> int:
+        """So many iterations, or fewer where counts say that nothing is sent after them."""
+        return iterations if self.counts is None else min(iterations, int(self.counts.max()))
 
     def __len__(self) -> int:
         return len(self.decoded)
@@ -179,5 +182,5 @@ def decode(file: bitstream.File, iterations: int, model_name: str | None = None)
             f"the file needs {header.name} with fingerprint {header.fingerprint.hex()}, but {weights.name} here has "
             f"{weights.fingerprint.hex()}; get the weights that wrote it"
         )
-    bit_model = bitnet.find(weights, model_name) if header.coding == "learned" else None
+    bit_model = bitnet.find(weights) if header.coding == "learned" else None
     return codec.decode(weights.model, bitstream.decode(file, bit_model, iterations))

@@ -1,7 +1,7 @@
 """What `comparing` found, for people: Markdown tables and the page of a model's results."""
 
 from rgru_lab.adaptive import ALL
-from rgru_lab.comparing import TARGETS
+from rgru_lab.comparing import OURS_RAW, TARGETS
 
 LEVELS = [f"{target:.2f}" for target in TARGETS]
 
@@ -102,7 +102,10 @@ def bars_met(summaries: list[dict]) -> str:
 
 
 def standings(summaries: list[dict]) -> str:
-    """Bits per pixel at a few qualities: ours, the opponents measured here, and what others have published."""
+    """Bits per pixel at a few qualities: ours, the opponents measured here, and what others have published.
+
+    Of the first of ours also its bits as they are, since that is how some of the others store theirs.
+    """
     summary = summaries[0]
     levels = (0.90, 0.95, 0.98)
 
@@ -115,9 +118,9 @@ def standings(summaries: list[dict]) -> str:
         lines.append(f"| **{label(ours)}** | {rates(ours['at_equal_ms_ssim'], 'bpp')} |")
     for row in summary["opponents"]:
         lines.append(f"| {row['label']} | {rates(row['at_equal_ms_ssim'], 'their_bpp')} |")
-    for row in summary["published"]:
-        if not row["name"].startswith("ours"):
-            lines.append(f"| *{row['name']}* | {rates(row['at_equal_ms_ssim'], 'bpp')} |")
+    for row in summary["published"][1:]:
+        name = f"*{row['name']}*" if row["name"] != OURS_RAW else row["name"].replace("ours", label(summary))
+        lines.append(f"| {name} | {rates(row['at_equal_ms_ssim'], 'bpp')} |")
     return "\n".join(lines) + "\n"
 
 

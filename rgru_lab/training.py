@@ -413,7 +413,7 @@ def run(
             while not trainer.finished:
                 record = trainer.step()
                 if trainer.rank == 0 and (record.step % LOG_EVERY == 0 or trainer.finished):
-                    with open(folder / "log.jsonl", "a") as log:
+                    with open(folder / "log.jsonl", "a", encoding="utf-8") as log:
                         log.write(json.dumps(record._asdict()) + "\n")
                 # Every process must come to the same decision, since saving needs them all.
                 due, stopped = _largest(time.monotonic() - saved >= save_every_s, stop.is_set())

@@ -167,7 +167,7 @@ def run(
         One row per trial and seed, the ones from the file included.
     """
     crops = torch.cat([_middle(photo) for photo in validation])
-    rows = json.loads(results.read_text()) if results.exists() else []
+    rows = json.loads(results.read_text(encoding="utf-8")) if results.exists() else []
     known = {(row["question"], row["setting"], row["budget"], row["seed"]): row for row in rows}
     for trial in trials:
         for seed in SEEDS:

@@ -60,11 +60,11 @@ def test_the_docstring_lists_each_room_once_from_config_to_the_command_line():
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
 def test_a_room_imports_only_from_rooms_above_it(path):
     package = ("rgru_lab", *path.relative_to(PACKAGE).parent.parts)
-    assert _complaints(_room(path), path.read_text(), _rooms(), package) == []
+    assert _complaints(_room(path), path.read_text(encoding="utf-8"), _rooms(), package) == []
 
 
 def test_the_package_itself_imports_none_of_its_rooms():
-    assert _imports((PACKAGE / "__init__.py").read_text(), ("rgru_lab",)) == set()
+    assert _imports((PACKAGE / "__init__.py").read_text(encoding="utf-8"), ("rgru_lab",)) == set()
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,7 @@ def tiny(monkeypatch):
 
 @pytest.mark.usefixtures("tiny")
 def test_every_quantity_of_the_report_is_positive_and_named_once(weights_path):
-    rows = list(bench.report(str(weights_path)))
+    rows = list(bench.report(model.load(weights_path)))
     named = dict(rows)
     assert len(named) == len(rows)
     assert named["model"] == "micro-1"
@@ -185,7 +185,7 @@ def test_every_quantity_of_the_report_is_positive_and_named_once(weights_path):
 def test_the_report_counts_the_first_iteration_apart_where_it_is_primed(make_coder, tmp_path):
     path = tmp_path / "primed-1.safetensors"
     model.save(make_coder(replace(preset("micro"), priming=3)), path, record={})
-    named = dict(islice(bench.report(str(path), large=False), 8))
+    named = dict(islice(bench.report(model.load(path), large=False), 8))
     later, first = (named[f"GFLOP {what} at 768 x 512"] for what in ("per iteration", "of the first iteration"))
     without = _flops_by_hand(preset("micro"), 32, 48, memory=False, r=False) / 1e9
     assert first == pytest.approx(without + 3 * later, rel=0.02)
@@ -214,7 +214,7 @@ def test_where_no_iteration_is_good_enough_nothing_is_timed(monkeypatch, weights
 @pytest.mark.parametrize(("speedup", "rows"), [(0.2, 1), (2.1, 5)])
 def test_bfloat16_is_measured_only_where_it_is_the_faster(monkeypatch, weights_path, speedup, rows):
     monkeypatch.setattr(codec, "bf16_speedup", lambda device: speedup)
-    found = dict(bench.report(str(weights_path), large=False))
+    found = dict(bench.report(model.load(weights_path), large=False))
     assert found["bfloat16, times as fast as float32 at a convolution"] == speedup
     assert sum("bfloat16" in what for what in found) == rows
 
@@ -223,7 +223,7 @@ def test_bfloat16_is_measured_only_where_it_is_the_faster(monkeypatch, weights_p
 def test_the_command_writes_what_it_prints(capsys, tmp_path, weights_path):
     assert cli.main(["bench", "--small", "--model", str(weights_path), "--output", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().out
-    rows = json.loads((tmp_path / "out" / "bench-micro-1.json").read_text())
+    rows = json.loads((tmp_path / "out" / "bench-micro-1.json").read_text(encoding="utf-8"))
     assert not any(what.startswith("64 x 48 px") for what in rows)
     for what, value in rows.items():
         assert f"{value:,}" in said if isinstance(value, (int, float)) else value in said, what
@@ -241,8 +241,8 @@ def test_a_line_through_points_on_it_is_that_line_and_the_farthest_point_is_foun
 def test_what_will_not_fit_is_said_before_anything_is_measured(monkeypatch, weights_path):
     monkeypatch.setattr(codec, "free_bytes", lambda: 4_000_000_000)
     with pytest.raises(InputError, match=r"4000 x 3000 px needs about 4,344 MB .* 4,000 MB are free; .* --small$"):
-        next(bench.report(str(weights_path)))
-    assert next(bench.report(str(weights_path), large=False)) == ("model", "micro-1")
+        next(bench.report(model.load(weights_path)))
+    assert next(bench.report(model.load(weights_path), large=False)) == ("model", "micro-1")
 
 
 @pytest.mark.parametrize(("value", "short"), [(0.0123456, 0.0123), (1.236, 1.24), (98.76, 98.8), (12345.6, 12346)])

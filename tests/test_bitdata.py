@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rgru_lab import bitdata, codec, images, losses
-from rgru_lab.config import TrainingError
+from rgru_lab.config import InputError, TrainingError
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +55,13 @@ def test_positions_stop_after_the_iteration_that_was_enough(weights, sample):
     with torch.inference_mode():
         steps = [step.bits[0].numpy() for step in islice(codec.unroll(weights.model, x), 2)]
     assert np.array_equal(plain, np.array(steps))
+
+
+def test_a_folder_that_is_not_there_or_has_only_pictures_to_validate_on_is_named(paths, tmp_path):
+    with pytest.raises(InputError, match=r"there is no folder .*nowhere"):
+        bitdata.split(tmp_path / "nowhere", frozenset())
+    with pytest.raises(TrainingError, match="kept to validate on"):
+        bitdata.split(paths[0].parent, frozenset(path.name for path in paths))
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.5])

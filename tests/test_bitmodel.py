@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ import torch
 from rgru_lab import bitnet, bittraining, model
 from rgru_lab.bitmodel import ONE, Counts
 from rgru_lab.bitnet import BitNetError, Learned
+from rgru_lab.config import InputError
+from rgru_lab.progression import Progression
 from rgru_lab.training import TrainingError
 
 SHAPES = [(32, 1, 1), (32, 1, 6), (32, 5, 1), (32, 2, 2), (32, 7, 6), (32, 8, 11)]
@@ -263,6 +266,29 @@ def test_the_threads_of_the_caller_are_left_as_they_were(learned):
         torch.set_num_threads(before)
 
 
+def test_two_walks_at_once_leave_the_threads_of_the_caller_as_they_were(learned):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    first, second = threading.Event(), threading.Event()
+
+    def tell(where, probabilities):
+        first.set()
+        second.wait(1)
+        return np.zeros(len(where), np.int32)
+
+    try:
+        one = threading.Thread(target=learned.walk, args=([], (32, 2, 2), tell))
+        two = threading.Thread(target=walk, args=(learned, smooth(1, (32, 2, 2))))
+        one.start()
+        first.wait()
+        two.start()  # it must not begin before the first has put back what it found
+        second.set()
+        one.join(), two.join()
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_sums_are_exact_in_float64_and_integers_alike(learned, monkeypatch):
     planes = smooth(3, (32, 9, 10))
     before, _ = walk(learned, planes)
@@ -409,6 +435,12 @@ def test_sums_cannot_leave_exact_arithmetic(learned):
     Learned(tensors, bytes(8), {})  # as large as int8 gets: still exact
 
 
+@pytest.mark.parametrize(("field", "value"), [("ema", 1.0), ("ema", -0.1), ("seed", 2**63), ("seed", -1)])
+def test_a_recipe_out_of_range_is_refused_and_named(field, value):
+    with pytest.raises(InputError, match=f"{field} is {value}"):
+        bittraining.BitTrainConfig(**{field: value})
+
+
 def test_a_model_for_other_bits_is_refused(learned):
     with pytest.raises(BitNetError, match="32 per position, and the plane has 5"):
         learned.walk([], (5, 2, 2), lambda where, probabilities: probabilities)
@@ -417,13 +449,15 @@ def test_a_model_for_other_bits_is_refused(learned):
 def test_the_model_beside_the_weights_is_found_and_a_foreign_one_is_not_used(learned, weights, weights_path, tmp_path):
     path = tmp_path / "micro-1.safetensors"
     path.write_bytes(Path(weights_path).read_bytes())
-    assert bitnet.find(weights, path).coding == "counts"
+    there = model.load(path)
+    assert bitnet.find(there).coding == "counts"
     bitnet.save(learned, tmp_path / "micro-1.bits")
-    assert bitnet.find(weights, path).coding == "counts"  # it belongs to another codec
+    assert bitnet.find(there).coding == "counts"  # it belongs to another codec
     own = Learned(learned.tensors, weights.fingerprint, {})
     bitnet.save(own, tmp_path / "micro-1.bits")
-    assert bitnet.find(weights, path).fingerprint == own.fingerprint != learned.fingerprint
-    assert bitnet.find(weights).coding == "counts"  # none ships under this name
+    assert bitnet.find(there).fingerprint == own.fingerprint != learned.fingerprint
+    assert Progression(there, np.zeros((16, 16, 3), np.uint8)).bit_model.fingerprint == own.fingerprint
+    assert bitnet.find(weights).coding == "counts"  # none lies beside these
 
 
 @pytest.mark.parametrize("name", model.available())

@@ -113,6 +113,11 @@ def _golden():
     return planes, bitstream.write(Header("golden-1", bytes(range(8)), 37, 50, 5), Codes(37, 50, planes))
 
 
+def test_a_plane_of_another_shape_than_the_header_says_is_not_written(planes):
+    with pytest.raises(BitstreamError, match=r"B\[2\] has the shape"):
+        bitstream.write(HEADER, Codes(HEADER.height, HEADER.width, (planes[0], planes[1][:, :-1])))
+
+
 def test_the_golden_file_has_not_changed():
     """Files that people have must stay readable: to change this hash is to need a new format version."""
     planes, data = _golden()

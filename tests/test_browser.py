@@ -150,7 +150,7 @@ def test_an_uploaded_photo_of_odd_size_goes_through(page, pixels, tmp_path):
 
 
 def test_a_file_that_is_no_picture_is_answered_in_words(page, tmp_path):
-    (tmp_path / "letter.png").write_text("Dear network,")
+    (tmp_path / "letter.png").write_text("Dear network,", encoding="utf-8")
     upload(page, tmp_path / "letter.png")
     page.wait_for_selector("text=not a picture", timeout=PATIENCE_MS)
     shot(page, "no-picture")

@@ -137,7 +137,7 @@ def test_older_ones_are_deleted_only_after_the_new_one_is_whole(tmp_path, monkey
 
 def test_files_of_others_are_left_alone(tmp_path):
     for name in ("checkpoint.pt", "checkpoint-00000001-1of1.pt.bak", "log.jsonl", "my-checkpoint-00000001-1of1.pt"):
-        (tmp_path / name).write_text("mine")
+        (tmp_path / name).write_text("mine", encoding="utf-8")
     before = _names(tmp_path)
     assert not checkpoints.exists(tmp_path)
     checkpoints.write(tmp_path, _state(2), 2)

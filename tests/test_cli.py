@@ -69,7 +69,7 @@ def test_a_folder_of_the_outputs_name_is_refused_in_one_sentence(capsys, tmp_pat
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's disk that is always full")
 def test_a_full_disk_is_one_sentence(rgru_path):
-    with open("/dev/full", "w") as full:
+    with open("/dev/full", "w", encoding="utf-8") as full:
         words = [sys.executable, "-m", "rgru_lab", "info", rgru_path]
         done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 2
@@ -203,7 +203,7 @@ def test_only_adaptive_files_can_be_kept(capsys, tmp_path, weights_path):
     message = refused(capsys, "evaluate", "--model", weights_path, "--images", tmp_path, "--files", kept)
     assert message == "rgru_lab: --files keeps adaptive files; add --adaptive\n"
     assert not kept.exists()
-    kept.write_text("a file, not a folder")
+    kept.write_text("a file, not a folder", encoding="utf-8")
     message = refused(capsys, "evaluate", "--model", weights_path, "--images", tmp_path, "--adaptive", "--files", kept)
     assert message.endswith("; choose another --files\n")
 
@@ -338,7 +338,7 @@ def test_train_bits_refuses_a_folder_without_pictures(capsys, tmp_path, weights_
 def test_fuzz_says_what_it_tried(capsys, tmp_path):
     assert run("fuzz", "--files", 200, "--seed", 3, "--output", tmp_path / "fuzz.json") == 0
     assert "plain: 200 files" in capsys.readouterr().out
-    said = json.loads((tmp_path / "fuzz.json").read_text())
+    said = json.loads((tmp_path / "fuzz.json").read_text(encoding="utf-8"))
     assert said["plain"]["files"] == 200
     assert said["sealed"]["files"] == 20
 
@@ -552,7 +552,7 @@ def test_train_with_a_rate_teaches_the_model_of_the_bits_and_writes_it_beside_th
     assert first.codec == model.load(weights).fingerprint
     assert first.record["config"]["rate"] == 2
     assert run(*train_words, "--resume", "--steps", 2) == 0
-    (line,) = map(json.loads, (tmp_path / "run" / "log.jsonl").read_text().splitlines()[-1:])
+    (line,) = map(json.loads, (tmp_path / "run" / "log.jsonl").read_text(encoding="utf-8").splitlines()[-1:])
     assert len(line["bits_per_bit"]) == 2
     assert all(0 < bits < 1.5 for bits in line["bits_per_bit"])
     assert bitnet.load(weights.with_suffix(".bits")).fingerprint != first.fingerprint
@@ -666,11 +666,11 @@ def test_evaluate_writes_every_picture_and_the_mean_curve(tmp_path, photo_path, 
         images.save_png(np.roll(images.load(photo_path), shift, 0), folder / f"{shift}.png")
     words = ("evaluate", "--images", folder, "--model", weights_path, "--iterations", 2, "--out", out)
     assert run(*words, "--against", "jpeg,webp") == 0
-    rows = list(csv.DictReader((out / "set-micro-1.csv").open()))
+    rows = list(csv.DictReader((out / "set-micro-1.csv").open(encoding="utf-8")))
     assert len(rows) == 2 * 2
-    theirs = list(csv.DictReader((out / "set-opponents.csv").open()))
+    theirs = list(csv.DictReader((out / "set-opponents.csv").open(encoding="utf-8")))
     assert len(theirs) == 2 * sum(len(CODECS[codec].points) for codec in ("jpeg", "webp"))
-    summary = json.loads((out / "set-micro-1.json").read_text())
+    summary = json.loads((out / "set-micro-1.json").read_text(encoding="utf-8"))
     for point in summary["curve"]:
         group = [r for r in rows if r["codec"] == "micro-1" and int(r["point"]) == point["point"]]
         assert point["bpp"] == pytest.approx(sum(float(r["bpp"]) for r in group) / 2, abs=1e-5)

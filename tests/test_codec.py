@@ -440,9 +440,9 @@ def container(request, tmp_path, monkeypatch):
     monkeypatch.setattr(codec.psutil, "virtual_memory", lambda: SimpleNamespace(available=8_000))
 
     def say(limit, used, cache):
-        (tmp_path / limit_name).write_text(f"{limit}\n")
-        (tmp_path / used_name).write_text(f"{used}\n")
-        (tmp_path / "memory.stat").write_text(f"anon 17\n{cache_name} {cache}\nactive_file 5\n")
+        (tmp_path / limit_name).write_text(f"{limit}\n", encoding="utf-8")
+        (tmp_path / used_name).write_text(f"{used}\n", encoding="utf-8")
+        (tmp_path / "memory.stat").write_text(f"anon 17\n{cache_name} {cache}\nactive_file 5\n", encoding="utf-8")
 
     return say
 

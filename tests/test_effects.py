@@ -76,7 +76,7 @@ def test_the_command_trains_measures_and_writes_the_table(weights_path, folder, 
     words = ["effects", "--images", folder, "--on", folder, "--start-from", weights_path]
     words += ["--weights", tmp_path / "kept", "--output", tmp_path]
     assert cli.main([str(word) for word in words]) == 0
-    summary = json.loads((tmp_path / "effects.json").read_text())
+    summary = json.loads((tmp_path / "effects.json").read_text(encoding="utf-8"))
     assert [(row["key"], row["files"]) for row in summary["ideas"]] == [
         ("common", "all"), ("common", "adaptive"), ("rate", "all")
     ]  # fmt: skip
@@ -88,18 +88,21 @@ def test_the_command_trains_measures_and_writes_the_table(weights_path, folder, 
     assert summary["ideas"][2]["curve"][1]["bpp"] == pytest.approx(sum(sizes) / 3, abs=1e-4)
     monkeypatch.setattr(measuring, "_measured", lambda work, paths, jobs: iter(()))  # all is known by now
     assert cli.main([str(word) for word in words]) == 0
-    assert "| as many steps as before, nothing new | all bits |" in (tmp_path / "effects.md").read_text()
+    assert "| as many steps as before, nothing new | all bits |" in (tmp_path / "effects.md").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_the_table_sets_each_line_against_the_first():
     def line(key, files, bpp):
-        curve = [{"bpp": each, "ms_ssim": quality} for each, quality in zip(bpp, (0.88, 0.92, 0.94), strict=True)]
+        levels = zip(bpp, (0.88, 0.92, 0.94), (0.86, 0.90, 0.92), strict=True)
+        curve = [{"bpp": each, "ms_ssim": corner, "ms_ssim_moved": moved} for each, corner, moved in levels]
         return {"key": key, "says": f"the {key}", "files": files, "curve": curve}
 
     found = [line("common", "all", (0.1, 0.2, 0.3)), line("common", "adaptive", (0.1, 0.17, 0.2))]
     text = effects.report({"start": "a-1", "steps": 7, "pictures": 3, "set": "these", "ideas": found})
-    assert "| the common | all bits | 0.1500 | – |" in text
-    assert "| the common | adaptive | 0.1350 (-10.0 %) | – |" in text
+    assert "| the common | all bits | 0.1500 | – | 0.2000 | – |" in text
+    assert "| the common | adaptive | 0.1350 (-10.0 %) | – | 0.1700 (-15.0 %) | – |" in text
     found.append(line("rate", "all", (0.1, 0.3, 0.4)) | {"says": "mean |R|"})
     text = effects.report({"start": "a-1", "steps": 7, "pictures": 3, "set": "these", "ideas": found})
-    assert "| mean \\|R\\| | all bits | 0.2000 (+33.3 %) | – |" in text
+    assert "| mean \\|R\\| | all bits | 0.2000 (+33.3 %) | – | 0.3000 (+50.0 %) | – |" in text

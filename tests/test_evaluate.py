@@ -38,12 +38,12 @@ def test_the_files_of_an_evaluation(done, weights):
     assert sorted(path.name for path in folder.iterdir()) == sorted(
         [f"{name}.csv", f"{name}.json", f"{name}.md", "two-opponents.csv", "two-opponents.json"]
     )
-    assert json.loads((folder / f"{name}.json").read_text()) == json.loads(json.dumps(summary))
+    assert json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) == json.loads(json.dumps(summary))
     rows = measuring.read(folder / f"{name}.csv")
     assert [(row["picture"], row["point"]) for row in rows] == [
         (p, i) for p in ("coffee.png", "rocket.png") for i in (1, 2)
     ]
-    assert (folder / f"{name}.md").read_text().startswith(f"# {weights.name} on 2 pictures (two)")
+    assert (folder / f"{name}.md").read_text(encoding="utf-8").startswith(f"# {weights.name} on 2 pictures (two)")
     assert summary["pictures"] == 2
 
 
@@ -62,20 +62,23 @@ def test_only_what_is_missing_is_measured_and_what_was_there_stays(done, weights
     assert watched == [["jpeg-default"]] * 2
     assert [opponent["codec"] for opponent in summary["opponents"]] == ["jpeg", "jpeg-default"]
     assert [row for row in measuring.read(mine / "two-opponents.csv") if row["codec"] == "jpeg"] == before
-    assert set(json.loads((mine / "two-opponents.json").read_text())["codecs"]) == {"jpeg", "jpeg-default"}
+    assert set(json.loads((mine / "two-opponents.json").read_text(encoding="utf-8"))["codecs"]) == {
+        "jpeg",
+        "jpeg-default",
+    }
 
 
 @pytest.mark.parametrize("what", ["another encoder", "another picture", "no table", "asked for"])
 def test_opponents_are_measured_again_where_the_old_figures_would_not_hold(done, paths, tmp_path, watched, what):
     mine = _copied(done[0], tmp_path)
-    page = json.loads((mine / "two-opponents.json").read_text())
+    page = json.loads((mine / "two-opponents.json").read_text(encoding="utf-8"))
     if what == "another encoder":
         page["codecs"]["jpeg"]["encoder"] = "libjpeg_turbo 1.0"
     elif what == "another picture":
         page["pictures"]["coffee.png"] = "00"
     elif what == "no table":
         (mine / "two-opponents.csv").unlink()
-    (mine / "two-opponents.json").write_text(json.dumps(page))
+    (mine / "two-opponents.json").write_text(json.dumps(page), encoding="utf-8")
     evaluate.opponents("two", paths, mine, ["jpeg"], fresh=what == "asked for")
     assert watched == [["jpeg"]] * 2
 
@@ -108,12 +111,12 @@ def test_what_a_search_finds_is_kept_apart_and_says_so(done, weights, paths, tmp
     ((_, decoded),) = progression.run(1)
     assert (row["size_bytes"], row["ms_ssim"]) == (decoded.size_bytes, round(decoded.ms_ssim, 5))
     assert row["ms_ssim"] != measuring.read(mine / f"two-{weights.name}.csv")[0]["ms_ssim"]
-    page = (mine / f"{name}.md").read_text()
+    page = (mine / f"{name}.md").read_text(encoding="utf-8")
     assert page.startswith(f"# {weights.name}, searched on 2 pictures (two)")
     assert "took 2 √(s / i) steps to find better bits of a share s of the positions. Mean" in page
     evaluate.run(weights, "two", paths[:1], mine, iterations=1, search=2, slopes=(0.02,))
-    page = (mine / f"two-{weights.name}-adaptive-search.md").read_text()
-    assert "of the positions, at slopes of 0.01 and over. Mean" in page
+    page = (mine / f"two-{weights.name}-adaptive-search.md").read_text(encoding="utf-8")
+    assert "of the positions, at slopes of 0.002 and over. Mean" in page
     assert summary["search"] == 2
 
 
@@ -137,13 +140,22 @@ def test_adaptive_files_are_measured_a_row_for_every_slope_and_kept_apart(done, 
         *_, (_, last) = raw.run(int(progression.counts.max()))
         assert row["raw_bytes"] == last.size_bytes
         assert row["size_bytes"] <= row["counted_bytes"] <= row["raw_bytes"]
-    page = (mine / f"{name}.md").read_text()
+    page = (mine / f"{name}.md").read_text(encoding="utf-8")
     assert page.startswith(f"# {weights.name}, adaptive on 2 pictures (two)")
     assert "at equal slope" in page
     assert "| 0.02 |" in page
     assert "| all go on |" in page
     assert summary["slopes"] == [0.02, -1.0]
     assert (mine / f"two-{weights.name}.md").read_bytes() == (done[0] / f"two-{weights.name}.md").read_bytes()
+
+
+def test_a_picture_that_a_codec_gives_back_exactly_is_measured_and_read_again(weights, tmp_path):
+    (tmp_path / "set").mkdir()
+    images.save_png(np.full((176, 176, 3), 128, np.uint8), tmp_path / "set" / "grey.png")
+    for _ in range(2):  # the second time the opponents are there
+        summary = evaluate.run(weights, "set", [tmp_path / "set" / "grey.png"], tmp_path, iterations=2)
+    assert max(point["ms_ssim"] for point in summary["jpeg_curve"]) == 1
+    assert summary["opponents"][0]["bjontegaard_psnr_percent"] is None
 
 
 def test_progress_names_what_is_measured(weights, paths, tmp_path):

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from rgru_lab import images
+from rgru_lab.config import InputError
 from rgru_lab.images import PictureError
 
 COLOURS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [10, 20, 30]]], np.uint8)
@@ -43,9 +44,9 @@ def _claim(width, height) -> bytes:
     )
 
 
-def _refusal(function, *arguments) -> str:
-    """The message of a `PictureError`, which must be one sentence on one line."""
-    with pytest.raises(PictureError) as error:
+def _refusal(function, *arguments, kind=PictureError) -> str:
+    """The message of an error of this kind, which must be one sentence on one line."""
+    with pytest.raises(kind) as error:
         function(*arguments)
     message = str(error.value)
     assert "\n" not in message
@@ -300,16 +301,28 @@ def test_when_writing_fails_the_old_file_is_whole_and_no_part_is_left(
     path.write_bytes(b"old")
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, failure)
-        message = _refusal(images.write_atomically, path, b"the new bytes")
+        message = _refusal(images.write_atomically, path, b"the new bytes", kind=InputError)
     assert "a.bin" in message
     assert reason in message
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_folder_named_without_a_file_is_named():
+    assert _refusal(images.write_atomically, ".", b"new", kind=InputError).startswith("cannot write .: it is a folder")
+
+
+@pytest.mark.parametrize(("below", "names"), [(True, ["a.png", "b.JPG"]), (False, ["b.JPG"])])
+def test_the_pictures_of_a_folder_are_found_by_their_endings(tmp_path, below, names):
+    (tmp_path / "a").mkdir()
+    for name in ("a/a.png", "b.JPG", "c.txt"):
+        (tmp_path / name).write_bytes(b"")
+    assert [path.name for path in images.paths_in(tmp_path, below=below)] == names
+
+
 @pytest.mark.parametrize("place", ["nowhere/a.bin", "file/a.bin", "folder", "a" * 250], ids=lambda p: p[:13])
 def test_a_place_that_cannot_be_written_to_is_named(tmp_path, place):
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_bytes(b"old")
-    assert place in _refusal(images.write_atomically, tmp_path / place, b"new")
+    assert place in _refusal(images.write_atomically, tmp_path / place, b"new", kind=InputError)
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["file", "folder"]

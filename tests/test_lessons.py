@@ -88,7 +88,9 @@ def test_badges_and_set_up_cell_are_those_of_the_repository(path):
 
 def test_the_set_up_cell_clones_the_kit_where_only_the_notebook_is(tmp_path):
     """As on Colab: an empty folder, a Python that knows no rgru_lab, and a git that copies instead of fetching."""
-    (tmp_path / "git").write_text(f'#!/bin/sh\necho "$@" > asked\nmkdir kit && ln -s "{ROOT}/rgru_lab" kit/rgru_lab\n')
+    (tmp_path / "git").write_text(
+        f'#!/bin/sh\necho "$@" > asked\nmkdir kit && ln -s "{ROOT}/rgru_lab" kit/rgru_lab\n', encoding="utf-8"
+    )
     (tmp_path / "git").chmod(0o755)
     hide = (
         "import importlib.util as u; find = u.find_spec; u.find_spec = lambda n: None if n == 'rgru_lab' else find(n)"
@@ -102,7 +104,7 @@ def test_the_set_up_cell_clones_the_kit_where_only_the_notebook_is(tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    asked = (tmp_path / "asked").read_text()
+    asked = (tmp_path / "asked").read_text(encoding="utf-8")
     assert f"--branch={repository.TAG} https://github.com/{repository.REPOSITORY} kit" in asked
     assert "about 5 minutes" in done.stdout
 
@@ -219,7 +221,7 @@ def test_progress_shows_what_was_solved_and_survives_a_damaged_file(capsys):
     assert "| 02.3 | a cell that keeps | ✓ |" in table
     assert "| 02.1 | one step of a GRU | ○ |" in table
     assert re.search(r"^1 of \d+ solved$", table, re.MULTILINE)
-    lessons.PROGRESS.write_text("{damaged")
+    lessons.PROGRESS.write_text("{damaged", encoding="utf-8")
     assert lessons.solved() == []
 
 
@@ -304,7 +306,7 @@ def test_a_fork_is_named_everywhere(copy):
     assert "--branch=v2" in cell.source
     assert "github.com/me/my-kit" in cell.source
     names = {}
-    exec((copy / "rgru_lab" / "lessons" / "repository.py").read_text(), names)
+    exec((copy / "rgru_lab" / "lessons" / "repository.py").read_text(encoding="utf-8"), names)
     assert (names["REPOSITORY"], names["TAG"]) == ("me/my-kit", "v2")
 
 
@@ -320,9 +322,13 @@ def test_student_versions_have_no_solutions_and_no_outputs(tmp_path, capsys):
     assert cli.main(["student", str(tmp_path / "class")]) == 0
     written = sorted((tmp_path / "class").glob("*.ipynb"))
     assert len(written) == len(list((ROOT / "notebooks").glob("*.ipynb")))
-    text = "".join(path.read_text() for path in written)
+    text = "".join(path.read_text(encoding="utf-8") for path in written)
     assert "Solution" not in text
+    assert "Open in Binder" not in text
     assert "<summary>Hint" in text
+    assert (tmp_path / "class" / "glossary.md").read_text(encoding="utf-8") == (
+        ROOT / "notebooks" / "glossary.md"
+    ).read_text(encoding="utf-8")
     for path in written:
         notebook = nbformat.read(path, 4)
         nbformat.validate(notebook)

@@ -101,7 +101,7 @@ def test_pictures_stand_below_with_their_titles(photo):
 def test_the_log_of_a_training_can_be_drawn(trainer, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "LOG_EVERY", 1)
     list(training.run(trainer(4), tmp_path))
-    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     assert len(log) == 4
     assert len(plots.training(log).axes[0].lines) == 4
 

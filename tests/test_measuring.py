@@ -201,8 +201,8 @@ def test_rows_of_something_else_are_not_taken(counted, paths, tmp_path):
     list(measuring.every(counted, paths, kept, {"weights": "1"}))
     list(measuring.every(counted, paths, kept, {"weights": "2"}))
     assert counted.calls == ["b.png", "a.png"] * 2
-    assert json.loads(kept.read_text().splitlines()[0]) == {"weights": "2"}
-    assert len(kept.read_text().splitlines()) == 3
+    assert json.loads(kept.read_text(encoding="utf-8").splitlines()[0]) == {"weights": "2"}
+    assert len(kept.read_text(encoding="utf-8").splitlines()) == 3
 
 
 def test_a_picture_that_has_changed_is_measured_again_and_a_renamed_one_is_not(counted, paths, tmp_path, sample):
@@ -250,13 +250,13 @@ def test_the_search_counts_in_the_seconds_of_every_adaptive_file(weights, paths,
 def test_adaptive_files_are_kept_and_measured_as_they_lie_there(weights, weights_path, paths, tmp_path):
     def rows(search=0):
         return list(
-            measuring.ours_adaptive(weights, paths[1], (0.02, 0.002), iterations=3, search=search, files=tmp_path)
+            measuring.ours_adaptive(weights, paths[1], (0.02, 0.001), iterations=3, search=search, files=tmp_path)
         )
 
     made = rows()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a-3-0.002.rgru", "a-3-0.02.rgru"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a-3-0.001.rgru", "a-3-0.02.rgru"]
     photo = images.load(paths[1])
-    for row, name in zip(made, ("a-3-0.02.rgru", "a-3-0.002.rgru"), strict=True):
+    for row, name in zip(made, ("a-3-0.02.rgru", "a-3-0.001.rgru"), strict=True):
         *_, frame = progression.decode(progression.read(tmp_path / name), 3, weights_path)
         assert row["ms_ssim"] == pytest.approx(metrics.ms_ssim(photo, frame), abs=1e-5)
         assert row["size_bytes"] == (tmp_path / name).stat().st_size

@@ -241,13 +241,20 @@ def test_points_after_which_the_quality_falls_are_left_out():
     assert metrics.bjontegaard_percent([*ANCHOR, (2.0, 37.0)], ANCHOR) == pytest.approx(0, abs=1e-9)
 
 
+def test_points_that_are_perfect_are_left_out_and_a_curve_of_one_point_has_no_difference():
+    curve = [(1.0, 10.0), (2.0, 20.0)]
+    assert metrics.bjontegaard_percent([*curve, (3.0, float("inf"))], curve) == pytest.approx(0)
+    assert metrics.bjontegaard_percent([], curve) is None
+    assert metrics.bjontegaard_percent(curve, curve[:1]) is None
+
+
 def test_curves_without_a_quality_in_common_have_no_difference():
     assert metrics.bjontegaard_percent([(0.1, 10.0), (0.2, 20.0)], ANCHOR) is None
     assert metrics.bjontegaard_percent([(0.1, 30.0)], ANCHOR) is None
 
 
 def test_ms_ssim_in_decibels_by_hand():
-    assert [metrics.ms_ssim_db(level) for level in (0.0, 0.9, 0.99)] == pytest.approx([0, 10, 20])
+    assert [metrics.ms_ssim_db(level) for level in (0.0, 0.9, 0.99, 1.0)] == pytest.approx([0, 10, 20, np.inf])
 
 
 def test_the_area_under_a_curve_by_hand():

@@ -437,6 +437,13 @@ def test_a_config_that_is_not_the_one_of_the_weights_is_refused(weights_path, tm
         model.load(path)
 
 
+def test_a_config_that_would_fill_the_memory_is_refused_before_it_does(weights_path, tmp_path, monkeypatch):
+    monkeypatch.setattr(model, "ResidualCoder", None)  # to be built is too late
+    path = _with_config(weights_path, tmp_path / "micro-1.safetensors", encoder=(8, 16, 32, 2_000_000))
+    with pytest.raises(model.WeightsError, match="do not match its hash"):
+        model.load(path)
+
+
 @pytest.mark.parametrize(
     "data",
     [b"", b"no weights", b"PK\x03\x04" * 100, safetensors.torch.save({"a": torch.zeros(1)})],

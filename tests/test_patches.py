@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from rgru_lab import images, patches
+from rgru_lab.images import PictureError
 from rgru_lab.patches import Patches, PatchesError
 
 
@@ -133,7 +134,7 @@ def folder(tmp_path, noise):
     for i, name in enumerate(("b.png", "sub/a.PNG", "kodim01.png", "sub/kodim02.png")):
         (tmp_path / name).write_bytes(images.encode_png(noise(8, 8, seed=i)))
     (tmp_path / "damaged.png").write_bytes((tmp_path / "b.png").read_bytes()[:60])
-    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "notes.txt").write_text("no picture", encoding="utf-8")
     return tmp_path
 
 
@@ -158,7 +159,7 @@ def test_progress_is_shown_over_the_paths(folder):
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(PatchesError, match=r"no folder .*nowhere"):
+    with pytest.raises(PictureError, match=r"no folder .*nowhere"):
         patches.pictures_in(tmp_path / "nowhere")
 
 

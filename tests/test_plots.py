@@ -81,6 +81,12 @@ def test_jpeg_has_its_own_colour_in_every_figure_and_the_others_take_the_next():
     assert [curve.get_color() for curve in curves] == [plots.CURVES[0][0], plots.JPEG, plots.CURVES[1][0]]
 
 
+@pytest.mark.parametrize(("joined", "line"), [(True, "-"), (False, "None")])
+def test_points_with_nothing_between_them_are_not_joined(joined, line):
+    (curve,) = plots.lines({"a": ([1, 2], [2, 3])}, "x", "y", joined=joined).axes[0].lines
+    assert (curve.get_linestyle(), curve.get_marker()) == (line, "o")
+
+
 def test_a_narrow_panel_is_a_smaller_picture():
     sizes = [
         plots.pictures([photos.sample("coffee")], ["a cup"], width=width).get_size_inches() for width in (1.3, 2.6)

@@ -39,7 +39,7 @@ each_model = pytest.mark.parametrize("name", SHIPPED)
 
 
 def summary_of(name):
-    return json.loads((release.RESULTS / f"kodak-{name}.json").read_text())
+    return json.loads((release.RESULTS / f"kodak-{name}.json").read_text(encoding="utf-8"))
 
 
 SUMMARIES = release.summaries()
@@ -71,7 +71,7 @@ def test_the_results_are_of_these_weights(name):
 
 @each_model
 def test_the_summary_follows_from_the_rows(name):
-    rows = list(csv.DictReader((release.RESULTS / f"kodak-{name}.csv").open()))
+    rows = list(csv.DictReader((release.RESULTS / f"kodak-{name}.csv").open(encoding="utf-8")))
     for point in summary_of(name)["curve"]:
         group = [row for row in rows if row["codec"] == name and int(row["point"]) == point["point"]]
         assert len(group) == 24
@@ -124,7 +124,7 @@ def test_every_measured_number_in_the_readme_stands_in_a_block():
 
 
 def test_the_claim_is_of_the_best_weights_and_of_real_files():
-    found = json.loads((release.RESULTS / "claim.json").read_text())
+    found = json.loads((release.RESULTS / "claim.json").read_text(encoding="utf-8"))
     weights, photo = model.load(release.BEST), photos.sample("chelsea")
     assert found["weights_sha256"] == weights.sha256
     progression = adaptive.reaching(weights, photo, release.CLAIMED_MS_SSIM)
@@ -140,11 +140,10 @@ def test_the_claim_is_of_the_best_weights_and_of_real_files():
     assert abs(found["ms_ssim"] - found["jpeg_ms_ssim"]) < 0.01
 
 
-@each_model
-def test_the_ablation_is_of_weights_that_ship(name):
-    found = json.loads((release.RESULTS / "ablation.json").read_text())
-    assert (found["model"] == name) == (found["weights_sha256"] == model.load(name).sha256)
+def test_the_ablation_is_of_weights_that_ship():
+    found = json.loads((release.RESULTS / "ablation.json").read_text(encoding="utf-8"))
     assert found["model"] in SHIPPED
+    assert found["weights_sha256"] == model.load(found["model"]).sha256
     assert ablation.report(found) == (release.RESULTS / "ablation.md").read_text(encoding="utf-8")
 
 
@@ -155,12 +154,12 @@ def test_the_pages_of_results_are_those_of_their_json():
 
 
 def test_the_page_of_trials_is_that_of_its_rows():
-    rows = json.loads((release.RESULTS / "trials.json").read_text())
+    rows = json.loads((release.RESULTS / "trials.json").read_text(encoding="utf-8"))
     assert trials.document(rows) == (release.RESULTS / "training.md").read_text(encoding="utf-8")
 
 
 def test_the_page_of_effects_is_that_of_its_json():
-    found = json.loads((release.RESULTS / "effects.json").read_text())
+    found = json.loads((release.RESULTS / "effects.json").read_text(encoding="utf-8"))
     assert effects.report(found) == (release.RESULTS / "effects.md").read_text(encoding="utf-8")
     assert [(row["key"], row["files"]) for row in found["ideas"]] == [
         (idea.key, kind) for idea in effects.IDEAS for kind in idea.files
@@ -177,7 +176,7 @@ def test_the_adaptive_summary_follows_from_its_rows_and_is_of_the_weights():
 
 
 def test_the_opponents_rows_make_their_curves():
-    found = json.loads((release.RESULTS / "kodak-opponents.json").read_text())
+    found = json.loads((release.RESULTS / "kodak-opponents.json").read_text(encoding="utf-8"))
     rows = measuring.read(release.RESULTS / "kodak-opponents.csv")
     assert set(found["codecs"]) == set(CODECS)
     assert len(found["pictures"]) == 24
@@ -269,7 +268,9 @@ def test_the_two_commands_stand_on_one_line_each():
 
 def test_jupyterlab_is_started_above_the_notebooks_so_that_their_pictures_and_links_to_data_are_found():
     pages = (ROOT / "README.md", ROOT / "notebooks" / "for_teachers.md")
-    commands = [line for page in pages for line in page.read_text().splitlines() if "jupyter lab " in line]
+    commands = [
+        line for page in pages for line in page.read_text(encoding="utf-8").splitlines() if "jupyter lab " in line
+    ]
     assert len(commands) == 3
     assert all("jupyter lab --notebook-dir . notebooks" in command for command in commands)
 
@@ -282,16 +283,16 @@ def test_every_shipped_file_is_credited():
 
 
 def test_requirements_are_the_one_list_and_say_who_needs_each():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert project["project"]["dynamic"] == ["version", "dependencies"]
     assert "optional-dependencies" not in project["project"]
-    for line in (ROOT / "requirements.txt").read_text().splitlines():
+    for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines():
         assert re.fullmatch(r"[a-z-]+[<>=.,0-9]+( ; [^#]+)? +# .{5,}", line), line
-    assert "-r ../requirements.txt" in (ROOT / "binder" / "requirements.txt").read_text().splitlines()
+    assert "-r ../requirements.txt" in (ROOT / "binder" / "requirements.txt").read_text(encoding="utf-8").splitlines()
 
 
 def test_every_import_is_in_the_list():
-    known = re.findall(r"^[a-z-]+", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    known = re.findall(r"^[a-z-]+", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE)
     names = {name.replace("-", "_") for name in known} | {"PIL", "skimage", "IPython", "traitlets", "nbformat"}
     sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "rgru_lab").rglob("*.py"))
     imported = set(re.findall(r"^ *(?:import|from) ([a-zA-Z_0-9]+)", sources, re.MULTILINE)) - {"rgru_lab"}
@@ -301,8 +302,8 @@ def test_every_import_is_in_the_list():
 
 
 def test_the_workflow_runs_the_same_script_for_every_python_that_the_kit_is_for():
-    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
-    low, high = re.search(r">=3\.(\d+),<3\.(\d+)", (ROOT / "pyproject.toml").read_text()).groups()
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    low, high = re.search(r">=3\.(\d+),<3\.(\d+)", (ROOT / "pyproject.toml").read_text(encoding="utf-8")).groups()
     pythons = re.search(r"python: \[(.*)\]", workflow)[1]
     assert pythons == ", ".join(f'"3.{minor}"' for minor in range(int(low), int(high)))
     assert "os: [ubuntu-latest, macos-latest, windows-latest]" in workflow
@@ -311,15 +312,17 @@ def test_the_workflow_runs_the_same_script_for_every_python_that_the_kit_is_for(
 
 
 def test_colabs_versions_are_ones_that_the_kit_allows():
-    wanted = dict(re.findall(r"^([a-z-]+)>=([\d.]+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
-    for line in (ROOT / ".ci" / "colab.txt").read_text().splitlines():
+    wanted = dict(
+        re.findall(r"^([a-z-]+)>=([\d.]+)", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    )
+    for line in (ROOT / ".ci" / "colab.txt").read_text(encoding="utf-8").splitlines():
         name, pinned = line.split("==")
         if name in wanted:
             assert [*map(int, pinned.split("."))] >= [*map(int, wanted[name].split("."))], name
 
 
 def test_the_version_is_said_once():
-    assert f"version: {__version__}" in (ROOT / "CITATION.cff").read_text()
+    assert f"version: {__version__}" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
 
 
 def test_validation_photographs_are_forty():

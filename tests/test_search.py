@@ -167,16 +167,27 @@ def test_fewer_positions_are_searched_in_fewer_steps(weights, photo, monkeypatch
     assert len(seen) == (looks if stopping > 1 else 0)
 
 
-def test_what_is_not_searched_still_counts_in_the_bits_so_far(weights, photo, make_learned):
+def test_what_is_not_searched_still_counts_in_the_bits_so_far(weights, photo, make_learned, monkeypatch):
+    """The more bits there are, the less a few more of them weigh: where B[1] and B[2] cost nothing, B[3] takes less."""
     learned = make_learned(weights.fingerprint)
     counts = np.full(images.grid_size(*photo.shape[:2]), 3)
-    searching = search.Searching(weights.model, 1, learned, counts)
-    planes = [plane for plane, _ in codec.encode(weights.model, photo, 2, counts, searching)]
-    expected = sum(
-        bits * plane.size
-        for bits, plane in zip(bittraining.bits_per_bit(learned, [np.stack(planes)]), planes, strict=True)
-    )
-    assert searching._spent == pytest.approx(expected, rel=2e-3)
+
+    def third(price):
+        net, rates = bittraining.network(learned), []
+
+        def priced(net, given, rate):
+            rates.append(rate.item())
+            return rate * price if given[1] < 3 else rate
+
+        net.register_forward_hook(priced)
+        monkeypatch.setattr(search, "network", lambda bit_model: net)
+        searching = search.Searching(weights.model, 6, learned, counts)
+        planes = np.stack([plane for plane, _ in codec.encode(weights.model, photo, 3, counts, searching)])
+        expected = bittraining.bits_per_bit(learned, [planes])
+        assert rates[:2] == pytest.approx(expected[:2], rel=2e-3)
+        return expected[2]
+
+    assert third(0) < third(1)
 
 
 def test_a_search_forgets_its_photo_for_the_next_one(weights, photo, sample):

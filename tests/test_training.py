@@ -605,7 +605,7 @@ def test_a_run_to_the_end_leaves_a_checkpoint_and_a_log_and_nothing_else(trainer
     records = list(training.run(teacher, tmp_path, save_every_s=0))
     assert [r.step for r in records] == [1, 2, 3]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint-00000003-1of1.pt", "log.jsonl"]
-    (line,) = (tmp_path / "log.jsonl").read_text().splitlines()
+    (line,) = (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()
     assert json.loads(line) == json.loads(json.dumps(records[-1]._asdict()))
 
 
@@ -916,7 +916,7 @@ def test_the_first_process_alone_writes(two):
     assert found[0]["writes"] > 0
     assert found[1]["writes"] == 0
     assert sorted(p.name for p in (folder / "whole").iterdir()) == ["checkpoint-00000006-1of1.pt", "log.jsonl"]
-    assert len((folder / "whole" / "log.jsonl").read_text().splitlines()) == 1
+    assert len((folder / "whole" / "log.jsonl").read_text(encoding="utf-8").splitlines()) == 1
 
 
 def test_a_gain_network_that_a_stage_does_not_use_holds_nothing_up(two):

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from rgru_lab import __main__ as cli
-from rgru_lab import codec, images, model, trials
+from rgru_lab import codec, images, metrics, model, trials
 from rgru_lab import photos as names
 from rgru_lab.config import NAME_LIMIT, InputError, TrainConfig, preset
 
@@ -70,20 +70,20 @@ def test_a_stopped_run_goes_on_without_training_again_what_is_there(photos, vali
     whole = list(_run(photos, validation, tmp_path))
     wanted = [(trial.setting, seed) for trial in (trials.COMMON, ADDITIVE) for seed in trials.SEEDS]
     assert trained == wanted
-    assert json.loads((tmp_path / "trials.json").read_text()) == whole
+    assert json.loads((tmp_path / "trials.json").read_text(encoding="utf-8")) == whole
 
     trained.clear()
     (tmp_path / "b").mkdir()
     first = _run(photos, validation, tmp_path / "b")
     kept = [next(first), next(first), next(first)]
     first.close()
-    assert json.loads((tmp_path / "b" / "trials.json").read_text()) == kept
+    assert json.loads((tmp_path / "b" / "trials.json").read_text(encoding="utf-8")) == kept
     assert trained == wanted[:3]
 
     again = list(_run(photos, validation, tmp_path / "b"))
     assert trained == wanted
     assert again[:3] == kept
-    assert json.loads((tmp_path / "b" / "trials.json").read_text()) == again
+    assert json.loads((tmp_path / "b" / "trials.json").read_text(encoding="utf-8")) == again
     assert _readings(again) == _readings(whole)  # and all is decided by the seeds
 
 
@@ -102,19 +102,21 @@ def test_the_processor_seconds_of_a_step_are_measured(photos):
     assert step_s(trials.COMMON, 0, photos) > 0
 
 
-def test_readings_are_the_mean_over_all_validation_photographs_of_the_8_bit_pictures(validation, weights):
-    """The middle of each, coded one by one."""
-    crops = [photo[(h - 48) // 2 :][:48, (w - 48) // 2 :][:, :48] for photo in validation for h, w in [photo.shape[:2]]]
-    batch = torch.cat([trials._middle(photo) for photo in validation])
-    residuals, similarities = trials._measure(weights.model, batch)
-    by_hand = np.array(
-        [
-            [np.abs(crop.astype(int) - shown).mean() for _, shown in codec.encode(weights.model, crop, 2)]
-            for crop in crops
-        ]
-    )
-    assert residuals == pytest.approx(by_hand.mean(0), abs=2e-3)
-    assert all(0 < value < 1 for value in similarities)
+def test_readings_are_the_mean_over_all_validation_photographs_of_the_8_bit_pictures(sample, weights, monkeypatch):
+    """The middle of each, coded one by one; nine are one more than are measured at once."""
+    monkeypatch.setattr(trials, "CROP", 176)
+    sizes, names = ((176, 176), (180, 191), (231, 200)), ("astronaut", "coffee", "rocket")
+    validation = [sample(name, *size) for size in sizes for name in names]
+    residuals, similarities = trials._measure(weights.model, torch.cat([trials._middle(p) for p in validation]))
+    by_hand = []
+    for photo in validation:
+        top, left = (photo.shape[0] - 176) // 2, (photo.shape[1] - 176) // 2
+        crop = photo[top : top + 176, left : left + 176]
+        shown = [picture for _, picture in codec.encode(weights.model, crop, 2)]
+        by_hand.append([[measure(crop, p) for p in shown] for measure in (metrics.mean_abs_residual, metrics.ms_ssim)])
+    expected = np.mean(by_hand, 0)
+    assert residuals == pytest.approx(expected[0], abs=2e-3)
+    assert similarities == pytest.approx(expected[1], abs=1e-4)
 
 
 def test_a_validation_photograph_that_is_too_small_is_named_before_anything_is_trained(
@@ -140,7 +142,7 @@ def test_every_setting_builds_a_trainer_and_makes_a_step(photos, trial):
 def test_every_setting_asks_something_else():
     keys = [(trial.question, trial.setting, trial.budget) for trial in trials.TRIALS]
     assert len(set(keys)) == len(keys)
-    changes = [(str(t.model), str(t.recipe), t.prepare, getattr(t, "restart", 0), t.budget) for t in trials.TRIALS]
+    changes = [(str(t.model), str(t.recipe), t.prepare, t.restart, t.budget) for t in trials.TRIALS]
     assert len(set(changes)) == len(changes)
     assert trials.TRIALS[0] is trials.COMMON
 
@@ -149,16 +151,38 @@ def test_every_setting_asks_something_else():
 def test_every_setting_differs_from_the_common_one(trial):
     if trial is trials.COMMON:
         return
-    changed = trial.prepare or getattr(trial, "restart", False)
+    changed = trial.prepare or trial.restart
     changed = changed or replace(trials.MODEL, **trial.model) != trials.MODEL
     assert changed or replace(RECIPE, **trial.recipe) != RECIPE
 
 
-def test_a_setting_that_begins_anew_half_way_trains_to_the_end(photos, validation, tmp_path):
-    restarting = [trial for trial in trials.TRIALS if getattr(trial, "restart", False)]
-    for trial in restarting:
-        first, _ = trials.run(photos, validation, tmp_path / "trials.json", trials=(trial,))
-        assert first["steps"] == 4
+def test_a_setting_that_begins_anew_half_way_trains_to_the_end(photos, validation, tmp_path, monkeypatch):
+    """Half the steps each in two trainers: one begins with the other's averaged weights, and its own are measured."""
+    made, begun, measured = [], [], []
+
+    class Watched(trials.Trainer):
+        def __init__(self, *given, **options):
+            super().__init__(*given, **options)
+            made.append(self)
+
+        def start_from(self, weights):
+            super().start_from(weights)
+            begun.append({name: value.clone() for name, value in self.model.state_dict().items()})
+
+    monkeypatch.setattr(trials, "Trainer", Watched)
+    monkeypatch.setattr(trials, "_measure", lambda coder, crops: measured.append(coder.state_dict()) or ([1.0], [0.5]))
+    (trial,) = [trial for trial in trials.TRIALS if trial.restart]
+    next(trials.run(photos, validation, tmp_path / "trials.json", trials=(trial,)))
+    first, second = made
+    assert (first.step_count, second.step_count, second.finished) == (2, 2, True)
+    assert _same(begun[0], first.average)
+    assert not _same(begun[0], first.model.state_dict())
+    assert _same(measured[0], second.average)
+    assert not _same(measured[0], begun[0])
+
+
+def _same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(value, b[name]) for name, value in a.items())
 
 
 def test_with_a_budget_of_seconds_a_slow_setting_makes_fewer_steps(photos, validation, tmp_path, monkeypatch):
@@ -325,7 +349,7 @@ def test_the_command_measures_on_validation_photographs_alone_and_writes_rows_an
     assert np.array_equal(measured_on[0], validation[0])
     assert len(measured_on) == 1
     assert weights is None
-    rows = json.loads(results.read_text())
+    rows = json.loads(results.read_text(encoding="utf-8"))
     assert [row["seed"] for row in rows] == list(trials.SEEDS)
     assert (out / "training.md").read_text(encoding="utf-8") == trials.document(rows)
     assert trials.table(rows) in capsys.readouterr().out

@@ -289,7 +289,7 @@ def bar(weights, sample, monkeypatch):
 
 def test_the_bar_offers_the_samples_the_weights_that_ship_and_one_to_sixteen_iterations(bar):
     assert "chelsea" in bar._sample.options
-    assert set(model.available()) <= set(bar._model.options)
+    assert set(model.available()) <= {name for name, _ in bar._model.options}
     assert list(bar._iterations.options) == list(range(1, 17))
 
 
@@ -306,6 +306,30 @@ def test_other_weights_or_more_iterations_begin_anew_with_the_same_photo(bar):
     assert len(bar.progression) == 3
     assert bar.progression is not before
     assert np.array_equal(bar.progression.original, before.original)
+
+
+def test_weights_given_by_path_stay_while_more_iterations_are_chosen_and_can_be_chosen_again(
+    weights_path, sample, monkeypatch
+):
+    monkeypatch.setattr(explorer, "Scrubber", lambda: Scrubber(against=("jpeg",)))
+    bar = Explorer(sample("chelsea", 40, 50), str(weights_path), iterations=1)
+    own = bar.weights
+    bar._iterations.value = 2
+    bar._model.value = model.newest("small")
+    assert bar.weights.name == model.newest("small")
+    bar._model.value = str(weights_path)
+    bar.wait()
+    assert bar.weights.sha256 == own.sha256
+    assert bar._note.value == ""
+
+
+def test_a_slider_ends_where_no_position_of_an_adaptive_file_sends_more(weights, sample):
+    photo = sample("chelsea", 32, 48)
+    shown = Scrubber(
+        Progression(weights, photo, counts=np.array([[1, 2, 1], [1, 1, 1]])), against=("jpeg",), iterations=8
+    )
+    shown.wait()
+    assert shown.setup["iterations"] == len(shown.progression) == 2
 
 
 def test_the_stop_button_keeps_what_is_there(bar):
@@ -380,7 +404,7 @@ def test_the_viewers_bench_says_how_busy_the_machine_is_and_shows_sixteen_iterat
         raise InterruptedError(options)
 
     monkeypatch.setattr(latency, "Scrubber", stop)
-    report = latency.report("small", tmp_path)
+    report = latency.report(model.load(), tmp_path)
     assert next(report) == ("load at the start, processes over 1, 5 and 15 minutes", [1.25, 0.5, 0.125])
     with pytest.raises(InterruptedError, match="'iterations': 16"):
         next(report)
@@ -392,7 +416,7 @@ def test_the_sizes_are_those_of_finished_scrubbers_and_their_median(tmp_path, mo
     paths = [tmp_path / f"{k}.png" for k in range(3)]
     for k, path in enumerate(paths):
         images.save_png(sample("chelsea", 162 + 16 * k, 176), path)
-    found = dict(latency.sizes(str(weights_path), paths, tmp_path))
+    found = dict(latency.sizes(model.load(weights_path), paths, tmp_path))
     payloads = [found[f"payload of {k}.png, MB"] for k in range(3)]
     assert payloads == sorted(payloads)
     assert found["payload, MB, median of 3"] == payloads[1]

@@ -36,6 +36,7 @@ SMOKE_VARIABLE = "SMOKE"
 
 LIGHT = {"pytorch_msssim": "pytorch-msssim", "anywidget": "anywidget", "pooch": "pooch", "safetensors": "safetensors"}
 LIGHT |= {"constriction": "constriction", "psutil": "psutil", "tqdm": "tqdm", "skimage": "scikit-image"}
+LIGHT |= {"bjontegaard": "bjontegaard"}
 """Module and package of what a place like Colab may lack. Never torch or numpy: exchanging them breaks the rest."""
 
 

@@ -1,4 +1,4 @@
-"""Notebooks for a class: without solutions, without outputs."""
+"""Notebooks for a class: without solutions, outputs, and the badges that lead to both."""
 
 import json
 import re
@@ -10,24 +10,26 @@ from rgru_lab.images import write_atomically
 from rgru_lab.lessons import ROOT
 
 SOLUTION = re.compile(r"<details>\s*<summary>Solution.*?</details>\n?", re.DOTALL)
+BADGE = re.compile(r"^\[!\[Open in .*\n*", re.MULTILINE)
+GLOSSARY = "glossary.md"
 
 
 def write(folder: Path, source: Path = ROOT / "notebooks") -> Iterator[Path]:
-    """Copy every notebook into a folder without its folded solutions and outputs; yields each path.
+    """Copy every notebook into a folder without its folded solutions and outputs, and the glossary; yields each path.
 
     Raises:
         InputError: the folder is the one that the notebooks are in.
     """
     if folder.resolve() == source.resolve():
         raise InputError(f"{folder} holds the notebooks themselves; choose another folder")
-    for path in sorted(source.glob("*.ipynb")):
-        target = folder / path.name
-        write_atomically(target, strip(path.read_text(encoding="utf-8")).encode())
+    for path in sorted([*source.glob("*.ipynb"), source / GLOSSARY]):
+        target, text = folder / path.name, path.read_text(encoding="utf-8")
+        write_atomically(target, (text if path.name == GLOSSARY else strip(text)).encode())
         yield target
 
 
 def strip(notebook: str) -> str:
-    """The JSON of a notebook without solutions and outputs; a cell that held nothing but a solution goes, too."""
+    """The JSON of a notebook without solutions, badges and outputs; a cell that held only a solution goes, too."""
     parsed = json.loads(notebook)
     kept = []
     for cell in parsed["cells"]:
@@ -35,7 +37,7 @@ def strip(notebook: str) -> str:
         if cell["cell_type"] == "code":
             cell |= {"outputs": [], "execution_count": None}
         else:
-            text = SOLUTION.sub("", text)
+            text = BADGE.sub("", SOLUTION.sub("", text))
             if not text.strip():
                 continue
             cell["source"] = text.splitlines(keepends=True)

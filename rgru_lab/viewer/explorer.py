@@ -35,9 +35,9 @@ class Explorer:
         self.weights = model.load(model_name)
         self.scrubber = Scrubber()
         self._photo = None
-        names = list(dict.fromkeys([self.weights.name, *model.available()]))
+        sources = {name: name for name in model.available()} | {self.weights.name: model_name}
         self._sample = _choice("photograph", list(photos.SAMPLES))
-        self._model = _choice("weights", names, self.weights.name)
+        self._model = _choice("weights", list(sources.items()), model_name)
         self._iterations = _choice("iterations", list(range(1, MAX_ITERATIONS + 1)), iterations)
         self._upload = ipywidgets.FileUpload(
             accept="image/*", multiple=False, description="your own photo", layout={"width": "170px"}
@@ -47,8 +47,8 @@ class Explorer:
         )
         self._note = ipywidgets.HTML()
         self._sample.observe(self._chosen, "value")
-        self._model.observe(self._again, "value")
-        self._iterations.observe(self._again, "value")
+        self._model.observe(self._reloaded, "value")
+        self._iterations.observe(lambda change: self._begin(), "value")
         self._upload.observe(self._uploaded, "value")
         self._stop.on_click(lambda button: self.stop())
         bar = [self._sample, self._upload, self._model, self._iterations, self._stop]
@@ -111,10 +111,10 @@ class Explorer:
         if change["new"] is not None:
             self._open(photos.sample(change["new"]))
 
-    def _again(self, change):
-        """Other weights, or more iterations, for the same photo."""
+    def _reloaded(self, change):
+        """Other weights for the same photo."""
         try:
-            self.weights = model.load(self._model.value)
+            self.weights = model.load(change["new"])
         except InputError as error:
             self._complain(error)
             return

@@ -21,8 +21,9 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from rgru_lab import images, model, photos
+from rgru_lab import images, photos
 from rgru_lab.config import InputError
+from rgru_lab.model import Weights
 from rgru_lab.progression import Progression
 from rgru_lab.viewer.scrubber import Scrubber
 
@@ -130,7 +131,7 @@ def jupyterlab(folder: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}", "--allow-root"]
     command += ["--ServerApp.port_retries=0", f"--IdentityProvider.token={token}"]
     command += ["--LabApp.expose_app_in_browser=True", f"--LabApp.app_settings_dir={settings}"]
-    with open(folder / "log.txt", "w") as log:
+    with open(folder / "log.txt", "w", encoding="utf-8") as log:
         environment = os.environ | {"JUPYTER_CONFIG_DIR": str(folder)}
         server = subprocess.Popen([*command, f"--ServerApp.root_dir={folder}"], stdout=log, stderr=log, env=environment)
     try:
@@ -159,11 +160,11 @@ def run_all(page, url: str):
     page.evaluate("async () => { await window.jupyterapp.commands.execute('notebook:run-all-cells') }")
 
 
-def report(name: str, folder: Path) -> Iterator[tuple[str, object]]:
+def report(weights: Weights, folder: Path) -> Iterator[tuple[str, object]]:
     """Measure one quantity after the other; yields (what, value) as it goes, names with their units.
 
     Args:
-        name: weights by name.
+        weights: from `model.load`.
         folder: an empty one, for the page and the notebooks.
     """
     from PIL import Image
@@ -172,7 +173,7 @@ def report(name: str, folder: Path) -> Iterator[tuple[str, object]]:
     load = [_short(processes) for processes in psutil.getloadavg()]
     yield "load at the start, processes over 1, 5 and 15 minutes", load
     photo = np.asarray(Image.fromarray(photos.sample("coffee")).resize(SIZE, Image.Resampling.LANCZOS))
-    scrubber = Scrubber(Progression(model.load(name), photo), iterations=ITERATIONS)
+    scrubber = Scrubber(Progression(weights, photo), iterations=ITERATIONS)
     scrubber.save_html(folder / "page.html")
     yield "size of the photograph, px", f"{photo.shape[1]} x {photo.shape[0]}"
     yield "iterations", ITERATIONS
@@ -182,7 +183,8 @@ def report(name: str, folder: Path) -> Iterator[tuple[str, object]]:
     frames = [photo, *(ours.photo for ours in scrubber.progression.decoded)]
     for i, frame in enumerate(frames):
         images.save_png(frame, folder / f"frame-{i}.png")
-    _notebook(folder / "scrubber.ipynb", SCRUBBER.replace("MODEL", name).replace("COUNT", str(ITERATIONS)))
+    cell = SCRUBBER.replace("MODEL", weights.path.resolve().as_posix()).replace("COUNT", str(ITERATIONS))
+    _notebook(folder / "scrubber.ipynb", cell)
     _notebook(folder / "matplotlib.ipynb", MATPLOTLIB.replace("COUNT", str(len(frames))))
 
     with sync_playwright() as playwright, jupyterlab(folder) as lab:
@@ -216,18 +218,17 @@ def report(name: str, folder: Path) -> Iterator[tuple[str, object]]:
         browser.close()
 
 
-def sizes(name: str, paths: Sequence[Path], folder: Path) -> Iterator[tuple[str, object]]:
+def sizes(weights: Weights, paths: Sequence[Path], folder: Path) -> Iterator[tuple[str, object]]:
     """What the scrubber sends for photographs, all iterations and opponents of it, and how large a page it makes.
 
     Args:
-        name: weights by name.
+        weights: from `model.load`.
         paths: the photographs.
         folder: an empty one, for the page.
 
     Yields:
         (what, value) as `report` does; one for each photograph, then what follows from all.
     """
-    weights = model.load(name)
     yield "iterations", ITERATIONS
     payloads = []
     for path in paths:
@@ -288,7 +289,7 @@ def _notebook(path: Path, source: str):
     cells = [nbformat.v4.new_code_cell(cell.strip()) for cell in source.split("---")]
     notebook = nbformat.v4.new_notebook(cells=cells)
     notebook.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    path.write_text(nbformat.writes(notebook))
+    path.write_text(nbformat.writes(notebook), encoding="utf-8")
 
 
 def _timings(what: str, values: list[float]) -> Iterator[tuple[str, float]]:

@@ -22,7 +22,7 @@ def watch(
     *,
     every_s: float = 15.0,
     draw: Callable | None = None,
-) -> Record:
+) -> Record | None:
     """Train to the end, or until the kernel is interrupted, and show how it goes.
 
     The photo is sent through the averaged weights each time, so that one sees the same picture become clearer. An

@@ -175,7 +175,7 @@ class Scrubber(anywidget.AnyWidget):
     def _take(self, progression: Progression, iterations: int, guess: Guess | None):
         """Forget what was there and show the original."""
         check_iterations(iterations)
-        iterations = len(progression) or iterations
+        iterations = len(progression) or progression.at_most(iterations)
         self._level = "ms_ssim" if metrics.has_ms_ssim(progression.original) else "psnr_db"
         self._check_guess(guess, iterations)
         self.stop()
