@@ -32,9 +32,13 @@ from rgru_lab.bitnet import (
     Learned,
 )
 from rgru_lab.config import MAX_ITERATIONS, InputError, TrainingError
+from rgru_lab.schedule import Schedule, values
 
 COLLECTING, LEARNING = 0.4, 0.5
 """Shares of a time budget that go into making bits and into learning them; the rest is for measuring."""
+
+WARMUP_STEPS = 50
+"""So many steps the learning rate rises."""
 
 ALIKE = (0.4, 0.15, 0.05)
 """How much a neighbour's bit adds to the logit before training, by bank."""
@@ -203,59 +207,45 @@ class BitNet(nn.Module):
         return known * (torch.rand_like(known) >= self.forget) if self.training and self.forget else known
 
 
-class BitTrainer:
+class BitTrainer(Schedule):
     """Everything that changes while training; runs under `training.run` with its checkpoints, always on the CPU.
 
     Args:
         codes: crops, (N, K, h, w) int8 each, from `bitdata.collect`.
         config: the recipe.
-        steps: how many steps to train, or None.
-        time_budget_s: how many seconds to train, or None.
+        steps, time_budget_s: how long, see `Schedule`.
     """
 
     rank = 0
 
     def __init__(self, codes: Sequence[np.ndarray], config: BitTrainConfig, *, steps=None, time_budget_s=None):
-        if not (steps or time_budget_s):
-            raise TrainingError("say how long to train: a number of steps, a time budget, or both")
+        super().__init__(steps, time_budget_s)
         if not codes:
             raise TrainingError("there are no bits to train on; give a longer time budget")
         torch.manual_seed(config.seed)
         self.codes = [torch.from_numpy(code) for code in codes]
-        self.config, self.steps, self.time_budget_s = config, steps, time_budget_s
+        self.config = config
         self.net = BitNet(codes[0].shape[1], config)
-        self.average = {name: value.detach().clone() for name, value in self.net.state_dict().items()}
+        self.average = values(self.net)
         self.optimiser = torch.optim.Adam(self.net.parameters(), lr=config.learning_rate)
-        self.step_count, self.elapsed_s = 0, 0.0
         self.started_from = None
-
-    @property
-    def progress(self) -> float:
-        """0 to 1."""
-        by_steps = self.step_count / self.steps if self.steps else 0
-        by_time = self.elapsed_s / self.time_budget_s if self.time_budget_s else 0
-        return min(1.0, max(by_steps, by_time))
-
-    @property
-    def finished(self) -> bool:
-        return self.progress >= 1
 
     def step(self) -> Record:
         """One step of the optimiser: a batch of crops, all at one iteration."""
         started = time.perf_counter()
         iteration = self._iteration()
         planes = self._draw(iteration)
-        learning_rate = self.config.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * self.progress)))
+        learning_rate = self.learning_rate(self.config.learning_rate, WARMUP_STEPS)
         self.net.train()
         self.net.forget = self.config.forget if self.progress < 0.5 else 0.0
         loss = self.net(planes, iteration)
         self.optimiser.zero_grad()
         loss.backward()
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate * min(1.0, (self.step_count + 1) / 50)
+            group["lr"] = learning_rate
         self.optimiser.step()
         self.step_count += 1
-        self._update_average()
+        self.follow(self.average, self.net, self.config.ema)
         self.elapsed_s += time.perf_counter() - started
         return Record(self.step_count, self.progress, self.elapsed_s, learning_rate, iteration, loss.item())
 
@@ -266,7 +256,7 @@ class BitTrainer:
             TrainingError: it has another number of bits, or layers of other sizes.
         """
         self.net.begin_with(learned)
-        self.average = {name: value.detach().clone() for name, value in self.net.state_dict().items()}
+        self.average = values(self.net)
         self.started_from = learned.fingerprint.hex()
 
     def averaged_net(self) -> BitNet:
@@ -316,12 +306,6 @@ class BitTrainer:
         deep = [code for code in self.codes if len(code) >= iteration]
         chosen = torch.randint(len(deep), (self.config.batch,))
         return torch.stack([deep[k][max(0, iteration - BANKS) : iteration] for k in chosen]).float()
-
-    @torch.no_grad()
-    def _update_average(self):
-        decay = min(self.config.ema, self.step_count / (self.step_count + 10))
-        for name, value in self.net.state_dict().items():
-            self.average[name].lerp_(value, 1 - decay)
 
 
 def record(trainer: BitTrainer, data: str) -> dict:

@@ -129,20 +129,19 @@ def pictures(
     return figure
 
 
-def lines(curves: dict[str, tuple], x: str, y: str, title: str = "", *, joined: bool = True) -> Figure:
+def lines(curves: dict[str, tuple], x: str, y: str, *, joined: bool = True) -> Figure:
     """Curves in one pair of axes.
 
     Args:
         curves: name to (x values, y values); at most four beside "JPEG", each with a colour and a marker of its own.
         x, y: what the axes show, with units.
-        title: above them.
         joined: whether a line leads from each point to the next; not where there is nothing between two points.
     """
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.subplots()
     for (name, (xs, ys)), (colour, marker) in zip(curves.items(), _styles(curves), strict=True):
         axes.plot(xs, ys, f"{marker}{'-' * joined}", label=name, color=colour, ms=4)
-    axes.set(xlabel=x, ylabel=y, title=title)
+    axes.set(xlabel=x, ylabel=y)
     axes.grid(alpha=0.3)
     if len(curves) > 1:
         axes.legend()

@@ -21,7 +21,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from rgru_lab import checkpoints
 from rgru_lab.bitnet import BANKS, Learned
@@ -33,6 +32,7 @@ from rgru_lab.graphs import record as record_graph
 from rgru_lab.losses import Loss, Similarity, good_enough
 from rgru_lab.model import ResidualCoder, Weights, take_over
 from rgru_lab.patches import Patches
+from rgru_lab.schedule import Schedule, values
 
 SAVE_EVERY_S = 60
 LOG_EVERY = 50
@@ -143,17 +143,15 @@ class Unrolled(nn.Module):
             return self.bit_net(torch.stack(planes[-BANKS:], 1).float(), len(planes))
 
 
-class Trainer:
+class Trainer(Schedule):
     """Everything that changes while training, and one method that changes it.
 
-    The schedule runs over `steps`, or over `time_budget_s` seconds spent in steps, or over whichever of the two
-    ends first. `state_dict` holds it all: a trainer that loads it goes on exactly where the other stood.
+    `state_dict` holds it all: a trainer that loads it goes on exactly where the other stood.
 
     Args:
         model_config, config: the networks' shape and the recipe.
         pictures: photos (H, W, 3) uint8 to cut patches from.
-        steps: how many steps to train, or None.
-        time_budget_s: how many seconds to train, or None.
+        steps, time_budget_s: how long, see `Schedule`.
         device: "cpu", "cuda", ...
         graphs: record each step's way forward and back and play it from then on (`graphs`); None: on one CUDA device.
 
@@ -173,21 +171,18 @@ class Trainer:
         device: str = "cpu",
         graphs: bool | None = None,
     ):
-        if max(steps or 0, time_budget_s or 0) <= 0:
-            raise TrainingError("say how long to train: a number of steps, a time budget, or both")
+        super().__init__(steps, time_budget_s)
         self.config = config
-        self.steps = steps
-        self.time_budget_s = time_budget_s
         self.device = torch.device(device)
         self.rank, self.processes = place()
         torch.manual_seed(config.seed)
         self.model = ResidualCoder(model_config, config.stochastic).to(self.device, memory_format=torch.channels_last)
-        self.average = _copy(self.model)
+        self.average = values(self.model)
         self.bit_net = self.bit_average = None
         groups = [{"params": list(self.model.parameters())}]
         if config.rate:
             self.bit_net = BitNet(model_config.bits, BitTrainConfig(forget=0.0)).to(self.device)
-            self.bit_average = _copy(self.bit_net)
+            self.bit_average = values(self.bit_net)
             groups.append({"params": list(self.bit_net.parameters())})
         self.optimiser = torch.optim.Adam(groups, lr=config.learning_rate, fused=True)
         (bf16,) = _largest(bf16_speedup(self.device) > 1 if config.bf16 is None else config.bf16)
@@ -210,25 +205,12 @@ class Trainer:
         self.patches = Patches(pictures, seed=config.seed + self.rank, hard=config.hard, device=device)
         self.patches.draw(max(stage.patch for stage in config.curriculum), 1)  # so that too small ones are noticed now
         self.started_from = None
-        self.step_count = 0
-        self.elapsed_s = 0.0
-
-    @property
-    def progress(self) -> float:
-        """0 to 1."""
-        by_steps = self.step_count / self.steps if self.steps else 0
-        by_time = self.elapsed_s / self.time_budget_s if self.time_budget_s else 0
-        return min(1.0, max(by_steps, by_time))
-
-    @property
-    def finished(self) -> bool:
-        return self.progress >= 1
 
     def step(self, x: Tensor | None = None) -> Record:
         """One step of the optimiser, on the batch x (B, 3, H, W) in [-0.5, 0.5] or on freshly drawn patches."""
         started = time.perf_counter()
         stage = next(stage for stage in self.config.curriculum if self.progress <= stage.until)
-        learning_rate = self._learning_rate()
+        learning_rate = self.learning_rate(self.config.learning_rate, self.config.warmup_steps)
         x = self.patches.draw(stage.patch, stage.batch) if x is None else x
         x = x.to(self.device, memory_format=torch.channels_last)
 
@@ -248,7 +230,8 @@ class Trainer:
             group["lr"] = times * learning_rate
         self.optimiser.step()
         self.step_count += 1
-        self._update_average()
+        for network, average in self._averages().items():
+            self.follow(average, network, self.config.ema)
         seconds = time.perf_counter() - started
         (self.elapsed_s,) = _largest(self.elapsed_s + seconds)  # the same in all processes: the schedule hangs on it
         speed = len(x) * self.processes / seconds
@@ -279,10 +262,10 @@ class Trainer:
         """
         take_over(weights.model, self.model)
         self.started_from = weights.name
-        self.average = _copy(self.model)
+        self.average = values(self.model)
         if learned is not None and self.bit_net is not None:
             self.bit_net.begin_with(learned)
-            self.bit_average = _copy(self.bit_net)
+            self.bit_average = values(self.bit_net)
 
     def averaged_model(self) -> ResidualCoder:
         """A copy of the model in eval mode with the averaged weights: the one to keep."""
@@ -358,22 +341,9 @@ class Trainer:
         draw = random.Random(f"{self.config.seed} {self.step_count}").randint(-self.config.skip, self.config.skip)
         return max(0, draw)
 
-    def _learning_rate(self) -> float:
-        warmup = min(1.0, (self.step_count + 1) / max(1, self.config.warmup_steps))
-        cosine = 0.5 * (1 + math.cos(math.pi * self.progress))
-        return self.config.learning_rate * warmup * (0.01 + 0.99 * cosine)
-
     def _averages(self) -> dict[nn.Module, dict[str, Tensor]]:
         """What is trained, and its average."""
         return {self.model: self.average} | ({self.bit_net: self.bit_average} if self.bit_net is not None else {})
-
-    @torch.no_grad()
-    def _update_average(self):
-        # Early on the average forgets faster, so that it does not drag the random start along.
-        decay = min(self.config.ema, self.step_count / (self.step_count + 10))
-        for network, average in self._averages().items():
-            values = network.state_dict()
-            get_ema_multi_avg_fn(decay)(list(average.values()), [values[name] for name in average], None)
 
 
 def run(
@@ -482,10 +452,6 @@ def _gather(value) -> list:
     if len(values) > 1:
         distributed.all_gather_object(values, value)
     return values
-
-
-def _copy(network: nn.Module) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in network.state_dict().items()}
 
 
 def _plain(config) -> dict:

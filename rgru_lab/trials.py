@@ -21,6 +21,7 @@ from rgru_lab import model as models
 from rgru_lab.codec import unroll
 from rgru_lab.config import CELL_NAMES, MIDPOINT, RECONSTRUCTIONS, InputError, TrainConfig, preset
 from rgru_lab.losses import Similarity
+from rgru_lab.schedule import values
 from rgru_lab.training import Trainer, record
 
 STEPS = 200
@@ -217,7 +218,7 @@ def _trainer(trial: Trial, seed: int, photos, steps: int) -> Trainer:
     if trial.prepare:
         with torch.no_grad():
             trial.prepare(trainer.model)
-        trainer.average = {name: value.detach().clone() for name, value in trainer.model.state_dict().items()}
+        trainer.average = values(trainer.model)
     return trainer
 
 

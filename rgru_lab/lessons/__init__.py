@@ -43,12 +43,11 @@ LIGHT |= {"bjontegaard": "bjontegaard"}
 # Set-up
 
 
-def set_up(minutes: int, needs: str = ""):
+def set_up(minutes: int):
     """Install what is missing on Colab, and print the doctor's lines.
 
     Args:
         minutes: how long the lesson takes.
-        needs: what the lesson needs beyond a laptop, in words.
     """
     missing = [package for module, package in LIGHT.items() if not importlib.util.find_spec(module)]
     if missing and "google.colab" in sys.modules:
@@ -59,7 +58,7 @@ def set_up(minutes: int, needs: str = ""):
         print(f"Missing here: {', '.join(missing)}. In the kit's folder: pip install -e .")
     print(doctor())
     unit = "minute" if minutes == 1 else "minutes"
-    print(f"This lesson takes about {minutes} {unit}{f' and needs {needs}' if needs else ''}.")
+    print(f"This lesson takes about {minutes} {unit}.")
 
 
 def doctor() -> str:
