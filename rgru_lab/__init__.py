@@ -2,7 +2,7 @@
 
 The rooms, each with one purpose; a room imports only from rooms above it:
 
-    config       every number that two ends must agree on; presets
+    config       every number and place that two ends must agree on; presets
     images       the only place where uint8 meets float
     metrics      PSNR, SSIM, MS-SSIM, bits per pixel
     cells        the Residual GRU and its peers

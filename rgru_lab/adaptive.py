@@ -2,8 +2,8 @@
 
 First the whole photo goes through all iterations, and after each it is looked at how far every position's 16 x 16
 pixels are from the original. An iteration pays at a position if it takes away more of that than it costs in bits, both
-weighed by one number, the slope. Then the photo goes through once more; a position that stopped sends nothing, which
-the decoder reads as 0. A smooth sky may stop after one iteration where fur sends seven.
+weighed by one number, the slope (the λ of rate and distortion). Then the photo goes through once more; a position that
+stopped sends nothing, which the decoder reads as 0. A smooth sky may stop after one iteration where fur sends seven.
 """
 
 from collections.abc import Callable, Iterator
@@ -31,7 +31,7 @@ TRIES = 6
 """How often at most a photo goes through the codec to find the slope; what is predicted is near after two."""
 
 SEARCH_PAYS = 0.002
-"""The slope from which better bits are searched for, if at all: under it a search is long and gains a percent."""
+"""The slope from which better bits are searched for, if at all: under it a search is long and gains next to nothing."""
 
 TIMES_MEMORY = 1.3
 """What looking at every position takes beside what the codec alone takes: measured."""

@@ -6,18 +6,18 @@ import platform
 from collections.abc import Sequence
 from importlib.metadata import version
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 
 from rgru_lab import __version__, adaptive, metrics
+from rgru_lab.config import DATA
 from rgru_lab.opponents import CODECS, JPEG_SETTINGS
 
 MOVED = "ms_ssim_moved"
 """The reading of `metrics.ms_ssim_moved`, in rows and curves."""
 
 TARGETS = (0.85, 0.90, 0.95, 0.97, 0.98, 0.99)
-PUBLISHED = Path(__file__).parent.parent / "data" / "published.json"
+PUBLISHED = DATA / "published.json"
 
 YARDSTICK = {0.90: 0.2864, 0.95: 0.507, 0.98: 1.035}
 """Bits per pixel of optimised JPEG 4:2:0 on Kodak at an MS-SSIM, interpolated from published curves (mean over the

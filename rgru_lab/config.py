@@ -1,10 +1,16 @@
-"""Every number that two ends must agree on, and the named presets.
+"""Every number and place that two ends must agree on, and the named presets.
 
 Nothing here imports torch: a config can be read, printed and validated before anything heavy is loaded.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
+
+ROOT = Path(__file__).parent.parent
+DATA = ROOT / "data"
+RESULTS = DATA / "results"
+"""The kit's folders."""
 
 GRID = 16
 """Pixels per side that one code position covers: the encoder halves the picture four times."""

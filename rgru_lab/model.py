@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rgru_lab.cells import CELLS, State
-from rgru_lab.config import DEFAULT_MODEL, NAME_LIMIT, WEIGHTLESS, YOUNGER, InputError, ModelConfig
+from rgru_lab.config import DATA, DEFAULT_MODEL, NAME_LIMIT, WEIGHTLESS, YOUNGER, InputError, ModelConfig
 from rgru_lab.images import write_atomically
 
-MODELS = Path(__file__).parent.parent / "data" / "models"
+MODELS = DATA / "models"
 
 GAIN_BLOCK = 32
 """Pixels per side that share one gain."""

@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from rgru_lab import images
-from rgru_lab.config import InputError
+from rgru_lab.config import DATA, InputError
 
-DATA = Path(__file__).parent.parent / "data"
 CACHE_VARIABLE = "RGRU_LAB_CACHE"
 KODAK_URL = "https://r0k.us/graphics/kodak/kodak/"
 

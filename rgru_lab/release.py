@@ -10,14 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from rgru_lab import ablation, adaptive, comparing, evaluate, model, photos, plots, reports
-from rgru_lab.config import DEFAULT_MODEL, PRESETS, InputError
+from rgru_lab.config import DATA, DEFAULT_MODEL, PRESETS, RESULTS, ROOT, InputError
 from rgru_lab.images import write_atomically
 from rgru_lab.opponents import CODECS, Ladder
 from rgru_lab.progression import Progression
 
-ROOT = Path(__file__).parent.parent
-RESULTS = ROOT / "data" / "results"
-FIGURES = ROOT / "data" / "figures"
+FIGURES = DATA / "figures"
 NOTEBOOKS = ROOT / "notebooks"
 FOUR_RATES = (1, 2, 4, 8)
 ABLATED = 4

@@ -23,11 +23,9 @@ from numbers import Real
 from pathlib import Path
 from typing import NamedTuple
 
-from rgru_lab.config import InputError
+from rgru_lab.config import RESULTS, ROOT, InputError
 from rgru_lab.images import write_atomically
 
-ROOT = Path(__file__).parent.parent.parent
-RESULTS = ROOT / "data" / "results"
 PROGRESS = ROOT / "notebooks" / ".progress.json"
 """Which exercises have been solved on this machine."""
 

@@ -3,9 +3,8 @@
 import re
 from pathlib import Path
 
-from rgru_lab.config import InputError
+from rgru_lab.config import ROOT, InputError
 from rgru_lab.images import write_atomically
-from rgru_lab.lessons import ROOT
 
 REPOSITORY = "residual-gru-lab/residual-gru-lab"
 TAG = "main"

@@ -5,9 +5,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from rgru_lab.config import InputError
+from rgru_lab.config import ROOT, InputError
 from rgru_lab.images import write_atomically
-from rgru_lab.lessons import ROOT
 
 SOLUTION = re.compile(r"<details>\s*<summary>Solution.*?</details>\n?", re.DOTALL)
 BADGE = re.compile(r"^\[!\[Open in .*\n*", re.MULTILINE)
