@@ -6,11 +6,9 @@ proved from the weights when they are loaded; float32 holds every whole number u
 the same on any processor, with any library, in any order of summation.
 """
 
-import contextlib
 import hashlib
 import json
 import os
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -21,6 +19,7 @@ import safetensors.numpy
 import torch
 
 from rgru_lab.bitmodel import ONE, BitModel, Counts, Tell
+from rgru_lab.codec import one_thread
 from rgru_lab.config import MAX_ITERATIONS, InputError
 from rgru_lab.images import write_atomically
 from rgru_lab.model import Weights
@@ -125,7 +124,7 @@ class Learned:
         Raises:
             BitNetError: the plane has another K than the model.
         """
-        with _one_thread():
+        with one_thread():
             return self._walk(earlier, shape, tell, sent)
 
     def _walk(self, earlier, shape, tell, sent):
@@ -215,24 +214,6 @@ def find(weights: Weights) -> BitModel:
 def asked_for(weights: Weights, bit_model: BitModel | Literal["find"] | None) -> BitModel | None:
     """The model itself, where "find" stands for what `find` has for these weights."""
     return find(weights) if bit_model == "find" else bit_model
-
-
-_walking = threading.Lock()
-
-
-@contextlib.contextmanager
-def _one_thread():
-    """The products are small: a second thread gains nothing, and on a busy machine all would wait for it.
-
-    The number of threads is the whole process's, so one caller at a time may change it and put it back.
-    """
-    with _walking:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
 
 
 def _product(inputs: np.ndarray, weights: np.ndarray) -> np.ndarray:

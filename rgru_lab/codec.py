@@ -15,6 +15,7 @@ import contextlib
 import ctypes
 import os
 import platform
+import threading
 import time
 from collections.abc import Iterator
 from functools import cache
@@ -35,7 +36,10 @@ BF16_VARIABLE = "RGRU_LAB_BF16"
 """Set to 0 or 1: whether inference runs its convolutions in bfloat16, whatever is faster here."""
 
 BF16_MARGIN = 1.5
-"""How many times as fast bfloat16 must be: so clear that every run on a machine comes to the same decision."""
+"""How many times as fast bfloat16 must be: so clear that every run on a machine comes to the same decision. (Measured
+beside two other jobs on two cores: 2.0 to 2.2 times in ten runs by one thread's own time, 1.2 to 3.6 by the clock.)"""
+
+_counting_threads = threading.Lock()
 
 BF16_HOPELESS = 0.5
 """If bfloat16 is slower than this on a small picture already, a large one would show the same, slowly."""
@@ -291,11 +295,29 @@ def check_memory(config: ModelConfig, height: int, width: int, times: float = 1.
         )
 
 
+@contextlib.contextmanager
+def one_thread():
+    """All that is computed in it takes one thread.
+
+    The number of threads is the whole process's, so one caller at a time may change it and put it back.
+    """
+    with _counting_threads:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+
+
 @cache
 def bf16_speedup(device: torch.device) -> float:
-    """How many times as fast a few convolutions are in bfloat16: twice on some machines, a quarter on others."""
+    """How many times as fast a few convolutions are in bfloat16: twice on some machines, a quarter on others.
+
+    On a processor it is one thread's own time that counts, which other work on the machine hardly changes.
+    """
     devices = [device] if device.type == "cuda" else []
-    with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices):
+    with one_thread(), torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices):
         conv = nn.Conv2d(64, 192, 3, padding=1).to(device, memory_format=torch.channels_last)
         count = 4 if device.type == "cpu" else 256  # so many that a GPU's time goes into the work, not its handing over
         x = torch.rand(count, 64, 48, 48, device=device).to(memory_format=torch.channels_last)
@@ -308,14 +330,15 @@ def bf16_speedup(device: torch.device) -> float:
 
 
 def _seconds(conv: nn.Module, x: Tensor, bf16: bool) -> float:
+    clock = time.perf_counter if x.is_cuda or os.name == "nt" else time.thread_time  # that of Windows is too coarse
     found = []
     for _ in range(3):
-        started = time.perf_counter()
+        started = clock()
         with torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
             conv(x).sum().backward()
         if x.is_cuda:
             torch.cuda.synchronize()
-        found.append(time.perf_counter() - started)
+        found.append(clock() - started)
     return min(found[1:])  # after a warm-up; other work on the machine can only make it longer
 
 

@@ -3,6 +3,7 @@
 All of it for every cell with every reconstruction, where that could make a difference.
 """
 
+import os
 from dataclasses import replace
 from itertools import islice, pairwise, product
 from types import SimpleNamespace
@@ -548,6 +549,26 @@ def test_a_processor_without_bfloat16_is_known_from_a_small_picture(monkeypatch,
     monkeypatch.setattr(codec, "_seconds", seconds)
     assert codec.bf16_speedup.__wrapped__(torch.device("cpu")) == speedup
     assert seen == sizes
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a thread's own time is too coarse on Windows")
+def test_whether_bfloat16_is_faster_is_told_by_one_threads_own_time_whatever_the_clock_says(monkeypatch):
+    seen = set()
+
+    def seconds():
+        seen.add(torch.get_num_threads())
+        return own()
+
+    own, before = codec.time.thread_time, torch.get_num_threads()
+    monkeypatch.setattr(codec.time, "thread_time", seconds)
+    monkeypatch.setattr(codec.time, "perf_counter", None)
+    torch.set_num_threads(2)
+    try:
+        assert codec.bf16_speedup.__wrapped__(torch.device("cpu")) > 0
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert seen == {1}
 
 
 @pytest.mark.parametrize("mode", RECONSTRUCTIONS)
