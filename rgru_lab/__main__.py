@@ -1,6 +1,7 @@
 """The command line: `python -m rgru_lab --help`."""
 
 import argparse
+import contextlib
 import errno
 import io
 import math
@@ -86,7 +87,9 @@ def compress(options):
         chosen = len(progression)
         _write(options.output, progression.file(chosen))
         sent = progression.counts
-        said = f"positions send {sent.min()} to {sent.max()} iterations, {sent.mean():.1f} on average"
+        most = _iterations(sent.max())
+        said = f"positions send {sent.min()} to {most}, {sent.mean():.1f} on average"
+        said = f"every position sends {most}" if sent.min() == sent.max() else said
         size = _size_of(progression[chosen], options.quality)
         print(f"{options.output}: {size}; {said}", file=_messages(options.output))
         return
@@ -101,10 +104,7 @@ def compress(options):
             break
     if not chosen:
         least = progression[1]
-        raise UsageError(
-            f"one iteration takes {least.size_bytes:,} bytes, {least.bpp:.3f} bits per pixel, and {_limit(options)} "
-            "allows less; allow as much"
-        )
+        raise UsageError(f"one iteration takes {_at_least(least)}, and {_limit(options)} allows less; allow as much")
     decoded = progression[chosen]
     if options.quality and decoded.ms_ssim < options.quality:
         best = max(range(1, chosen + 1), key=lambda i: progression[i].ms_ssim)
@@ -122,7 +122,8 @@ def _adaptive(weights, photo, options, limit_bytes):
     from rgru_lab import adaptive
 
     if not (options.quality or limit_bytes):
-        raise UsageError("an adaptive file needs something to reach: add --quality, --bpp or --bytes")
+        instead = f" instead of --iterations {options.iterations}" if options.iterations else ""
+        raise UsageError(f"an adaptive file needs something to reach: give --quality, --bpp or --bytes{instead}")
 
     def progress(steps, total):
         return _bar(steps, total, "iteration")
@@ -141,8 +142,7 @@ def _adaptive(weights, photo, options, limit_bytes):
         least = found[len(found)]
         if least.size_bytes > limit_bytes:
             raise UsageError(
-                f"one iteration everywhere takes {least.size_bytes:,} bytes, {least.bpp:.3f} bits per pixel, and "
-                f"{_limit(options)} allows less; allow as much"
+                f"one iteration everywhere takes {_at_least(least)}, and {_limit(options)} allows less; allow as much"
             )
     return found
 
@@ -151,12 +151,14 @@ def decompress(options):
     from rgru_lab import bitstream, images, progression
 
     _check_output(options.output, ".png", options.input, options.force)
-    source = _bytes_of(options.input)[0] if options.input == "-" else options.input
+    source = _bytes_of(options.input)[0]
     limit = frames = None
     while frames is None:
         try:
             file = progression.read(source, limit)
             wanted = options.iterations or file.iterations
+            if limit:
+                wanted = min(wanted, limit)
             if wanted > file.iterations:
                 raise UsageError(
                     f"{options.input} holds {_iterations(file.iterations)}, not {wanted}; ask for at most that many"
@@ -171,7 +173,7 @@ def decompress(options):
     frame = deque(_bar(frames, wanted, "iteration"), maxlen=1).pop()  # the last one
     _write(options.output, images.encode_png(frame))
     if file.left_over_bytes and limit is None:
-        print(f"warning: {_left_over(file)}", file=sys.stderr)
+        print(f"warning: {options.input}: {_left_over(file)}", file=sys.stderr)
     size = f"{frame.shape[1]} x {frame.shape[0]} px"
     said = f"after {wanted} of {_iterations(file.iterations)}"
     print(f"{options.output}: {size} {said}", file=_messages(options.output))
@@ -180,7 +182,7 @@ def decompress(options):
 def info(options):
     from rgru_lab import progression
 
-    file = progression.read(_bytes_of(options.input)[0] if options.input == "-" else options.input)
+    file = progression.read(_bytes_of(options.input)[0])
     header = file.header
     pixels = header.width * header.height
     coding = {"raw": "bits stored as they are", "counts": "bits coded with counted contexts"}.get(header.coding)
@@ -204,11 +206,12 @@ def compare(options):
     from rgru_lab.progression import Progression
 
     codec.check_iterations(options.iterations)
-    if options.output == "-":
-        raise UsageError("the table goes to the standard output; give the figure a name that ends in .png")
+    for path, what, suffix in ((options.output, "figure", ".png"), (options.html, "page", ".html")):
+        if path == "-":
+            raise UsageError(f"the table goes to the standard output; give the {what} a name that ends in {suffix}")
     photo = images.load(*_bytes_of(options.photo))
     name = "standard input" if options.photo == "-" else options.photo
-    output = Path(options.output or f"{Path(name).stem}-compare.png")
+    output = Path(options.output or f"{'stdin' if options.photo == '-' else Path(name).stem}-compare.png")
     _check_output(output, ".png", options.photo, options.force)
     if options.html:
         _check_output(options.html, ".html", options.photo, options.force)
@@ -243,7 +246,7 @@ def compare(options):
 
 
 def train(options):
-    from rgru_lab import bitnet, bittraining, checkpoints, model, patches, photos, training
+    from rgru_lab import bitnet, checkpoints, images, patches, photos, training
     from rgru_lab.config import ModelConfig, TrainConfig, preset
 
     if not (options.steps or options.time_budget):
@@ -270,11 +273,12 @@ def train(options):
     shape = _shaped_as(shape, options)
     if options.batch:
         config = replace(config, curriculum=[stage._replace(batch=options.batch) for stage in config.curriculum])
-    _make_folder(folder)
-
     device = training.join_processes()
     if options.graphs and not device.startswith("cuda"):
         raise UsageError(f"--graphs needs a CUDA device, and training runs on {device} here; leave it out")
+    images.paths_in(options.images)  # or there is no such folder
+    _make_folder(folder)
+
     rank, _ = training.place()
     found = patches.pictures_in(
         options.images,
@@ -294,21 +298,32 @@ def train(options):
         beginning = "the checkpoint" if resumed else start.name if start else "random weights"
         beginning += f" and its {bitnet.SUFFIX}" if start and learned else ""
         print(f"{options.preset} from {beginning} on {found}; log in {folder / 'log.jsonl'}; Ctrl-C keeps everything")
+    if trainer.finished and rank == 0:
+        print("it is at its end already; a larger --time-budget or --steps goes on")
     found.photos.clear()  # the trainer has the pixels
     try:
-        _watch(trainer, folder, _residuals, options.part_size)
+        with _within_memory():
+            _watch(trainer, folder, _residuals, options.part_size)
     finally:
-        if sys.exc_info()[0] in (None, KeyboardInterrupt) and rank == 0:
-            weights = folder / f"{options.preset}-local.safetensors"
-            papers = training.record(trainer, Path(options.images).resolve().name)
-            model.save(trainer.averaged_model(), weights, record=papers)
-            print(f"\n{weights}: {trainer.step_count:,} steps in {trainer.elapsed_s:,.0f} s")
-            if net := trainer.averaged_bit_net():
-                kept = model.load(weights)
-                bits = bitnet.path_beside(kept)
-                bitnet.save(bitnet.Learned(bittraining.integers(net), kept.fingerprint, papers), bits)
-                print(f"{bits}: what predicts its bits; train-bits --model {weights} --start-from {weights} goes on")
-            print(f"try it: python -m rgru_lab compare photo.jpg --model {weights}")
+        if sys.exc_info()[0] in (None, KeyboardInterrupt):
+            if rank == 0:
+                _keep(trainer, folder / f"{options.preset}-local.safetensors", Path(options.images).resolve().name)
+            training.leave_processes()
+
+
+def _keep(trainer, weights: Path, data: str):
+    """Write what was trained, and say what can be done with it."""
+    from rgru_lab import bitnet, bittraining, model, training
+
+    papers = training.record(trainer, data)
+    model.save(trainer.averaged_model(), weights, record=papers)
+    print(f"\n{weights}: {trainer.step_count:,} steps in {trainer.elapsed_s:,.0f} s")
+    if net := trainer.averaged_bit_net():
+        kept = model.load(weights)
+        bits = bitnet.path_beside(kept)
+        bitnet.save(bitnet.Learned(bittraining.integers(net), kept.fingerprint, papers), bits)
+        print(f"{bits}: what predicts its bits; train-bits --model {weights} --start-from {weights} goes on")
+    print(f"try it: python -m rgru_lab compare photo.jpg --model {weights}")
 
 
 def trials(options):
@@ -589,6 +604,22 @@ def _pictures(images: str) -> tuple[str, list[Path]]:
     return Path(images).resolve().name, paths
 
 
+@contextlib.contextmanager
+def _within_memory():
+    """A step that memory does not hold ends in one sentence."""
+    import torch
+
+    try:
+        yield
+    except RuntimeError as error:  # a processor's has no class of its own
+        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+        raise UsageError(
+            "a step of this training takes more memory than there is; choose a smaller --batch, or fewer or smaller "
+            "patches in --curriculum"
+        ) from None
+
+
 def _watch(trainer, folder: Path, reading, part_bytes: int | None = None):
     from rgru_lab import training
 
@@ -649,13 +680,18 @@ def _parser() -> argparse.ArgumentParser:
             default=0,
             metavar="STEPS",
             help="the encoder tries other bits, in iteration 1 so many times, 20 for one, later fewer times, and keeps "
-            "the best: a better picture for the same bytes; encoding takes many times as long, decoding does not",
+            "those that are worth most for their bytes; it pays with --adaptive; encoding takes many times as long, "
+            "decoding does not",
         )
 
     def add_force(parser):
         parser.add_argument("--force", action="store_true", help="overwrite what is there")
 
-    new = command(compress, "photograph to .rgru file", "Compress a photograph of any format that Pillow reads.")
+    new = command(
+        compress,
+        "photograph to .rgru file",
+        "Compress a photograph of any format that Pillow reads, up to 16 bits a channel; of an animation the first.",
+    )
     new.add_argument("input", metavar="PHOTO", help="- for the standard input")
     new.add_argument("output", metavar="OUT.rgru", help="- for the standard output")
     add_model(new)
@@ -964,6 +1000,8 @@ def _bit_model(weights, options):
 
 def _bytes_of(name: str):
     """What to read, and what to call it: a path as it is, or all of the standard input."""
+    if not name:
+        raise UsageError("the input's name is empty; give a file, or - for the standard input")
     if name != "-":
         return name, None
     if sys.stdin is None:
@@ -1006,6 +1044,8 @@ def _check_output(path, suffix: str, source, force: bool):
         raise UsageError(f"{path} is there already; add --force to overwrite it, or choose another name")
     if not path.parent.is_dir():
         raise UsageError(f"there is no folder {path.parent}; make it first")
+    if not os.access(path.parent, os.W_OK):
+        raise UsageError(f"the folder {path.parent} cannot be written to; choose another")
 
 
 def _make_folder(folder: Path, option: str = "--output"):
@@ -1052,6 +1092,11 @@ def _limit(options) -> str:
 
 def _iterations(count: int) -> str:
     return f"{count} iteration{'' if count == 1 else 's'}"
+
+
+def _at_least(decoded) -> str:
+    """The size of a file, rounded up, so that as much allows it."""
+    return f"{decoded.size_bytes:,} bytes, {math.ceil(1000 * decoded.bpp) / 1000:.3f} bits per pixel"
 
 
 def _left_over(file) -> str:

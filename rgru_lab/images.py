@@ -7,6 +7,7 @@ pictures are tensors (1, 3, H, W), float32 in [0, 1].
 import contextlib
 import io
 import os
+import secrets
 import warnings
 from pathlib import Path
 
@@ -172,10 +173,11 @@ def write_atomically(path: str | os.PathLike, data: bytes):
     path = Path(path)
     if not path.name:
         raise InputError(f"cannot write {path}: it is a folder; add a file's name")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    whole = path.resolve()  # a link stays one
+    temporary = whole.with_name(f".{secrets.token_hex(8)}.part")
     try:
         temporary.write_bytes(data)
-        os.replace(temporary, path)
+        os.replace(temporary, whole)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}; choose another place") from None
     finally:

@@ -176,11 +176,16 @@ def decode(file: bitstream.File, iterations: int, model_name: str | None = None)
         DamagedSegment: a segment's checksum is right, and its bytes are still not what an encoder writes.
     """
     header = file.header
-    weights = model.load(header.name if model_name is None else model_name)
+    try:
+        weights = model.load(header.name if model_name is None else model_name)
+    except model.WeightsError as error:
+        if model_name is None:
+            error.args = (f"the file was made with the weights {header.name}, and {error}",)
+        raise
     if weights.fingerprint != header.fingerprint:
         raise model.WeightsError(
             f"the file needs {header.name} with fingerprint {header.fingerprint.hex()}, but {weights.name} here has "
-            f"{weights.fingerprint.hex()}; get the weights that wrote it"
+            f"{weights.fingerprint.hex()}; name no weights if {header.name} is here, else get those that wrote it"
         )
     bit_model = bitnet.find(weights) if header.coding == "learned" else None
     return codec.decode(weights.model, bitstream.decode(file, bit_model, iterations))

@@ -317,7 +317,8 @@ class Trainer(Schedule):
             ours, saved = _plain(config), _plain(type(config)()) | state[key]  # what it did not know had no effect
             if saved != ours:
                 theirs = {k: v for k, v in saved.items() if v != ours.get(k)}
-                raise TrainingError(f"the checkpoint was made with {theirs}; resume with the same settings")
+                said = ", ".join(f"{name} {value}" for name, value in theirs.items())
+                raise TrainingError(f"the checkpoint was made with {said}; resume with the same settings and preset")
         if len(state["random"]) != self.processes:
             raise TrainingError(f"the checkpoint was made by {len(state['random'])} processes; resume with as many")
         self.model.load_state_dict(state["model"])
@@ -427,6 +428,12 @@ def join_processes() -> str:
     if not distributed.is_initialized():
         distributed.init_process_group("nccl" if cuda else "gloo")
     return device
+
+
+def leave_processes():
+    """Part from the others, if there are any: a process that ends while their threads still run may be aborted."""
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def place() -> tuple[int, int]:

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from rgru_lab import __main__ as cli
-from rgru_lab import bitnet, bitstream, codec, images, metrics, model, photos
+from rgru_lab import bitnet, bitstream, codec, images, metrics, model, photos, training
 from rgru_lab.config import TrainConfig, preset
 from rgru_lab.opponents import CODECS, Ladder
 from rgru_lab.progression import Progression
@@ -165,7 +165,7 @@ def test_an_adaptive_file_of_so_many_bytes(capsys, tmp_path, photo_path, weights
     said = capsys.readouterr().out
     assert f"{out.stat().st_size:,} bytes" in said
     sent = sum(plane.any(axis=0).astype(int) for plane in bitstream.decode(file).planes)
-    assert f"positions send {sent.min()} to {sent.max()} iterations, {sent.mean():.1f} on average" in said
+    assert ("every position sends 1 iteration" if sent.max() == 1 else f"{sent.mean():.1f} on average") in said
     assert run("decompress", out, tmp_path / "a.png", "--model", weights_path) == 0
     *_, (_, frame) = codec.encode(weights.model, images.load(photo_path), file.iterations, sent)
     assert (np.asarray(Image.open(tmp_path / "a.png")) == frame).all()
@@ -179,8 +179,8 @@ def test_an_adaptive_file_of_so_many_bytes(capsys, tmp_path, photo_path, weights
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "add --quality, --bpp or --bytes"),
-        (("--iterations", 4), "add --quality, --bpp or --bytes"),
+        ((), "give --quality, --bpp or --bytes"),
+        (("--iterations", 4), "give --quality, --bpp or --bytes instead of --iterations 4"),
         (("--quality", 0.9999), "here, not 0.9999; ask for a --quality up to that"),
         (("--bytes", 60), "bits per pixel, and --bytes 60 allows less; allow as much"),
     ],
@@ -288,6 +288,7 @@ def test_damage_is_refused_and_partial_gives_what_comes_before_it(capsys, tmp_pa
     assert not (tmp_path / "d.png").exists()
     assert run(*words, "--partial") == 0
     assert "segment 3 is damaged" in capsys.readouterr().err
+    assert run(*words, "--partial", "--iterations", 3, "--force") == 0  # as many of them as there are
     assert run("decompress", rgru_path, tmp_path / "2.png", "--model", weights_path, "--iterations", 2) == 0
     assert (tmp_path / "d.png").read_bytes() == (tmp_path / "2.png").read_bytes()
 
@@ -396,8 +397,9 @@ def test_compare_leaves_a_figure_that_is_there_alone_and_reads_the_standard_inpu
     from_input = capsys.readouterr().out.splitlines()
     assert from_input[0].startswith("standard input: 208 x 176 px")
     assert from_input[1:-1] == from_file[1:-1]
-    assert images.load(tmp_path / "standard input-compare.png").size
+    assert images.load(tmp_path / "stdin-compare.png").size
     assert "a name that ends in .png" in refused(capsys, "compare", photo_path, *words, "--output", "-")
+    assert "a name that ends in .html" in refused(capsys, "compare", photo_path, *words, "--html", "-")
     assert "iterations is 40; choose 1 to 16" in refused(capsys, "compare", photo_path, *words[:2], "--iterations", 40)
 
 
@@ -448,7 +450,11 @@ def test_train_makes_weights_that_compress_and_can_be_resumed(capsys, tmp_path, 
     assert run("compress", photo_path, tmp_path / "t.rgru", "--model", weights, "--iterations", 1) == 0
     assert "--resume" in refused(capsys, *train_words, *STAGE, "--steps", 5)
     assert run(*train_words, "--steps", 5, "--resume") == 0
-    assert "micro from the checkpoint" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "micro from the checkpoint" in said
+    assert "at its end already" not in said
+    assert run(*train_words, "--steps", 5, "--resume") == 0
+    assert "it is at its end already; a larger --time-budget or --steps goes on" in capsys.readouterr().out
     assert model.load(weights).record["steps"] == 5
 
 
@@ -459,8 +465,8 @@ def test_a_resumed_training_keeps_its_recipe_and_refuses_another(capsys, tmp_pat
     assert trained["curriculum"] == [[0.5, 1, 16, 1], [1.0, 2, 32, 1]]
     assert [trained[k] for k in ("seed", "loss", "late", "skip", "hard", "learning_rate")] == [*recipe[1::2]]
     said = refused(capsys, *train_words, "--resume", "--steps", 3, "--learning-rate", 1e-3)
-    assert "made with {'learning_rate': 0.0002}" in said
-    assert "made with {'seed': 7}" in refused(capsys, *train_words, "--resume", "--steps", 3, "--seed", 0)
+    assert "made with learning_rate 0.0002" in said
+    assert "made with seed 7" in refused(capsys, *train_words, "--resume", "--steps", 3, "--seed", 0)
     assert run(*train_words, "--resume", "--steps", 3, "--late", 0.25) == 0
     record = model.load(tmp_path / "run" / "micro-local.safetensors").record
     assert record["config"] == trained
@@ -531,7 +537,7 @@ def test_train_primes_weights_that_were_not_and_keeps_it_from_then_on(capsys, tm
     assert run(*words, "--priming", 2, "--diffusion", 1, "--first-bits", 8, "--steps", 1) == 0
     expected = replace(preset("micro"), priming=2, diffusion=1, first_bits=8)
     assert model.load(primed).model.config == expected
-    assert "made with {'priming': 2}" in refused(capsys, *words, "--resume", "--priming", 1, "--steps", 2)
+    assert "made with priming 2" in refused(capsys, *words, "--resume", "--priming", 1, "--steps", 2)
     assert run(*words, "--resume", "--steps", 2) == 0  # as the checkpoint has it
     assert model.load(primed).model.config == expected
     again = (*train_words[:-1], tmp_path / "again", *STAGE, "--start-from", primed, "--no-bf16", "--steps", 1)
@@ -785,7 +791,8 @@ def test_other_weights_than_the_file_needs_are_refused(capsys, tmp_path, rgru_pa
         (("compress", "photo.png", "folder.rgru", "--force"), "is not a file"),
         (("compress", "photo.png", "x" * 300 + ".rgru"), "choose another"),
         (("compress", "photo\0.png", "a.rgru"), "check the path"),
-        (("info", ""), "check the path"),
+        (("info", ""), "the input's name is empty; give a file"),
+        (("compress", "", "a.rgru"), "the input's name is empty; give a file"),
     ],
 )
 def test_names_that_cannot_be_used_are_refused(capsys, monkeypatch, tmp_path, rgru_path, words, said):
@@ -803,6 +810,41 @@ def test_evaluate_refuses_small_and_broken_pictures_before_it_starts(capsys, tmp
     (tmp_path / "small.png").write_bytes(photo_path.read_bytes()[:99])
     assert "small.png is damaged" in refused(capsys, *words)
     assert list((tmp_path / "results").iterdir()) == []
+
+
+def test_a_step_that_memory_does_not_hold_is_one_sentence(capsys, train_words, monkeypatch):
+    def step(self):
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(training.Trainer, "step", step)
+    assert "choose a smaller --batch" in refused(capsys, *train_words, *STAGE, "--steps", 1)
+
+
+@pytest.mark.parametrize("words", [("--images", "nowhere"), ("--graphs",)], ids=str)
+def test_a_training_that_cannot_begin_leaves_no_folder(capsys, tmp_path, train_words, words, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    refused(capsys, *train_words, *words, "--steps", 1)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_cannot_be_written_to_is_named_before_any_work(capsys, tmp_path, photo_path, monkeypatch):
+    monkeypatch.setattr(codec, "encode", None)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    said = refused(capsys, "compress", photo_path, tmp_path / "a.rgru")
+    assert f"the folder {tmp_path} cannot be written to" in said
+
+
+def test_as_many_bits_per_pixel_as_the_answer_names_are_enough(capsys, tmp_path, photo_path, weights_path):
+    words = ("compress", photo_path, tmp_path / "a.rgru", "--model", weights_path)
+    (bpp,) = re.findall(r"([\d.]+) bits per pixel", refused(capsys, *words, "--bpp", 0.001))
+    assert run(*words, "--bpp", bpp) == 0
+
+
+def test_weights_that_are_not_here_are_named_with_the_file_that_needs_them(capsys, tmp_path, rgru_path):
+    said = refused(capsys, "decompress", rgru_path, tmp_path / "a.png")
+    assert "the file was made with the weights micro-1, and there are no weights 'micro-1'" in said
+    said = refused(capsys, "decompress", rgru_path, tmp_path / "a.png", "--model", "small")
+    assert "name no weights if micro-1 is here, else get those that wrote it" in said
 
 
 def test_a_training_that_diverges_leaves_no_weights(capsys, tmp_path, train_words):

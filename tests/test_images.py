@@ -308,6 +308,17 @@ def test_when_writing_fails_the_old_file_is_whole_and_no_part_is_left(
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there, and paths are shorter")
+def test_a_link_stays_one_and_the_longest_name_can_be_written(tmp_path):
+    (tmp_path / "whole").write_bytes(b"old")
+    (tmp_path / "link").symlink_to(tmp_path / "whole")
+    images.write_atomically(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "whole").read_bytes() == b"new"
+    images.write_atomically(tmp_path / ("a" * 255), b"new")
+    assert len(list(tmp_path.iterdir())) == 3
+
+
 def test_a_folder_named_without_a_file_is_named():
     assert _refusal(images.write_atomically, ".", b"new", kind=InputError).startswith("cannot write .: it is a folder")
 
@@ -320,7 +331,7 @@ def test_the_pictures_of_a_folder_are_found_by_their_endings(tmp_path, below, na
     assert [path.name for path in images.paths_in(tmp_path, below=below)] == names
 
 
-@pytest.mark.parametrize("place", ["nowhere/a.bin", "file/a.bin", "folder", "a" * 250], ids=lambda p: p[:13])
+@pytest.mark.parametrize("place", ["nowhere/a.bin", "file/a.bin", "folder", "a" * 256], ids=lambda p: p[:13])
 def test_a_place_that_cannot_be_written_to_is_named(tmp_path, place):
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_bytes(b"old")

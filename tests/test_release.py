@@ -31,6 +31,7 @@ from rgru_lab import (
     trials,
 )
 from rgru_lab.opponents import CODECS, Ladder
+from rgru_lab.search import Searching
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -121,6 +122,14 @@ def test_every_measured_number_in_the_readme_stands_in_a_block():
     said = {"2 GB": "installation"} | needed
     found = re.findall(r"(?<![\w.])[\d.,]+ (?:%|dB|bpp|bits per pixel|kB|MB|GB|bytes)(?!\w)", prose)
     assert set(needed) <= set(found) <= set(said)
+
+
+def test_what_more_the_readme_says_of_memory_is_what_the_kit_predicts():
+    small, best = (codec.memory_bytes(model.load(name).model.config, 3000, 4000) for name in ("small", "best"))
+    needs = (
+        f"`base` and `best` need {best / small:.1f} times as much, an adaptive file {adaptive.TIMES_MEMORY:g} times, a"
+    )
+    assert f"{needs} search {Searching.times_memory:g} times." in " ".join(README.split())
 
 
 def test_the_claim_is_of_the_best_weights_and_of_real_files():

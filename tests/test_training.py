@@ -435,7 +435,7 @@ def test_a_checkpoint_from_before_there_was_a_setting_goes_on_with_its_default(t
     state = trainer(seed=3).state_dict()
     del state["model_config"]["priming"], state["train_config"]["skip"]
     trainer(seed=3).load_state_dict(state)
-    with pytest.raises(TrainingError, match=r"made with {'skip': 0}; resume"):
+    with pytest.raises(TrainingError, match=r"made with skip 0; resume"):
         trainer(seed=3, skip=1).load_state_dict(state)
 
 
@@ -951,6 +951,13 @@ def test_resuming_with_another_number_of_processes_is_refused(two, pictures):
 
 
 # The record beside the weights
+
+
+def test_processes_part_and_one_alone_has_nobody_to_part_from():
+    training.leave_processes()
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    training.leave_processes()
+    assert not distributed.is_initialized()
 
 
 def test_the_record_says_enough_to_train_the_weights_again(trainer):
