@@ -15,6 +15,9 @@ from rgru_lab.config import MIDPOINT, InputError
 
 FOLDER_LIMIT_BYTES = 3_000_000_000
 
+NAMED = 3
+"""Of the pictures that cannot be read, so many are named."""
+
 
 class PatchesError(InputError):
     """There is nothing to train on; the message says why."""
@@ -24,14 +27,16 @@ class Found(NamedTuple):
     """The pictures of a folder, and what of it was not taken."""
 
     photos: list[np.ndarray]
-    unreadable: int
+    unreadable: list[str]
+    """Their names."""
     left_out: int
     beyond_limit: int
 
     def __str__(self) -> str:
         said = [f"{len(self.photos)} pictures"]
         said += [f"{self.left_out} kept for validation"] if self.left_out else []
-        said += [f"{self.unreadable} unreadable"] if self.unreadable else []
+        names = ", ".join(self.unreadable[:NAMED]) + (", …" if self.unreadable[NAMED:] else "")
+        said += [f"{len(self.unreadable)} unreadable ({names})"] if self.unreadable else []
         said += [f"{self.beyond_limit} beyond {FOLDER_LIMIT_BYTES / 1e9:.0f} GB"] if self.beyond_limit else []
         return ", ".join(said)
 
@@ -52,12 +57,12 @@ def pictures_in(
     """
     paths = images.paths_in(folder)
     wanted = [path for path in paths if path.name not in leave_out]
-    photos, size_bytes, unreadable = [], 0, 0
+    photos, size_bytes, unreadable = [], 0, []
     for path in progress(wanted):
         try:
             photo = images.load(path)
         except images.PictureError:
-            unreadable += 1  # one damaged file among thousands must not stop a training
+            unreadable.append(path.name)  # one damaged file among thousands must not stop a training
             continue
         size_bytes += photo.nbytes
         if size_bytes > FOLDER_LIMIT_BYTES:
@@ -65,7 +70,7 @@ def pictures_in(
         photos.append(photo)
     if not photos:
         raise PatchesError(f"{folder} holds no readable picture ({', '.join(images.SUFFIXES)}); give another folder")
-    return Found(photos, unreadable, len(paths) - len(wanted), len(wanted) - unreadable - len(photos))
+    return Found(photos, unreadable, len(paths) - len(wanted), len(wanted) - len(unreadable) - len(photos))
 
 
 class Patches:

@@ -142,14 +142,16 @@ def test_all_readable_pictures_of_a_folder_are_found_but_those_to_leave_out(fold
     found = patches.pictures_in(folder, leave_out=frozenset({"kodim01.png", "kodim02.png"}))
     assert len(found.photos) == 2
     assert all(np.array_equal(photo, noise(8, 8, seed=i)) for i, photo in enumerate(found.photos))
-    assert (found.unreadable, found.left_out, found.beyond_limit) == (1, 2, 0)
-    assert str(found) == "2 pictures, 2 kept for validation, 1 unreadable"
+    assert (found.unreadable, found.left_out, found.beyond_limit) == (["damaged.png"], 2, 0)
+    assert str(found) == "2 pictures, 2 kept for validation, 1 unreadable (damaged.png)"
+    many = found._replace(unreadable=["a.png", "b.png", "c.png", "d.png"])
+    assert str(many).endswith("4 unreadable (a.png, b.png, c.png, …)")
 
 
 def test_pictures_beyond_the_limit_are_counted(folder, monkeypatch):
     monkeypatch.setattr(patches, "FOLDER_LIMIT_BYTES", 8 * 8 * 3)
     found = patches.pictures_in(folder)
-    assert (len(found.photos), found.unreadable, found.beyond_limit) == (1, 1, 3)
+    assert (len(found.photos), found.unreadable, found.beyond_limit) == (1, ["damaged.png"], 3)
 
 
 def test_progress_is_shown_over_the_paths(folder):
