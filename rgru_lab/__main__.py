@@ -151,7 +151,7 @@ def decompress(options):
     from rgru_lab import bitstream, images, progression
 
     _check_output(options.output, ".png", options.input, options.force)
-    source = _bytes_of(options.input)[0]
+    source, name = _bytes_of(options.input)
     limit = frames = None
     while frames is None:
         try:
@@ -173,7 +173,7 @@ def decompress(options):
     frame = deque(_bar(frames, wanted, "iteration"), maxlen=1).pop()  # the last one
     _write(options.output, images.encode_png(frame))
     if file.left_over_bytes and limit is None:
-        print(f"warning: {options.input}: {_left_over(file)}", file=sys.stderr)
+        print(f"warning: {name or options.input}: {_left_over(file)}", file=sys.stderr)
     size = f"{frame.shape[1]} x {frame.shape[0]} px"
     said = f"after {wanted} of {_iterations(file.iterations)}"
     print(f"{options.output}: {size} {said}", file=_messages(options.output))
@@ -276,7 +276,7 @@ def train(options):
     device = training.join_processes()
     if options.graphs and not device.startswith("cuda"):
         raise UsageError(f"--graphs needs a CUDA device, and training runs on {device} here; leave it out")
-    images.paths_in(options.images)  # or there is no such folder
+    images.paths_in(options.images)  # says if there is no such folder, before another is made
     _make_folder(folder)
 
     rank, _ = training.place()

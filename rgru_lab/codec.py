@@ -39,8 +39,6 @@ BF16_MARGIN = 1.5
 """How many times as fast bfloat16 must be: so clear that every run on a machine comes to the same decision. (Measured
 beside two other jobs on two cores: 2.0 to 2.2 times in ten runs by one thread's own time, 1.2 to 3.6 by the clock.)"""
 
-_counting_threads = threading.Lock()
-
 BF16_HOPELESS = 0.5
 """If bfloat16 is slower than this on a small picture already, a large one would show the same, slowly."""
 
@@ -293,6 +291,9 @@ def check_memory(config: ModelConfig, height: int, width: int, times: float = 1.
             f"{free / 1e6:,.0f} MB are free; close other programs, or scale it down to {max(1, int(width * scale))} x "
             f"{max(1, int(height * scale))} px"
         )
+
+
+_counting_threads = threading.Lock()
 
 
 @contextlib.contextmanager

@@ -83,7 +83,7 @@ def provenance() -> dict:
     """Versions, machine and day: what a measurement depends on."""
     others = {name: version(name) for name in ("torch", "pillow", "pytorch-msssim", "numpy")}
     return {
-        "versions": {"rgru-lab": __version__} | others,  # on Colab the kit is not installed, only there
+        "versions": {"rgru-lab": __version__} | others,  # on Colab the kit is a clone that pip does not know
         "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "date": datetime.date.today().isoformat(),
     }
