@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -261,29 +260,6 @@ def test_the_threads_of_the_caller_are_left_as_they_were(learned):
     torch.set_num_threads(2)
     try:
         walk(learned, smooth(1, (32, 2, 2)))
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
-
-
-def test_two_walks_at_once_leave_the_threads_of_the_caller_as_they_were(learned):
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    first, second = threading.Event(), threading.Event()
-
-    def tell(where, probabilities):
-        first.set()
-        second.wait(1)
-        return np.zeros(len(where), np.int32)
-
-    try:
-        one = threading.Thread(target=learned.walk, args=([], (32, 2, 2), tell))
-        two = threading.Thread(target=walk, args=(learned, smooth(1, (32, 2, 2))))
-        one.start()
-        first.wait()
-        two.start()  # it must not begin before the first has put back what it found
-        second.set()
-        one.join(), two.join()
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)

@@ -4,6 +4,7 @@ All of it for every cell with every reconstruction, where that could make a diff
 """
 
 import os
+import threading
 from dataclasses import replace
 from itertools import islice, pairwise, product
 from types import SimpleNamespace
@@ -549,6 +550,33 @@ def test_a_processor_without_bfloat16_is_known_from_a_small_picture(monkeypatch,
     monkeypatch.setattr(codec, "_seconds", seconds)
     assert codec.bf16_speedup.__wrapped__(torch.device("cpu")) == speedup
     assert seen == sizes
+
+
+def test_two_that_take_one_thread_at_once_leave_as_many_as_there_were():
+    begun, ended, left = threading.Event(), threading.Event(), []
+
+    def first():
+        torch.set_num_threads(2)
+        with codec.one_thread():
+            others[0].start()
+            begun.wait(0.3)  # it must not begin before this one has put back what it found
+        ended.set()
+
+    def second():
+        with codec.one_thread():
+            begun.set()
+            ended.wait(10)
+
+    before = torch.get_num_threads()
+    others = [threading.Thread(target=second), threading.Thread(target=lambda: left.append(torch.get_num_threads()))]
+    try:
+        first()
+        others[0].join()
+        others[1].start()
+        others[1].join()
+    finally:
+        torch.set_num_threads(before)
+    assert left == [2]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a thread's own time is too coarse on Windows")
