@@ -37,7 +37,7 @@ BF16_VARIABLE = "RGRU_LAB_BF16"
 
 BF16_MARGIN = 1.5
 """How many times as fast bfloat16 must be: so clear that every run on a machine comes to the same decision. (Measured
-beside two other jobs on two cores: 2.0 to 2.2 times in ten runs by one thread's own time, 1.2 to 3.6 by the clock.)"""
+beside two other jobs on two cores: 1.7 to 2.2 times by one thread's own time, in 16 runs; 1.2 to 3.6 by the clock.)"""
 
 BF16_HOPELESS = 0.5
 """If bfloat16 is slower than this on a small picture already, a large one would show the same, slowly."""

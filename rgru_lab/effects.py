@@ -164,11 +164,10 @@ def report(summary: dict) -> str:
         f"{summary['start']} trained on for {summary['steps']} steps in each line, with the same patches unless it "
         f"names others, and measured on {summary['pictures']} pictures ({summary['set']}): bits per pixel of real "
         "files at a mean MS-SSIM whose grid begins at the corner, or one pixel on, and what they are against the first "
-        "line. So short a training shows what an idea "
-        "begins to give, not what it can give; where the networks must learn something new first, as with priming, it "
-        "shows the cost of that. Made by `python -m rgru_lab effects`. The rate and positions that stop, trained for "
-        "longer, are the weights `best`; what they reach is in the pages kodak-best-N.md and kodak-best-N-adaptive.md "
-        "beside this one, N being their version.",
+        "line. So short a training shows what an idea begins to give, not what it can give; where the networks must "
+        "learn something new first, as with priming, it shows the cost of that. Made by `python -m rgru_lab effects`. "
+        "The rate and positions that stop, trained for longer, are the weights `best`; what they reach is in the pages "
+        "kodak-best-N.md and kodak-best-N-adaptive.md beside this one, N being their version.",
         "",
         f"| what is new in training | files | {' | '.join(f'{level:.2f}{PLACES[key]}' for key, level in COLUMNS)} |",
         "|---|---|" + "---|" * len(COLUMNS),
