@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from rgru_lab import __main__ as cli
-from rgru_lab import bitnet, bitstream, codec, images, metrics, model, photos, training
+from rgru_lab import bitnet, bitstream, codec, commands, images, metrics, model, photos, training
 from rgru_lab.config import TrainConfig, preset
 from rgru_lab.opponents import CODECS, Ladder
 from rgru_lab.progression import Progression
@@ -377,7 +377,7 @@ def test_compare_writes_a_page_of_the_same_numbers(capsys, tmp_path, photo_path,
     words = (*words[:-1], tmp_path / "g.png")
     assert "page.html is there already; add --force" in refused(capsys, *words, "--html", tmp_path / "page.html")
     assert "ends in .html" in refused(capsys, *words, "--html", tmp_path / "page.htm")
-    monkeypatch.setattr(cli, "PAGE_PIXELS", 2000)
+    monkeypatch.setattr(commands, "PAGE_PIXELS", 2000)
     assert run(*words, "--force", "--html", tmp_path / "page.html") == 0
     assert "scaled down from" in capsys.readouterr().out
 
