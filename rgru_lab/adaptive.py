@@ -9,10 +9,9 @@ stopped sends nothing, which the decoder reads as 0. A smooth sky may stop after
 from collections.abc import Callable, Iterator
 
 import numpy as np
-import torch
 
 from rgru_lab import codec, images, metrics
-from rgru_lab.config import MAX_ITERATIONS, MIDPOINT
+from rgru_lab.config import MAX_ITERATIONS
 from rgru_lab.losses import Similarity, at_both_places
 from rgru_lab.model import ResidualCoder, Weights
 from rgru_lab.progression import Progression
@@ -54,9 +53,9 @@ def unlikeness(model: ResidualCoder, photo: np.ndarray, iterations: int = MAX_IT
     sending = codec.Sending(model)
     sending.times_memory = TIMES_MEMORY
     steps = codec.encode(model, photo, iterations, sending=sending)  # refuses what is too large
-    similarity = Similarity(at_both_places(_tensor(photo)))
+    similarity = Similarity(at_both_places(images.centred(photo)))
     for _, picture in steps:
-        yield similarity.local_unlikeness(at_both_places(_tensor(picture))).mean(0).numpy()
+        yield similarity.local_unlikeness(at_both_places(images.centred(picture))).mean(0).numpy()
 
 
 def counts(curves: np.ndarray, slope: float) -> np.ndarray:
@@ -173,7 +172,3 @@ def _find(weights, photo, bit_model, iterations, search, progress, predicted, ac
             least, over = progression, k
         proportion = reached / forecasts[k]
     return best or least
-
-
-def _tensor(photo: np.ndarray) -> torch.Tensor:
-    return images.pad_to_grid(images.to_tensor(photo)) - MIDPOINT

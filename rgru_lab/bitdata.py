@@ -1,6 +1,6 @@
 """Bits that a codec makes of photographs, for a model of the bits to learn from and to be validated on.
 
-A codec's first two iterations have by far most to gain, and cost least to make: of every six crops four go through
+A codec's first two iterations have by far most to gain, and cost least to make: of every ten crops eight go through
 two iterations, one through four and one through all sixteen.
 """
 
@@ -9,21 +9,18 @@ import os
 import random
 import time
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from rgru_lab import images
-from rgru_lab.codec import Sending, unroll
-from rgru_lab.config import MAX_ITERATIONS, MIDPOINT, TrainingError
-from rgru_lab.images import pad_to_grid
+from rgru_lab import codec, images
+from rgru_lab.config import MAX_ITERATIONS, TrainingError
 from rgru_lab.losses import Similarity, good_enough
 from rgru_lab.model import ResidualCoder, Weights
 
-DEPTHS = (2, 2, 4, 2, 2, 16)
+DEPTHS = (2, 2, 2, 4, 2, 2, 2, 2, 2, 16)
 """Iterations of one crop after the other."""
 
 CROP = 256
@@ -39,7 +36,6 @@ def collect(
     *,
     seconds: float,
     seed: int = 0,
-    device: str = "cpu",
     adaptive: float = 0.0,
 ) -> Iterator[np.ndarray]:
     """Bits of random crops, (N, K, 16, 16) int8 with N from `DEPTHS`, for so many seconds; at least one of each depth.
@@ -52,7 +48,6 @@ def collect(
     """
     if not 0 <= adaptive <= 1:
         raise TrainingError(f"adaptive is {adaptive}; choose 0 (off) to 1 (all crops)")
-    model = model.to(device, memory_format=torch.channels_last).eval()
     draw, count, started = random.Random(seed), 0, time.perf_counter()
     paths = list(paths)
     while paths and (count < len(DEPTHS) or time.perf_counter() - started < seconds):
@@ -68,7 +63,7 @@ def collect(
         crop, enough = photo[top : top + CROP, left : left + CROP], None
         if adaptive and draw.random() < adaptive:
             enough = good_enough(torch.tensor(draw.random()))
-        yield codes_of(model, crop, DEPTHS[count % len(DEPTHS)], device, enough)
+        yield codes_of(model, crop, DEPTHS[count % len(DEPTHS)], enough)
         count += 1
     if not paths:
         raise TrainingError(f"none of the pictures can be read and has {CROP} px on both sides; give larger ones")
@@ -125,15 +120,12 @@ def load_codes(folder: Path, weights: Weights) -> list[np.ndarray]:
         return [kept[f"arr_{k}"] for k in range(len(kept.files) - 1)]
 
 
-def codes_of(
-    model: ResidualCoder, photo: np.ndarray, iterations: int, device: str = "cpu", enough: Tensor | None = None
-) -> np.ndarray:
+def codes_of(model: ResidualCoder, photo: np.ndarray, iterations: int, enough: Tensor | None = None) -> np.ndarray:
     """B[1] .. B[N] of a photo, (N, K, h, w) int8; 0 where a position's unlikeness was `enough` before."""
-    x = (pad_to_grid(images.to_tensor(photo)) - MIDPOINT).to(device, memory_format=torch.channels_last)
-    sending, similarity, planes = Sending(model), Similarity(x) if enough is not None else None, []
-    with torch.inference_mode():
-        for step in islice(unroll(sending, x), iterations):
-            planes.append(step.bits.to(torch.int8))
-            if enough is not None:
-                sending.stop(similarity.local_unlikeness(step.picture) <= enough)
-        return torch.cat(planes).cpu().numpy()
+    sending, planes = codec.Sending(model), []
+    similarity = Similarity(images.centred(photo)) if enough is not None else None
+    for plane, frame in codec.encode(model, photo, iterations, sending=sending):
+        planes.append(plane)
+        if enough is not None:
+            sending.stop(similarity.local_unlikeness(images.centred(frame)) <= enough)
+    return np.stack(planes)

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from rgru_lab.config import MAX_ITERATIONS, MIDPOINT, InputError, ModelConfig
 from rgru_lab.fused import fused
-from rgru_lab.images import check_photo, check_size, crop, grid_size, pad_to_grid, to_photo, to_tensor
+from rgru_lab.images import centred, check_photo, check_size, crop, grid_size, to_photo
 from rgru_lab.model import DecoderState, EncoderState, ResidualCoder
 
 BF16_VARIABLE = "RGRU_LAB_BF16"
@@ -189,7 +189,7 @@ def _encode(model, photo, iterations, counts, sending, bf16):
     sending.model = model = _quick(model, bf16)
     height, width = photo.shape[:2]
     with torch.inference_mode():
-        steps = unroll(sending, _place(model, pad_to_grid(to_tensor(photo))) - MIDPOINT)
+        steps = unroll(sending, _place(model, centred(photo)))
     with _keeping_memory():
         for i in range(1, iterations + 1):
             if counts is not None:

@@ -137,19 +137,18 @@ def info(options):
     file = progression.read(_bytes_of(options.input)[0])
     header = file.header
     pixels = header.width * header.height
-    coding = {"raw": "bits stored as they are", "counts": "bits coded with counted contexts"}.get(header.coding)
-    coding = coding or f"bits coded with the learned model {header.bit_model.hex()}"
-    if header.adaptive:
-        coding += "; positions stop sending where it no longer pays, and raw counts what they do not send"
+    coding = {"raw": "stored as they are", "counts": "coded with counted contexts"}.get(header.coding)
+    coding = coding or f"coded with the learned model {header.bit_model.hex()}"
     print(f"picture      {header.width} x {header.height} px")
-    print(f"weights      {header.name}, fingerprint {header.fingerprint.hex()}")
-    print(f"coding       {header.reconstruction}, {header.bits} bits per position and iteration, {coding}")
-    print(f"iterations   {file.iterations}")
+    print(f"weights      {header.name}, fingerprint {header.fingerprint.hex()}, {header.reconstruction}")
+    print(f"bits         {header.bits} per position and iteration, {coding}")
+    if header.adaptive:
+        print("adaptive     positions stop sending where it no longer pays; what they do not send counts as raw, too")
+    print("\niterations       bytes  bits per pixel  raw bytes  bits per bit")
     for i, (end, raw) in enumerate(zip(file.ends_bytes, file.raw_bytes, strict=True), start=1):
-        share = f"  {file.bits_per_bit[i - 1]:.3f} bits per bit"
-        print(f"  after {i:2}   {end:>9,} bytes  {8 * end / pixels:.3f} bits per pixel  raw {raw:>9,} bytes{share}")
+        print(f"{i:10} {end:11,}  {8 * end / pixels:14.3f}  {raw:9,}  {file.bits_per_bit[i - 1]:12.3f}")
     if file.left_over_bytes:
-        print(f"left over    {_left_over(file)}")
+        print(f"\nleft over    {_left_over(file)}")
 
 
 def compare(options):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rgru_lab.config import GRID, MAX_PIXELS, MAX_SIDE, InputError
+from rgru_lab.config import GRID, MAX_PIXELS, MAX_SIDE, MIDPOINT, InputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 
@@ -119,6 +119,11 @@ def pad_to_grid(x):
     height, width = x.shape[2:]
     h, w = grid_size(height, width)
     return F.pad(x, (0, w * GRID - width, 0, h * GRID - height), mode="replicate")
+
+
+def centred(photo: np.ndarray):
+    """A photo as the networks see it: (H, W, 3) uint8 to I, (1, 3, 16 h, 16 w) float32 in [-0.5, 0.5]."""
+    return pad_to_grid(to_tensor(photo)) - MIDPOINT
 
 
 def crop(x, height: int, width: int):

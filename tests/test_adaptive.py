@@ -74,7 +74,7 @@ def test_the_unlikeness_of_a_position_is_its_part_of_the_mean_over_all(weights, 
     assert curves.min() > 0
     near = frames[4].copy()
     near[:96, :96] = photo[:96, :96]
-    x, a, b = (adaptive._tensor(each) for each in (photo, frames[4], near))
+    x, a, b = (images.centred(each) for each in (photo, frames[4], near))
     similarity = adaptive.Similarity(x)
     before, after = similarity.local_unlikeness(a)[0], similarity.local_unlikeness(b)[0]
     both = [adaptive.at_both_places(each) for each in (x, a)]

@@ -232,6 +232,15 @@ def test_all_256_levels_survive_the_way_to_a_tensor_and_back():
     assert np.array_equal(images.to_photo(x), photo)
 
 
+def test_the_networks_see_a_photo_around_zero_and_whole_positions(noise):
+    photo = noise(17, 30)
+    photo[0, 0], photo[0, 1] = 0, 255
+    x = images.centred(photo)
+    assert x.shape == (1, 3, 32, 32)
+    assert (x[..., 0, 0].tolist(), x[..., 0, 1].tolist()) == ([[-0.5] * 3], [[0.5] * 3])
+    assert torch.equal(images.crop(x, 17, 30), images.to_tensor(photo) - 0.5)
+
+
 def test_channels_and_axes_keep_their_places():
     x = images.to_tensor(COLOURS)
     assert x[0, :, 1, 1].mul(255).round().tolist() == [10, 20, 30]
