@@ -24,9 +24,6 @@ from rgru_lab.config import MAX_ITERATIONS, InputError
 from rgru_lab.images import write_atomically
 from rgru_lab.model import Weights
 
-GROUPS = 4
-"""Channels are coded in this many groups; a group knows all positions of the groups before it."""
-
 PHASES = ((0, 0), (1, 1), (0, 1), (1, 0))
 """Within a group, every second position of every second row makes a pass; these are (first row, first column)."""
 
@@ -73,6 +70,8 @@ class Layers(NamedTuple):
 class Learned:
     """A small network for each group of channels and each bank of weights.
 
+    Channels are coded group by group; a group knows all positions of the groups before it.
+
         this plane      5 x 5 positions, channels up to this group; 0: not known yet   --+----------- direct ------+
                                                                                          +--> hidden --> middle --> P
         two before it   3 x 3 positions, all channels; iteration; phase                --+
@@ -99,12 +98,13 @@ class Learned:
         try:
             if not all(value.dtype.kind == "i" for value in self.tensors.values()):
                 raise ValueError("not all of it are whole numbers")
-            self.bits = sum(tensors[f"0.{group}.out"].shape[1] for group in range(GROUPS))
+            self.groups = max(1, sum(name.startswith("0.") and name.endswith(".out") for name in tensors))
+            self.bits = sum(tensors[f"0.{group}.out"].shape[1] for group in range(self.groups))
             self._table = tensors["table"].astype(np.int64)
             self._banks = [
                 [
                     Layers(*(tensors[f"{bank}.{group}.{name}"].astype(np.float32) for name in Layers._fields))
-                    for group in range(GROUPS)
+                    for group in range(self.groups)
                 ]
                 for bank in range(BANKS)
             ]

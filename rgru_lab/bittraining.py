@@ -22,7 +22,6 @@ from rgru_lab.bitmodel import ONE, BitModel
 from rgru_lab.bitnet import (
     ACTIVATION_STEPS,
     BANKS,
-    GROUPS,
     LOGIT_STEPS,
     PHASES,
     REACH,
@@ -49,6 +48,7 @@ class BitTrainConfig:
     """How a model of the bits is trained.
 
     Args:
+        groups: how many the channels are divided into, at most one for each.
         hidden, middle: units of the two hidden layers.
         batch: crops per step; all of a step are at the same iteration.
         learning_rate: Adam's; it falls along a cosine to 1 % of that.
@@ -61,7 +61,8 @@ class BitTrainConfig:
         InputError: a value is out of range; the message names it.
     """
 
-    hidden: int = 48
+    groups: int = 8
+    hidden: int = 32
     middle: int = 32
     batch: int = 8
     learning_rate: float = 6e-3
@@ -70,8 +71,9 @@ class BitTrainConfig:
     seed: int = 0
 
     def __post_init__(self):
-        if min(self.hidden, self.middle, self.batch) < 1:
-            raise InputError(f"hidden, middle and batch are {self.hidden}, {self.middle}, {self.batch}; give 1 or more")
+        for name in ("groups", "hidden", "middle", "batch"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}; give 1 or more")
         if not 0 <= self.forget < 1:
             raise InputError(f"forget is {self.forget}; choose 0 up to, not including, 1")
         if not self.learning_rate > 0:
@@ -146,7 +148,7 @@ class BitNet(nn.Module):
 
     def __init__(self, bits: int, config: BitTrainConfig):
         super().__init__()
-        self.sizes = [len(part) for part in np.array_split(np.arange(bits), GROUPS)]
+        self.sizes = [len(part) for part in np.array_split(np.arange(bits), min(bits, config.groups))]
         self.forget = config.forget
         known = np.cumsum(self.sizes).tolist()
         self.banks = nn.ModuleList(
@@ -198,8 +200,8 @@ class BitNet(nn.Module):
         if {name: tuple(value.shape) for name, value in state.items()} != shapes:
             middle, hidden = self.banks[0][0].middle.shape
             raise TrainingError(
-                f"a model of {learned.bits} bits cannot begin one of {sum(self.sizes)} with "
-                f"{hidden} and {middle} units; leave out --start-from"
+                f"a model of {learned.bits} bits in {learned.groups} groups cannot begin one of {sum(self.sizes)} in "
+                f"{len(self.sizes)} with {hidden} and {middle} units; leave out --start-from"
             )
         self.load_state_dict(state)
 
@@ -359,7 +361,7 @@ def floats(learned: Learned) -> dict[str, Tensor]:
     }
     state = {}
     for bank in range(BANKS):
-        for group in range(GROUPS):
+        for group in range(learned.groups):
             for name, way in ways.items():
                 numbers = torch.from_numpy(learned.tensors[f"{bank}.{group}.{name}"].astype(np.float32))
                 state[f"banks.{bank}.{group}.{name}"] = way(numbers).contiguous()
@@ -368,10 +370,15 @@ def floats(learned: Learned) -> dict[str, Tensor]:
 
 def network(learned: Learned) -> BitNet:
     """The network in floating point whose numbers these are: what they say of bits can be differentiated."""
-    hidden, middle = learned.tensors["0.0.middle"].shape
-    net = BitNet(learned.bits, BitTrainConfig(hidden=hidden, middle=middle)).eval()
+    net = BitNet(learned.bits, recipe_for(learned)).eval()
     net.begin_with(learned)
     return net
+
+
+def recipe_for(learned: Learned, **recipe) -> BitTrainConfig:
+    """A recipe for a network that has a learned model's sizes, so that it can begin with its numbers."""
+    hidden, middle = learned.tensors["0.0.middle"].shape
+    return BitTrainConfig(groups=learned.groups, hidden=hidden, middle=middle, **recipe)
 
 
 def probability_table() -> np.ndarray:

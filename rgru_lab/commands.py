@@ -197,7 +197,7 @@ def compare(options):
 
 
 def train(options):
-    from rgru_lab import bitnet, checkpoints, images, patches, photos, training
+    from rgru_lab import bitnet, bittraining, checkpoints, images, patches, photos, training
     from rgru_lab.config import ModelConfig, TrainConfig, preset
 
     if not (options.steps or options.time_budget):
@@ -208,12 +208,13 @@ def train(options):
     resumed = options.resume and checkpoints.exists(folder)
     if checkpoints.exists(folder) and not options.resume:
         raise UsageError(f"{folder} holds a checkpoint already; add --resume to go on, or choose another --output")
-    state = start = None
+    state = start = learned = bit_config = None
     shape = preset(options.preset)
     if resumed:
         state = checkpoints.read(folder)
         shape = _shaped_as(shape, ModelConfig(**state["model_config"]))
         recipe = state["train_config"] | recipe  # what is said anew must agree
+        bit_config = bittraining.BitTrainConfig(**state["bit_config"])
     elif options.start_from or options.resume:
         start = _start(options, folder)
         shape = _shaped_as(shape, start.model.config)
@@ -237,17 +238,18 @@ def train(options):
         progress=iter if rank else lambda paths: _bar(paths, len(paths), "picture"),
     )
     budget = {"steps": options.steps, "time_budget_s": options.time_budget}
-    trainer = training.Trainer(shape, config, found.photos, device=device, graphs=options.graphs, **budget)
+    if start and config.rate and isinstance(bits := bitnet.find(start), bitnet.Learned):
+        learned, bit_config = bits, bittraining.recipe_for(bits)
+    runs_on = {"device": device, "graphs": options.graphs}
+    trainer = training.Trainer(shape, config, found.photos, bit_config=bit_config, **runs_on, **budget)
     if state:
         trainer.load_state_dict(state)
         state = None  # the trainer has it
     elif start:
-        bits = bitnet.find(start) if config.rate else None
-        learned = bits if isinstance(bits, bitnet.Learned) else None
         trainer.start_from(start, learned)
     if rank == 0:
         beginning = "the checkpoint" if resumed else start.name if start else "random weights"
-        beginning += f" and its {bitnet.SUFFIX}" if start and learned else ""
+        beginning += f" and its {bitnet.SUFFIX}" if learned else ""
         print(f"{options.preset} from {beginning} on {found}; log in {folder / 'log.jsonl'}; Ctrl-C keeps everything")
     if trainer.finished and rank == 0:
         print("it is at its end already; a larger --time-budget or --steps goes on")
@@ -305,7 +307,7 @@ def train_bits(options):
 
     weights = model.load(options.model)
     target = bitnet.path_beside(weights)
-    begin = None
+    begin = state = None
     if options.start_from:
         begin = bitnet.find(model.load(options.start_from))
         if begin.coding != "learned":
@@ -326,12 +328,18 @@ def train_bits(options):
         making = bitdata.collect(weights.model, for_training, seconds=seconds_making, adaptive=options.adaptive)
         codes = list(_bar(making, None, "crop"))
         bitdata.save_codes(folder, weights, codes)
-    recipe = bittraining.BitTrainConfig(seed=options.seed, learning_rate=options.learning_rate)
-    trainer = bittraining.BitTrainer(codes, recipe, time_budget_s=bittraining.LEARNING * seconds)
-    if begin is not None:
-        trainer.start_from(begin)
+    recipe = bittraining.BitTrainConfig()
     if options.resume and checkpoints.exists(folder):
-        trainer.load_state_dict(checkpoints.read(folder))
+        state = checkpoints.read(folder)
+        recipe = bittraining.BitTrainConfig(**state["config"])
+    elif begin:
+        recipe = bittraining.recipe_for(begin)
+    recipe = replace(recipe, seed=options.seed, learning_rate=options.learning_rate)
+    trainer = bittraining.BitTrainer(codes, recipe, time_budget_s=bittraining.LEARNING * seconds)
+    if state:
+        trainer.load_state_dict(state)
+    elif begin:
+        trainer.start_from(begin)
     try:
         _watch(trainer, folder, lambda record: f"B[{record.iteration}] {record.bits_per_bit:.3f} bits per bit")
     finally:

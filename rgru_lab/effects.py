@@ -104,7 +104,8 @@ def train(
         if path.with_suffix(bitnet.SUFFIX).exists():
             continue
         shape = replace(start.model.config, **idea.model)
-        trainer = training.Trainer(shape, replace(RECIPE, **idea.recipe), photos, steps=STEPS)
+        sizes = bittraining.recipe_for(learned) if learned else None
+        trainer = training.Trainer(shape, replace(RECIPE, **idea.recipe), photos, steps=STEPS, bit_config=sizes)
         trainer.start_from(start, learned)
         while not trainer.finished:
             yield idea, trainer.step().step

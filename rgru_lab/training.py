@@ -5,6 +5,7 @@ patches: `torchrun --nproc-per-node 4 -m rgru_lab train ...`.
 """
 
 import contextlib
+import copy
 import datetime
 import json
 import math
@@ -15,7 +16,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -154,6 +155,7 @@ class Trainer(Schedule):
         steps, time_budget_s: how long, see `Schedule`.
         device: "cpu", "cuda", ...
         graphs: record each step's way forward and back and play it from then on (`graphs`); None: on one CUDA device.
+        bit_config: with a rate, the sizes of what predicts the bits.
 
     Raises:
         TrainingError: neither steps nor a time budget is given.
@@ -170,9 +172,11 @@ class Trainer(Schedule):
         time_budget_s: float | None = None,
         device: str = "cpu",
         graphs: bool | None = None,
+        bit_config: BitTrainConfig | None = None,
     ):
         super().__init__(steps, time_budget_s)
         self.config = config
+        self.bit_config = replace(bit_config or BitTrainConfig(), forget=0.0)
         self.device = torch.device(device)
         self.rank, self.processes = place()
         torch.manual_seed(config.seed)
@@ -181,7 +185,7 @@ class Trainer(Schedule):
         self.bit_net = self.bit_average = None
         groups = [{"params": list(self.model.parameters())}]
         if config.rate:
-            self.bit_net = BitNet(model_config.bits, BitTrainConfig(forget=0.0)).to(self.device)
+            self.bit_net = BitNet(model_config.bits, self.bit_config).to(self.device)
             self.bit_average = values(self.bit_net)
             groups.append({"params": list(self.bit_net.parameters())})
         self.optimiser = torch.optim.Adam(groups, lr=config.learning_rate, fused=True)
@@ -258,7 +262,7 @@ class Trainer(Schedule):
 
         Raises:
             WeightsError: the model has another shape and does not fit into this one.
-            TrainingError: what predicts the bits has another shape than `bittraining.BitTrainConfig` gives.
+            TrainingError: what predicts the bits has other sizes than this trainer's.
         """
         take_over(weights.model, self.model)
         self.started_from = weights.name
@@ -277,7 +281,7 @@ class Trainer(Schedule):
         """The same of what predicts the bits, if there is a rate: with it go the averaged weights."""
         if self.bit_net is None:
             return None
-        net = BitNet(self.model.config.bits, BitTrainConfig())
+        net = copy.deepcopy(self.bit_net).cpu()
         net.load_state_dict(self.bit_average)
         return net.eval()
 
@@ -295,6 +299,7 @@ class Trainer(Schedule):
         return {
             "model_config": _plain(self.model.config),
             "train_config": _plain(self.config),
+            "bit_config": asdict(self.bit_config),
             "model": self.model.state_dict(),
             "average": self.average,
             "bit_net": self.bit_net and self.bit_net.state_dict(),

@@ -85,12 +85,12 @@ def weights(weights_path) -> model.Weights:
 
 @pytest.fixture(scope="session")
 def make_net():
-    """make_net(seed=..., bits=...): a network that predicts bits, with random weights that only the seed decides."""
+    """make_net(seed=..., bits=..., groups=...): what predicts bits, with random weights that only the seed decides."""
 
-    def make(seed: int = 0, bits: int = 32) -> bittraining.BitNet:
+    def make(seed: int = 0, bits: int = 32, groups: int = 8) -> bittraining.BitNet:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            net = bittraining.BitNet(bits, bittraining.BitTrainConfig(hidden=24, middle=12))
+            net = bittraining.BitNet(bits, bittraining.BitTrainConfig(groups, hidden=24, middle=12))
             for name, value in net.named_parameters():  # some begin at zero; here they shall matter
                 value.data += 0.2 * torch.randn_like(value) * name.endswith("bias")
                 value.data += 0.05 * torch.randn_like(value) * name.endswith("direct")
@@ -102,10 +102,10 @@ def make_net():
 
 @pytest.fixture(scope="session")
 def make_learned(make_net):
-    """make_learned(codec=..., seed=..., bits=...): the same in whole numbers, as files are coded with it."""
+    """make_learned(codec=..., ...): the same in whole numbers, as files are coded with it."""
 
-    def make(codec: bytes = bytes(range(8)), seed: int = 0, bits: int = 32) -> bitnet.Learned:
-        return bitnet.Learned(bittraining.integers(make_net(seed, bits)), codec, {"data": "none"})
+    def make(codec: bytes = bytes(range(8)), **network) -> bitnet.Learned:
+        return bitnet.Learned(bittraining.integers(make_net(**network)), codec, {"data": "none"})
 
     return make
 

@@ -303,7 +303,7 @@ def test_partial_gives_nothing_where_the_first_iteration_is_damaged(capsys, tmp_
     assert not (tmp_path / "d.png").exists()
 
 
-def test_train_bits_makes_a_model_that_is_used_and_can_be_resumed(capsys, tmp_path, weights_path, monkeypatch):
+def test_train_bits_makes_a_model_that_is_used_and_can_be_resumed(capsys, tmp_path, weights_path, make_learned):
     folder, path = tmp_path / "set", tmp_path / "micro-1.safetensors"
     folder.mkdir()
     path.write_bytes(weights_path.read_bytes())
@@ -322,12 +322,15 @@ def test_train_bits_makes_a_model_that_is_used_and_can_be_resumed(capsys, tmp_pa
     assert second.record["steps"] > first.record["steps"]
     assert second.record["crops"] == first.record["crops"]
     shutil.copy(path, tmp_path / "micro-2.safetensors")
-    words = ("train-bits", "--model", tmp_path / "micro-2.safetensors", "--images", folder, "--time-budget", "1s")
-    assert run(*words, "--output", tmp_path / "run-2", "--start-from", path) == 0
-    third = bitnet.load(tmp_path / "micro-2.bits")
-    assert third.record["started_from"] == second.fingerprint.hex()
+    words = ("train-bits", "--model", tmp_path / "micro-2.safetensors", "--images", folder, "--time-budget")
+    older = make_learned(second.codec, groups=4)
+    bitnet.save(older, path.with_suffix(".bits"))
+    assert run(*words, "1s", "--output", tmp_path / "run-2", "--start-from", path) == 0
+    assert bitnet.load(tmp_path / "micro-2.bits").record["started_from"] == older.fingerprint.hex()
+    assert run(*words, "2s", "--output", tmp_path / "run-2", "--resume") == 0
+    assert bitnet.load(tmp_path / "micro-2.bits").groups == 4 != second.groups
     path.with_suffix(".bits").unlink()
-    words = (*words, "--output", tmp_path / "run-3", "--start-from", path)
+    words = (*words, "1s", "--output", tmp_path / "run-3", "--start-from", path)
     assert "has no .bits file to begin with" in refused(capsys, *words)
 
 
@@ -549,7 +552,7 @@ def test_train_primes_weights_that_were_not_and_keeps_it_from_then_on(capsys, tm
 
 
 def test_train_with_a_rate_teaches_the_model_of_the_bits_and_writes_it_beside_the_weights(
-    capsys, tmp_path, photo_path, train_words
+    capsys, tmp_path, photo_path, train_words, make_learned
 ):
     weights = tmp_path / "run" / "micro-local.safetensors"
     words = (*train_words, *STAGE, "--rate", 2, "--no-bf16")
@@ -563,6 +566,8 @@ def test_train_with_a_rate_teaches_the_model_of_the_bits_and_writes_it_beside_th
     assert len(line["bits_per_bit"]) == 2
     assert all(0 < bits < 1.5 for bits in line["bits_per_bit"])
     assert bitnet.load(weights.with_suffix(".bits")).fingerprint != first.fingerprint
+    older = make_learned(model.load(weights).fingerprint, groups=4)
+    bitnet.save(older, weights.with_suffix(".bits"))
     capsys.readouterr()
     on = (*train_words[:-1], tmp_path / "on", *STAGE, "--start-from", weights, "--steps", 1, "--learning-rate", 1e-9)
     assert run(*on, "--rate", 1) == 0
@@ -571,6 +576,8 @@ def test_train_with_a_rate_teaches_the_model_of_the_bits_and_writes_it_beside_th
     assert str(tmp_path / "on" / "micro-local.bits") in said
     ours, theirs = (bitnet.load(tmp_path / folder / "micro-local.bits").tensors for folder in ("on", "run"))
     assert all(np.array_equal(value, theirs[name]) for name, value in ours.items())  # hardly a step away
+    assert run(*train_words[:-1], tmp_path / "on", "--resume", "--steps", 2, "--learning-rate", 1e-9) == 0
+    assert bitnet.load(tmp_path / "on" / "micro-local.bits").groups == 4
     assert run("compress", photo_path, tmp_path / "t.rgru", "--model", weights, "--coding", "learned") == 0
     assert run("decompress", tmp_path / "t.rgru", tmp_path / "t.png", "--model", weights) == 0
 

@@ -348,7 +348,7 @@ def test_the_model_of_the_bits_begins_with_what_was_learned_of_the_weights_it_st
         assert all(np.array_equal(value, numbers[name]) for name, value in learned.tensors.items())
     trainer().start_from(_weights(make_coder(TINY)), learned)  # without a rate it is of no use
     for other in (_learned(bits=8), _learned(hidden=24)):
-        with pytest.raises(TrainingError, match="cannot begin one of 4 with 48 and 32 units"):
+        with pytest.raises(TrainingError, match="cannot begin one of 4 in 4 with 32 and 32 units"):
             trainer(rate=0.5).start_from(_weights(make_coder(TINY)), other)
 
 
