@@ -272,15 +272,15 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument(
         "--start-from", metavar="NAME", help="begin with the bits of these weights, not with random numbers"
     )
-    new.add_argument("--learning-rate", type=float, default=6e-3, metavar="RATE", help="default 6e-3")
+    new.add_argument("--learning-rate", type=float, metavar="RATE", help="default 6e-3")
     new.add_argument(
         "--adaptive",
         type=float,
-        default=0.0,
         metavar="SHARE",
         help="in this share of the crops positions stop sending, as in adaptive files (default 0)",
     )
-    new.add_argument("--seed", type=int, default=0)
+    new.add_argument("--seed", type=int, metavar="N", help="of weights and crops (default 0)")
+    add_force(new)
 
     new = command(
         commands.evaluate,

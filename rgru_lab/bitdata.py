@@ -84,7 +84,7 @@ def split(folder: str | os.PathLike, names: frozenset[str]) -> tuple[list[Path],
     if len(paths) < 2:
         raise TrainingError(f"{folder} holds {len(paths)} pictures; give a folder with at least two")
     aside = [path for path in paths if path.name in names]
-    aside = aside or paths[:: max(2, len(paths) // VALIDATION_PICTURES)]
+    aside = aside or paths[:: max(2, -(-len(paths) // VALIDATION_PICTURES))]
     apart = [path for path in paths if path not in set(aside) and path.name not in names]
     if not apart:
         raise TrainingError(f"all pictures in {folder} are kept to validate on; add others to learn from")

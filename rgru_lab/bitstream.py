@@ -66,6 +66,9 @@ class DamagedSegment(BitstreamError):
         super().__init__(message)
         self.whole = whole
 
+    def __reduce__(self):  # or it could not come back from another process
+        return type(self), (str(self), self.whole)
+
 
 class Header(NamedTuple):
     """What a file says before its first bit."""

@@ -43,6 +43,10 @@ ALIKE = (0.4, 0.15, 0.05)
 """How much a neighbour's bit adds to the logit before training, by bank."""
 
 
+BEFORE = {"groups": 4, "hidden": 48}
+"""What a checkpoint does not say that was written before these could be chosen."""
+
+
 @dataclass(frozen=True)
 class BitTrainConfig:
     """How a model of the bits is trained.
@@ -55,6 +59,7 @@ class BitTrainConfig:
         forget: share of the known bits that are taken for unknown in the first half of the training, so that none is
             trusted alone; the second half learns how far to trust them all.
         ema: decay per step of the averaged weights, which are the ones that are kept.
+        adaptive: the share of the crops in which positions stop, see `bitdata.collect`.
         seed: of the initial weights, the crops and what is forgotten.
 
     Raises:
@@ -68,6 +73,7 @@ class BitTrainConfig:
     learning_rate: float = 6e-3
     forget: float = 0.2
     ema: float = 0.995
+    adaptive: float = 0.0
     seed: int = 0
 
     def __post_init__(self):
@@ -80,6 +86,8 @@ class BitTrainConfig:
             raise InputError(f"learning_rate is {self.learning_rate}; it must be positive")
         if not 0 <= self.ema < 1:
             raise InputError(f"ema is {self.ema}; choose 0 up to, not including, 1")
+        if not 0 <= self.adaptive <= 1:
+            raise InputError(f"adaptive is {self.adaptive}; choose 0 (off) to 1 (all crops)")
         if not 0 <= self.seed < 2**63:
             raise InputError(f"seed is {self.seed}; choose 0 up to 2^63 - 1")
 
@@ -286,7 +294,7 @@ class BitTrainer(Schedule):
         Raises:
             TrainingError: it was made with another recipe.
         """
-        if state["config"] != vars(self.config):
+        if BitTrainConfig(**BEFORE | state["config"]) != self.config:
             raise TrainingError(f"the checkpoint was made with {state['config']}; choose another --output")
         self.net.load_state_dict(state["net"])
         self.average = {name: value.clone() for name, value in state["average"].items()}
@@ -375,10 +383,10 @@ def network(learned: Learned) -> BitNet:
     return net
 
 
-def recipe_for(learned: Learned, **recipe) -> BitTrainConfig:
+def recipe_for(learned: Learned) -> BitTrainConfig:
     """A recipe for a network that has a learned model's sizes, so that it can begin with its numbers."""
     hidden, middle = learned.tensors["0.0.middle"].shape
-    return BitTrainConfig(groups=learned.groups, hidden=hidden, middle=middle, **recipe)
+    return BitTrainConfig(groups=learned.groups, hidden=hidden, middle=middle)
 
 
 def probability_table() -> np.ndarray:

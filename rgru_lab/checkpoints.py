@@ -17,7 +17,7 @@ from rgru_lab.config import InputError
 from rgru_lab.images import write_atomically
 
 NAME = re.compile(r"checkpoint-(\d+)-(\d+)of(\d+)\.pt")
-UNFINISHED = re.compile(r"\." + NAME.pattern + r"\.\d+\.part")
+UNFINISHED = re.compile(r"\.[0-9a-f]{16}\.part")
 
 
 class CheckpointError(InputError):
@@ -56,7 +56,7 @@ def exists(folder: str | os.PathLike) -> bool:
     return bool(_whole(Path(folder)))
 
 
-def read(folder: str | os.PathLike, device: str = "cpu") -> dict:
+def read(folder: str | os.PathLike) -> dict:
     """The newest whole checkpoint of a folder.
 
     Raises:
@@ -69,7 +69,7 @@ def read(folder: str | os.PathLike, device: str = "cpu") -> dict:
     data = memoryview(b"".join(path.read_bytes() for path in paths))
     if len(data) <= 4 or zlib.crc32(data[:-4]) != int.from_bytes(data[-4:], "little"):
         raise CheckpointError(f"{paths[0]} is damaged; delete it, or choose another --output")
-    return torch.load(io.BytesIO(data[:-4]), map_location=device, weights_only=True)
+    return torch.load(io.BytesIO(data[:-4]), map_location="cpu", weights_only=True)
 
 
 def _whole(folder: Path) -> dict[int, list[Path]]:

@@ -24,11 +24,13 @@ class UsageError(InputError):
 
 
 def compress(options):
-    from rgru_lab import images, model
+    from rgru_lab import images, model, search
     from rgru_lab.metrics import MS_SSIM_MIN_SIDE, has_ms_ssim
     from rgru_lab.progression import Progression
 
     _check_output(options.output, ".rgru", options.input, options.force)
+    if options.search:
+        search.check_steps(options.search)
     photo = images.load(*_bytes_of(options.input))
     if options.quality and not has_ms_ssim(photo):
         raise UsageError(f"{options.input} has a side under {MS_SSIM_MIN_SIDE} px, too small for MS-SSIM; use --bpp")
@@ -214,7 +216,7 @@ def train(options):
         state = checkpoints.read(folder)
         shape = _shaped_as(shape, ModelConfig(**state["model_config"]))
         recipe = state["train_config"] | recipe  # what is said anew must agree
-        bit_config = bittraining.BitTrainConfig(**state["bit_config"])
+        bit_config = bittraining.BitTrainConfig(**bittraining.BEFORE | state.get("bit_config", {}))
     elif options.start_from or options.resume:
         start = _start(options, folder)
         shape = _shaped_as(shape, start.model.config)
@@ -275,7 +277,7 @@ def _keep(trainer, weights: Path, data: str):
         kept = model.load(weights)
         bits = bitnet.path_beside(kept)
         bitnet.save(bitnet.Learned(bittraining.integers(net), kept.fingerprint, papers), bits)
-        print(f"{bits}: what predicts its bits; train-bits --model {weights} --start-from {weights} goes on")
+        print(f"{bits}: what predicts its bits; train-bits --model {weights} --start-from {weights} --force goes on")
     print(f"try it: python -m rgru_lab compare photo.jpg --model {weights}")
 
 
@@ -307,16 +309,34 @@ def train_bits(options):
 
     weights = model.load(options.model)
     target = bitnet.path_beside(weights)
+    folder = Path(options.output or f"runs/{weights.name}-bits")
+    resumed = options.resume and checkpoints.exists(folder)
+    if checkpoints.exists(folder) and not options.resume:
+        raise UsageError(f"{folder} holds a checkpoint already; add --resume to go on, or choose another --output")
     begin = state = None
-    if options.start_from:
+    recipe = bittraining.BitTrainConfig()
+    if resumed:
+        state = checkpoints.read(folder)
+        recipe = bittraining.BitTrainConfig(**bittraining.BEFORE | state["config"])
+    elif options.start_from:
         begin = bitnet.find(model.load(options.start_from))
         if begin.coding != "learned":
             raise UsageError(f"{options.start_from} has no {bitnet.SUFFIX} file to begin with; leave out --start-from")
-    folder = Path(options.output or f"runs/{weights.name}-bits")
-    if checkpoints.exists(folder) and not options.resume:
-        raise UsageError(f"{folder} holds a checkpoint already; add --resume to go on, or choose another --output")
-    _make_folder(folder)
+        if begin.bits != weights.model.config.bits:
+            raise UsageError(
+                f"{options.start_from} has {begin.bits} bits per position, {weights.name} {weights.model.config.bits}; "
+                "leave out --start-from"
+            )
+        recipe = bittraining.recipe_for(begin)
+    names = ("learning_rate", "adaptive", "seed")
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    recipe = replace(recipe, **given)
+    if not (resumed or options.force) and bitnet.find(weights).coding == "learned":
+        raise UsageError(f"{target} is there already, and files made with it need it; add --force to replace it")
+    if not os.access(target.parent, os.W_OK):
+        raise UsageError(f"the folder {target.parent} cannot be written to; copy the weights and name the copy")
     for_training, for_validation = bitdata.split(options.images, photos.validation_names())
+    _make_folder(folder)
     print(
         f"{weights.name}: {len(for_training)} pictures to learn from, {len(for_validation)} to validate on", flush=True
     )
@@ -324,17 +344,10 @@ def train_bits(options):
     seconds = options.time_budget
     codes = bitdata.load_codes(folder, weights) if options.resume else []
     if not codes:
-        seconds_making = bittraining.COLLECTING * seconds
-        making = bitdata.collect(weights.model, for_training, seconds=seconds_making, adaptive=options.adaptive)
+        chances = {"seed": recipe.seed, "adaptive": recipe.adaptive}
+        making = bitdata.collect(weights.model, for_training, seconds=bittraining.COLLECTING * seconds, **chances)
         codes = list(_bar(making, None, "crop"))
         bitdata.save_codes(folder, weights, codes)
-    recipe = bittraining.BitTrainConfig()
-    if options.resume and checkpoints.exists(folder):
-        state = checkpoints.read(folder)
-        recipe = bittraining.BitTrainConfig(**state["config"])
-    elif begin:
-        recipe = bittraining.recipe_for(begin)
-    recipe = replace(recipe, seed=options.seed, learning_rate=options.learning_rate)
     trainer = bittraining.BitTrainer(codes, recipe, time_budget_s=bittraining.LEARNING * seconds)
     if state:
         trainer.load_state_dict(state)
@@ -357,16 +370,19 @@ def train_bits(options):
 
 
 def evaluate(options):
-    from rgru_lab import adaptive, evaluate, measuring, model, opponents, reports
+    from rgru_lab import adaptive, codec, evaluate, measuring, model, opponents, reports, search
 
     against = list(opponents.CODECS) if options.against == "all" else options.against.split(",")
-    for codec in against:
-        opponents.check_codec(codec)
+    for name in against:
+        opponents.check_codec(name)
     if options.files and not options.adaptive:
         raise UsageError("--files keeps adaptive files; add --adaptive")
     if options.files:
         _make_folder(Path(options.files), "--files")
     weights = model.load(options.model)
+    codec.check_iterations(options.iterations)
+    if options.search:
+        search.check_steps(options.search)
     name, paths = _pictures(options.images)
     _make_folder(Path(options.output))
     measuring.check(paths)
@@ -440,13 +456,14 @@ def ablation(options):
 
 
 def effects(options):
-    from rgru_lab import bitnet, effects, model, patches, photos
+    from rgru_lab import bitnet, effects, measuring, model, patches, photos
 
     folder, output = Path(options.weights), Path(options.output)
     _make_folder(folder)
     _make_folder(output)
     start = model.load(options.start_from)
     name, paths = _pictures(options.on)
+    measuring.check(paths)
     found = patches.pictures_in(
         options.images, leave_out=photos.validation_names(), progress=lambda each: _bar(each, len(each), "picture")
     )

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from rgru_lab import bitnet, bittraining, comparing, images, measuring, training
+from rgru_lab import __version__, adaptive, bitnet, bittraining, comparing, images, measuring, training
 from rgru_lab import model as models
 from rgru_lab.bitmodel import BitModel
-from rgru_lab.config import TrainConfig
+from rgru_lab.config import InputError, TrainConfig
 
 STEPS = 100
 
@@ -96,12 +96,16 @@ def train(
 
     Yields:
         (idea, step), steps counted from 1.
+
+    Raises:
+        InputError: weights in the folder were trained from others, or for another number of steps.
     """
     folder.mkdir(parents=True, exist_ok=True)
     learned = bit_model if isinstance(bit_model, bitnet.Learned) else None
     for idea in ideas:
         path = folder / f"{idea.key}.safetensors"
         if path.with_suffix(bitnet.SUFFIX).exists():
+            _check_trained(path, start)
             continue
         shape = replace(start.model.config, **idea.model)
         sizes = bittraining.recipe_for(learned) if learned else None
@@ -114,6 +118,15 @@ def train(
         kept = models.load(path)
         net = bittraining.integers(trainer.averaged_bit_net())
         bitnet.save(bitnet.Learned(net, kept.fingerprint, papers), bitnet.path_beside(kept))
+
+
+def _check_trained(path: Path, start: models.Weights):
+    record = models.load(path).record
+    if (record["started_from"], record["steps"]) != (start.name, STEPS):
+        raise InputError(
+            f"{path} was trained from {record['started_from']} for {record['steps']} steps, not from {start.name} for "
+            f"{STEPS}; name another folder with --weights"
+        )
 
 
 def measure(
@@ -135,11 +148,13 @@ def measure(
         weights = models.load(path)
         bit_model = bitnet.find(weights)
         identity = {"weights": weights.sha256, "bit_model": bit_model.fingerprint.hex()}
+        identity |= {"readings": list(measuring.READINGS), "version": __version__}
+        at_once = measuring.affordable_jobs(weights, paths, jobs, adaptive.TIMES_MEMORY)
         for kind in idea.files:
             measured = FILES[kind]
             kept = folder / f"{idea.key}-{kind}.part"
             work = partial(measured.func, weights, bit_model=bit_model, **measured.keywords)
-            groups = measuring.every(work, paths, kept, identity | measured.keywords, jobs=jobs)
+            groups = measuring.every(work, paths, kept, identity | measured.keywords, jobs=at_once)
             rows = [row for group in progress(groups, len(paths), f"{idea.key}, {kind}") for row in group]
             found.append({"key": idea.key, "says": idea.says, "files": kind, "curve": comparing.mean_curve(rows)})
     return found

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
-from rgru_lab import __version__, bitnet, comparing, images, measuring, reports
+from rgru_lab import __version__, adaptive, bitnet, comparing, images, measuring, reports
 from rgru_lab.config import MAX_ITERATIONS
 from rgru_lab.opponents import CODECS
+from rgru_lab.search import Searching
 
 
 def run(
@@ -61,7 +62,8 @@ def run(
         "readings": list(measuring.READINGS),
         "version": __version__,
     }
-    jobs = measuring.affordable_jobs(weights, paths, jobs)
+    times = Searching.times_memory if search else adaptive.TIMES_MEMORY if slopes else 1.0
+    jobs = measuring.affordable_jobs(weights, paths, jobs, times)
     name = f"{set_name}-{weights.name}"
     work = partial(measuring.ours, weights, iterations=iterations, bit_model=bit_model)
     if slopes:
@@ -100,12 +102,14 @@ def opponents(
 ) -> list[dict]:
     """The rows of all opponents: of the same pictures, encoders and settings as in `folder` already, or measured now.
 
-    Those that stand there and were not asked for stay, too.
+    Those that stand there and were not asked for stay, too, measured again where the others would be.
     """
     table, page = (folder / f"{set_name}-opponents{suffix}" for suffix in (".csv", ".json"))
     pictures = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
-    rows = [] if fresh else _known(table, page, pictures)
-    missing = [codec for codec in dict.fromkeys(("jpeg", *against)) if codec not in {row["codec"] for row in rows}]
+    there = _there(table, page, pictures)
+    rows = [] if fresh else _known(table, there)
+    found = {row["codec"] for row in rows}
+    missing = [codec for codec in dict.fromkeys(("jpeg", *against, *there)) if codec not in found]
     if not missing:
         return rows
     kept = folder / f".{set_name}-opponents.part"
@@ -129,19 +133,20 @@ def opponents(
     return rows
 
 
-def _known(table: Path, page: Path, pictures: dict[str, str]) -> list[dict]:
-    """The rows in a folder that a measurement made now would repeat."""
+def _there(table: Path, page: Path, pictures: dict[str, str]) -> dict[str, dict]:
+    """The opponents that have been measured on these pictures, and all that their rows depended on then."""
     if not (table.exists() and page.exists()):
-        return []
+        return {}
     found = json.loads(page.read_text(encoding="utf-8"))
     if found["pictures"] != pictures:
-        return []
-    same = {
-        codec
-        for codec in set(found["codecs"]) & set(CODECS)
-        if found["codecs"][codec].items() >= measuring.identity(codec).items()
-    }
-    return [row for row in measuring.read(table) if row["codec"] in same]
+        return {}
+    return {codec: identity for codec, identity in found["codecs"].items() if codec in CODECS}
+
+
+def _known(table: Path, there: dict[str, dict]) -> list[dict]:
+    """The rows in a table that a measurement made now would repeat."""
+    same = {codec for codec, found in there.items() if found.items() >= measuring.identity(codec).items()}
+    return [row for row in measuring.read(table) if row["codec"] in same] if same else []
 
 
 def _write(path: Path, text: str) -> None:

@@ -45,8 +45,11 @@ def check(paths: Iterable[Path]):
             )
 
 
-def affordable_jobs(weights, paths: Iterable[Path], jobs: int) -> int:
-    """As many pictures at a time, `jobs` at most and one at least, as memory holds for the largest of them."""
+def affordable_jobs(weights, paths: Iterable[Path], jobs: int, times: float = 1.0) -> int:
+    """As many pictures at a time, `jobs` at most and one at least, as memory holds for the largest of them.
+
+    `times`: as much memory as the codec alone takes, see `codec.Sending`.
+    """
     from PIL import Image
 
     sizes = []
@@ -54,7 +57,7 @@ def affordable_jobs(weights, paths: Iterable[Path], jobs: int) -> int:
         with Image.open(path) as picture:
             sizes.append(picture.size)
     largest = max(codec.memory_bytes(weights.model.config, height, width) for width, height in sizes)
-    return max(1, min(jobs, codec.free_bytes() // largest))
+    return max(1, min(jobs, int(codec.free_bytes() / (times * largest))))
 
 
 def ours(weights, path: Path, iterations: int, bit_model="find", search: int = 0) -> Iterator[dict]:
@@ -96,7 +99,7 @@ def ours_adaptive(
     what encoding took is not known.
 
     Raises:
-        BitstreamError: what lies in the folder is damaged, or was made with other weights or of another picture.
+        BitstreamError: what lies in the folder is damaged, or was made with other weights.
     """
     photo = images.load(path)
     size = photo.shape[:2]
@@ -119,9 +122,13 @@ def ours_adaptive(
 
 
 def kept_name(path: Path, iterations: int, search: int, slope: float) -> str:
-    """The name of the file that a slope leads to: `kodim01-16-0.05.rgru`, or `kodim01-16-0.05-search-20.rgru`."""
+    """The name of the file that a slope leads to: `kodim01-b56de4ac-16-0.05.rgru`, or `…-0.05-search-20.rgru`.
+
+    Beside the picture's name stand eight digits of its SHA-256, so that no other picture's file is taken for it.
+    """
     steps = adaptive.search_steps(search, slope)
-    return f"{path.stem}-{iterations}-{slope:g}{f'-search-{steps}' if steps else ''}.rgru"
+    picture = f"{path.stem}-{hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
+    return f"{picture}-{iterations}-{slope:g}{f'-search-{steps}' if steps else ''}.rgru"
 
 
 class _AdaptiveFiles:
@@ -157,8 +164,8 @@ class _AdaptiveFiles:
         ours = bitstream.Header.of(self.weights, *self.photo.shape[:2], self.bit_model, adaptive=True)
         if file.header != ours:
             raise bitstream.BitstreamError(
-                f"{path} was made with other weights than {self.weights.name} or of another picture; remove it, or "
-                "name another folder"
+                f"{path} was made with other weights than {self.weights.name}, or another model of their bits; remove "
+                "it, or name another folder"
             )
         return file
 
@@ -247,8 +254,8 @@ def every(work: partial, paths: list[Path], kept: Path, identity: dict, *, jobs:
     Args:
         work: `partial(ours, weights, iterations=...)` or `partial(theirs, codecs)`; called with a path.
         paths: the pictures.
-        kept: a file for what is done; the next call with the same `identity` goes on from there. The caller removes
-            it when the rows are safe.
+        kept: a file for what is done; the next call with the same `identity` goes on from there. The caller may
+            remove it when the rows are safe.
         identity: all that the rows depend on, besides the pictures.
         jobs: processes, with one thread each: two of them do more than one with two threads.
     """

@@ -49,6 +49,14 @@ def test_positions_stop_after_the_iteration_that_was_enough(weights, sample):
     assert np.array_equal(bitdata.codes_of(weights.model, photo, 2), [first, second])
 
 
+@pytest.mark.parametrize(("count", "aside"), [(2, 1), (17, 6), (23, 8), (64, 8)])
+def test_all_that_is_set_aside_is_validated_on(tmp_path, count, aside):
+    for k in range(count):
+        (tmp_path / f"{k:02}.png").touch()
+    for_training, for_validation = bitdata.split(tmp_path, frozenset())
+    assert (len(for_training), len(for_validation)) == (count - aside, aside)
+
+
 def test_a_folder_that_is_not_there_or_has_only_pictures_to_validate_on_is_named(paths, tmp_path):
     with pytest.raises(InputError, match=r"there is no folder .*nowhere"):
         bitdata.split(tmp_path / "nowhere", frozenset())

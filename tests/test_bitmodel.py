@@ -347,6 +347,18 @@ def test_training_begins_where_another_model_ended_number_for_number(learned):
     assert bittraining.record(trainer, "none")["started_from"] == learned.fingerprint.hex()
 
 
+def test_a_checkpoint_from_before_groups_could_be_chosen_goes_on():
+    recipe = bittraining.BitTrainConfig(**bittraining.BEFORE)
+    codes = [smooth(3, (32, 16, 16))]
+    state = bittraining.BitTrainer(codes, recipe, steps=2).state_dict()
+    state["config"] = {name: value for name, value in state["config"].items() if name not in ("groups", "adaptive")}
+    trainer = bittraining.BitTrainer(codes, recipe, steps=2)
+    trainer.load_state_dict(state)
+    assert trainer.step().step == 1
+    with pytest.raises(TrainingError, match="made with"):
+        bittraining.BitTrainer(codes, bittraining.BitTrainConfig(), steps=2).load_state_dict(state)
+
+
 def test_a_model_of_other_sizes_is_no_beginning(learned):
     trainer = bittraining.BitTrainer([smooth(3, (32, 16, 16))], bittraining.BitTrainConfig(hidden=5), steps=1)
     with pytest.raises(TrainingError, match="32 bits in 8 groups cannot begin one of 32 in 8 with 5 and 32 units"):
@@ -413,7 +425,9 @@ def test_sums_cannot_leave_exact_arithmetic(learned):
     Learned(tensors, bytes(8), {})  # as large as int8 gets: still exact
 
 
-@pytest.mark.parametrize(("field", "value"), [("ema", 1.0), ("ema", -0.1), ("seed", 2**63), ("seed", -1)])
+@pytest.mark.parametrize(
+    ("field", "value"), [("ema", 1.0), ("ema", -0.1), ("seed", 2**63), ("seed", -1), ("groups", 0), ("adaptive", 1.5)]
+)
 def test_a_recipe_out_of_range_is_refused_and_named(field, value):
     with pytest.raises(InputError, match=f"{field} is {value}"):
         bittraining.BitTrainConfig(**{field: value})

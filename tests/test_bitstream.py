@@ -1,6 +1,7 @@
 """The `.rgru` file: what is written is read, every cut gives the whole iterations before it, nothing damaged passes."""
 
 import hashlib
+import pickle
 import struct
 import tracemalloc
 import zlib
@@ -642,3 +643,8 @@ def test_the_golden_adaptive_file_has_not_changed():
     data = bitstream.write(header, Codes(37, 50, _stopping(planes, counts)), Counts())
     assert hashlib.sha256(data).hexdigest() == "9e1cf1e514d3f160cd26650a31f8cb5562029cc75eb5a124847f094fb194659f"
     assert _equal(bitstream.decode(bitstream.parse(data)).planes, _stopping(planes, counts))
+
+
+def test_damage_that_another_process_found_comes_back():
+    damage = pickle.loads(pickle.dumps(bitstream.DamagedSegment("segment 3 is damaged", 2)))
+    assert (type(damage), str(damage), damage.whole) == (bitstream.DamagedSegment, "segment 3 is damaged", 2)

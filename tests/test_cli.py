@@ -328,7 +328,19 @@ def test_train_bits_makes_a_model_that_is_used_and_can_be_resumed(capsys, tmp_pa
     assert run(*words, "1s", "--output", tmp_path / "run-2", "--start-from", path) == 0
     assert bitnet.load(tmp_path / "micro-2.bits").record["started_from"] == older.fingerprint.hex()
     assert run(*words, "2s", "--output", tmp_path / "run-2", "--resume") == 0
-    assert bitnet.load(tmp_path / "micro-2.bits").groups == 4 != second.groups
+    fourth = bitnet.load(tmp_path / "micro-2.bits")
+    assert fourth.groups == 4 != second.groups
+    assert "files made with it need it; add --force" in refused(capsys, *words, "1s", "--output", tmp_path / "run-4")
+    assert not (tmp_path / "run-4").exists()
+    new = ("--output", tmp_path / "run-4", "--learning-rate", 1e-3, "--seed", 5, "--adaptive", 0.5)
+    assert run(*words, "1s", *new, "--force") == 0
+    assert run(*words, "2s", *new[:2], "--resume") == 0  # as it was begun, without saying it again
+    trained = bitnet.load(tmp_path / "micro-2.bits").record["config"]
+    assert [trained[name] for name in ("learning_rate", "seed", "adaptive")] == [1e-3, 5, 0.5]
+    assert "made with" in refused(capsys, *words, "3s", *new[:2], "--resume", "--seed", 6)
+    bitnet.save(make_learned(second.codec, bits=8), path.with_suffix(".bits"))
+    said = refused(capsys, *words, "1s", "--output", tmp_path / "run-5", "--start-from", path)
+    assert "has 8 bits per position, micro-2 32" in said
     path.with_suffix(".bits").unlink()
     words = (*words, "1s", "--output", tmp_path / "run-3", "--start-from", path)
     assert "has no .bits file to begin with" in refused(capsys, *words)

@@ -9,7 +9,7 @@ import pytest
 from rgru_lab import __main__ as cli
 from rgru_lab import bitnet, effects, images, measuring, model
 from rgru_lab.bitmodel import Counts
-from rgru_lab.config import TrainConfig
+from rgru_lab.config import InputError, TrainConfig
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +69,8 @@ def test_what_is_trained_is_not_trained_again(weights, sample, tmp_path):
     before = (tmp_path / "common.safetensors").read_bytes()
     assert {idea.key for idea, _ in effects.train(weights, Counts(), photos, tmp_path, IDEAS)} == {"rate"}
     assert (tmp_path / "common.safetensors").read_bytes() == before
+    with pytest.raises(InputError, match=r"common.safetensors was trained from micro-1 for 2 steps, not from mine-1"):
+        list(effects.train(weights._replace(name="mine-1"), Counts(), photos, tmp_path, IDEAS))
 
 
 def test_the_command_trains_measures_and_writes_the_table(weights_path, folder, tmp_path, monkeypatch, capsys):

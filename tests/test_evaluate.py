@@ -83,6 +83,19 @@ def test_opponents_are_measured_again_where_the_old_figures_would_not_hold(done,
     assert watched == [["jpeg"]] * 2
 
 
+@pytest.mark.parametrize("fresh", [True, False])
+def test_opponents_that_were_not_asked_for_are_not_lost(done, paths, tmp_path, watched, fresh):
+    mine = _copied(done[0], tmp_path)
+    evaluate.opponents("two", paths, mine, ["webp"])
+    page = json.loads((mine / "two-opponents.json").read_text(encoding="utf-8"))
+    page["codecs"]["webp"]["encoder"] = "libwebp 0.1"
+    (mine / "two-opponents.json").write_text(json.dumps(page), encoding="utf-8")
+    watched.clear()
+    rows = evaluate.opponents("two", paths, mine, ["jpeg"], fresh=fresh)
+    assert watched == [["jpeg", "webp"] if fresh else ["webp"]] * 2
+    assert {row["codec"] for row in rows} == {"jpeg", "webp"}
+
+
 def test_one_that_was_stopped_goes_on_and_leaves_nothing_behind(weights, paths, tmp_path, monkeypatch):
     ours, calls = measuring.ours, []
 

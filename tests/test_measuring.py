@@ -1,5 +1,6 @@
 """Measuring: every row is of a real file, several processes give what one gives, and what was stopped goes on."""
 
+import hashlib
 import json
 from functools import partial
 from types import SimpleNamespace
@@ -166,6 +167,7 @@ def test_memory_decides_how_many_pictures_at_a_time(weights, paths, monkeypatch,
     largest = codec.memory_bytes(weights.model.config, 192, 224)
     monkeypatch.setattr(codec, "free_bytes", lambda: int(pictures * largest))
     assert measuring.affordable_jobs(weights, paths, 4) == jobs
+    assert measuring.affordable_jobs(weights, paths, 4, times=3.0) == max(1, min(4, int(pictures / 3)))
 
 
 # --- stopped and resumed ---
@@ -254,9 +256,11 @@ def test_adaptive_files_are_kept_and_measured_as_they_lie_there(weights, weights
         )
 
     made = rows()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a-3-0.001.rgru", "a-3-0.02.rgru"]
+    picture = f"a-{hashlib.sha256(paths[1].read_bytes()).hexdigest()[:8]}"
+    names = [f"{picture}-3-0.02.rgru", f"{picture}-3-0.001.rgru"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
     photo = images.load(paths[1])
-    for row, name in zip(made, ("a-3-0.02.rgru", "a-3-0.001.rgru"), strict=True):
+    for row, name in zip(made, names, strict=True):
         *_, frame = progression.decode(progression.read(tmp_path / name), 3, weights_path)
         assert row["ms_ssim"] == pytest.approx(metrics.ms_ssim(photo, frame), abs=1e-5)
         assert row["size_bytes"] == (tmp_path / name).stat().st_size
@@ -265,10 +269,10 @@ def test_adaptive_files_are_kept_and_measured_as_they_lie_there(weights, weights
     assert [row["encode_s"] for row in rows()] == [None, None]
     searched = rows(search=2)
     assert len(list(tmp_path.iterdir())) == 3
-    assert (tmp_path / "a-3-0.02-search-2.rgru").stat().st_size == searched[0]["size_bytes"]
+    assert (tmp_path / f"{picture}-3-0.02-search-2.rgru").stat().st_size == searched[0]["size_bytes"]
     assert searched[0]["ms_ssim"] != made[0]["ms_ssim"]
     assert _timeless(searched)[1] == _timeless(made)[1]  # too low a slope for a search
-    (tmp_path / "a-3-0.002.rgru").write_bytes((tmp_path / "a-3-0.02.rgru").read_bytes())
+    (tmp_path / names[1]).write_bytes((tmp_path / names[0]).read_bytes())
     assert rows()[1]["size_bytes"] == made[0]["size_bytes"]
 
 
@@ -277,11 +281,13 @@ def test_a_kept_file_of_other_weights_or_another_picture_is_not_measured(weights
         return list(measuring.ours_adaptive(weights, path, (0.02,), iterations=1, files=tmp_path))
 
     rows(weights, paths[1])
-    with pytest.raises(bitstream.BitstreamError, match=r"a-1-0\.02\.rgru was made with other weights than mine-1"):
+    (kept,) = tmp_path.iterdir()
+    with pytest.raises(bitstream.BitstreamError, match=r"-1-0\.02\.rgru was made with other weights than mine-1"):
         rows(weights._replace(name="mine-1"), paths[1])
-    (tmp_path / "a-1-0.02.rgru").rename(tmp_path / "b-1-0.02.rgru")
-    with pytest.raises(bitstream.BitstreamError, match="or of another picture; remove it"):
-        rows(weights, paths[0])
-    (tmp_path / "b-1-0.02.rgru").write_bytes(b"RGRU")
-    with pytest.raises(bitstream.BitstreamError, match=r"b-1-0\.02\.rgru: "):
-        rows(weights, paths[0])
+    (tmp_path / "set").mkdir()
+    other = tmp_path / "set" / paths[1].name  # another picture of the same name and size
+    images.save_png(255 - images.load(paths[1]), other)
+    assert rows(weights, other)[0]["encode_s"] > 0
+    kept.write_bytes(b"RGRU")
+    with pytest.raises(bitstream.BitstreamError, match=r"-1-0\.02\.rgru: "):
+        rows(weights, paths[1])
