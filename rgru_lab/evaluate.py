@@ -108,8 +108,8 @@ def opponents(
     pictures = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
     there = _there(table, page, pictures)
     rows = [] if fresh else _known(table, there)
-    found = {row["codec"] for row in rows}
-    missing = [codec for codec in dict.fromkeys(("jpeg", *against, *there)) if codec not in found]
+    known = {row["codec"] for row in rows}
+    missing = [codec for codec in dict.fromkeys(("jpeg", *against, *there)) if codec not in known]
     if not missing:
         return rows
     kept = folder / f".{set_name}-opponents.part"
