@@ -477,7 +477,7 @@ def test_where_there_is_no_container_the_machines_memory_counts(tmp_path, monkey
 
 @pytest.fixture(scope="module")
 def cup(sample):
-    return sample("coffee", 96, 128)
+    return sample("coffee", 400, 600)  # a small one may have better or worse luck with its bits
 
 
 @pytest.fixture(scope="module")
@@ -496,11 +496,10 @@ def _psnrs(original, photos):
 
 
 def test_bfloat16_hardly_changes_the_quality_of_any_picture(cup, runs):
-    """0.05 dB over iterations 1 to 8; in one of them so small a picture may have better or worse luck with its bits."""
+    """0.05 dB after each of the iterations 1 to 8, 0.2 dB after any."""
     exact, rough = (_psnrs(cup, [photo for _, photo in run]) for run in runs)
     assert not np.array_equal(runs[0][0][1], runs[1][0][1])
-    assert abs((exact - rough)[:8].mean()) < 0.05
-    assert np.abs(exact - rough)[:8].max() < 0.1
+    assert np.abs(exact - rough)[:8].max() < 0.05
     assert np.abs(exact - rough).max() < 0.2
 
 
