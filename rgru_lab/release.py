@@ -21,7 +21,7 @@ FOUR_RATES = (1, 2, 4, 8)
 ABLATED = 4
 BEST = "best"
 """The preset whose adaptive files are measured, and show what the announcement's figure shows."""
-PEERS = ("Residual GRU, Google 2016", "Johnston 2018")
+PEERS = (comparing.AUTHORS, "Johnston 2018")
 CLAIMED_MS_SSIM = 0.9
 CLAIMED_PERCENT = 25
 NOSE_AND_MOUTH = np.s_[150:280, 155:350]
@@ -142,7 +142,7 @@ def blocks(summaries: list[dict]) -> dict[str, str]:
     return {
         "claim": reports.claim(found, CLAIMED_MS_SSIM, CLAIMED_PERCENT),
         "results": "\n".join(
-            [*map(reports.table, summaries), reports.verdict(first, CLAIMED_PERCENT), reports.bars_met(beside)]
+            [reports.side_by_side(summaries), reports.verdict(first, CLAIMED_PERCENT), reports.bars_met(beside)]
         ),
         "opponents": reports.standings(beside),
         "moved": reports.both_places([each for each in beside if "moved" in each["opponents"][0]]),

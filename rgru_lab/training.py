@@ -478,7 +478,9 @@ def record(trainer: Trainer, data: str) -> dict:
         data: name of the photographs.
     """
     cuda = trainer.device.type == "cuda"
-    processor = torch.cuda.get_device_name() if cuda else f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    cpu = f"{platform.machine()} CPU, {threads} thread{'s' if threads > 1 else ''}"
+    processor = torch.cuda.get_device_name() if cuda else cpu
     return {
         "data": data,
         "pictures": len(trainer.patches),

@@ -2,7 +2,7 @@
 
 import json
 
-from rgru_lab import model, release, reports
+from rgru_lab import comparing, model, release, reports
 
 
 def _summary(change=-36.0, psnr=12.3, bjontegaard=-28.6):
@@ -26,13 +26,15 @@ def _summary(change=-36.0, psnr=12.3, bjontegaard=-28.6):
             {"name": "ours", "at_equal_ms_ssim": missing},
             {"name": "ours, bits as they are", "at_equal_ms_ssim": missing},
             {"name": "Hyperprior", "at_equal_ms_ssim": missing},
+            {"name": comparing.AUTHORS, "at_equal_ms_ssim": [{"ms_ssim": 0.90, "bpp": 0.27}, *missing[1:]]},
         ],
     }
 
 
-def test_the_verdict_says_how_far_past_the_claim_and_where_it_ends():
+def test_the_verdict_says_what_is_saved_beside_the_authors_and_where_it_ends():
     text = reports.verdict(_summary(), 25)
-    assert "a file of small-9 is 36.0 % smaller than the JPEG, 11.0 points past the 25 %" in text
+    assert "a file of small-9 takes 36.0 % fewer bits than the JPEG. (The 25 % that" in text
+    assert "as published, takes 10.0 % fewer on these 24.)" in text
     assert "the smaller file on 24 of 24 photographs at 0.90, on 23 of 24 at 0.95 and on 15 of 24 at 0.98. Over" in text
     assert "it takes 28.6 % fewer bits than JPEG" in text
     assert "By PSNR, which counts squared errors alone, they take 12.3 % more bits than JPEG" in text
@@ -41,7 +43,7 @@ def test_the_verdict_says_how_far_past_the_claim_and_where_it_ends():
 
 def test_the_verdict_admits_what_is_missed():
     text = reports.verdict(_summary(change=-21.5, psnr=-3.0, bjontegaard=4.0), 25)
-    assert "21.5 % smaller than the JPEG, 3.5 points short of the 25 %" in text
+    assert "takes 21.5 % fewer bits than the JPEG" in text
     assert "it takes 4.0 % more bits than JPEG" in text
     assert "they take 3.0 % fewer bits" in text
 
@@ -52,8 +54,23 @@ def test_adaptive_results_say_so_wherever_they_stand():
     assert "| **best-1, adaptive** |" in reports.standings([summary])
     assert "| MS-SSIM | best-1, adaptive, bpp |" in reports.table(summary)
     bars = [{"bits": "coded", "ms_ssim": 0.9, "change_percent": -50.0, "bar_percent": -61, "met": False}]
-    said = "best-1, adaptive reaches none of its 1; missing are 11.0 points at 0.90"
+    said = "best-1, adaptive reaches none of its 1 and is short by 11.0 points at 0.90 (coded bits)."
     assert said in reports.bars_met([summary | {"bars": bars}])
+
+
+def test_weights_stand_side_by_side_against_the_same_jpeg():
+    ends = {"ms_ssim": 0.99, "bpp": None, "their_bpp": 1.7, "change_percent": None}
+    begins = {"ms_ssim": 0.85, "bpp": None, "their_bpp": None, "change_percent": None}
+    one, other = _summary(), _summary(change=-50.0) | {"model": "best-9", "slopes": [0.1]}
+    for summary in (one, other):
+        summary["at_equal_ms_ssim"] = [begins, summary["at_equal_ms_ssim"][0], ends]
+    assert reports.side_by_side([one, other]).splitlines() == [
+        "| MS-SSIM | JPEG, bpp | small-9 | best-9, adaptive |",
+        "|---|---|---|---|",
+        "| 0.85 | not measured | below the first file | below the first file |",
+        "| 0.90 | 0.300 | 0.200 (-36.0 %) | 0.200 (-50.0 %) |",
+        "| 0.99 | 1.700 | not reached | not reached |",
+    ]
 
 
 def test_standings_list_ours_once_then_the_measured_then_the_published():
@@ -64,6 +81,7 @@ def test_standings_list_ours_once_then_the_measured_then_the_published():
         "| JPEG | 0.300 | 0.300 | 0.300 |",
         "| small-9, bits as they are | – | 0.255 | 0.591 |",
         "| *Hyperprior* | – | 0.255 | 0.591 |",
+        f"| *{comparing.AUTHORS}* | 0.270 | 0.255 | 0.591 |",
     ]
 
 
@@ -74,8 +92,8 @@ def test_aims_that_are_missed_are_named_with_how_far():
     whole = {"model": "small-9", "bars": [bar("raw", 0.90, -31.0, True), bar("coded", 0.90, -40.0, True)]}
     bars = [bar("raw", 0.90, -31.0, True), bar("coded", 0.95, -28.5, False), bar("raw", 0.98, None, False)]
     text = reports.bars_met([whole, {"model": "base-9", "bars": bars}, {"model": "micro-1", "bars": []}])
-    assert "small-9 reaches all 2 that were set for it. base-9 reaches 1 of its 3; missing are 1.5" in text
-    assert "1.5 points at 0.95 with coded bits, 0.98, which it does not reach, with bits as they are." in text
+    assert "small-9 reaches all 2 that were set for it. base-9 reaches 1 of its 3 and is short" in text
+    assert "by 1.5 points at 0.95 (coded bits), of 0.98, which it does not reach (bits as they are)." in text
     assert "micro-1" not in text
     one = reports.bars_met([{"model": "fast-9", "bars": bars[:1]}])
     assert "fast-9 reaches the one that was set for it." in one
