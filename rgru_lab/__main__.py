@@ -351,7 +351,8 @@ def _parser() -> argparse.ArgumentParser:
     new = command(
         commands.release,
         "rebuild all that depends on the weights",
-        "Results, figures, README tables and notebook outputs.",
+        "Evaluation and ablation of what ships, figures, README's tables and notebooks' outputs. What it only reads is "
+        "measured by trials, effects, bench, bench --viewer, bench --payload, fuzz, and evaluate --adaptive --search.",
     )
     add_jobs(new)
     new.add_argument(
@@ -397,11 +398,13 @@ def _duration(text: str) -> float:
     if not text or not match:
         raise argparse.ArgumentTypeError(f"{text!r} is no duration; write it as 90s, 45m, 2h or 1h30m")
     hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    if not hours + minutes + seconds:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time to train in; give a second or more")
     return 3600.0 * hours + 60 * minutes + seconds
 
 
 def _curriculum(text: str):
-    stages = [re.fullmatch(r"([0-9.]+):(\d+):(\d+)x(\d+)", part) for part in text.split(",")]
+    stages = [re.fullmatch(r"(\d+\.?\d*|\.\d+):(\d+):(\d+)x(\d+)", part) for part in text.split(",")]
     if not all(stages):
         raise argparse.ArgumentTypeError(f"{text!r} is no curriculum; write it as 0.25:4:64x8,1:10:128x4")
     return tuple((float(m[1]), int(m[2]), int(m[3]), int(m[4])) for m in stages)

@@ -5,7 +5,6 @@ follows from the model's evaluation, and the comparison of cells from `trials`.
 """
 
 import copy
-import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -145,7 +144,8 @@ def report(summary: dict) -> str:
 
 def write(folder: Path, summary: dict) -> Iterator[Path]:
     """Write both files into a folder; yields their paths."""
-    for suffix, text in (("json", json.dumps(summary, indent=1, allow_nan=False) + "\n"), ("md", report(summary))):
-        path = Path(folder) / f"ablation.{suffix}"
-        images.write_atomically(path, text.encode())
-        yield path
+    table, page = (Path(folder) / f"ablation.{suffix}" for suffix in ("json", "md"))
+    images.write_json(table, summary)
+    yield table
+    images.write_atomically(page, report(summary).encode())
+    yield page

@@ -15,6 +15,7 @@ from rgru_lab.config import MAX_ITERATIONS
 from rgru_lab.losses import Similarity, at_both_places
 from rgru_lab.model import ResidualCoder, Weights
 from rgru_lab.progression import Progression
+from rgru_lab.search import Searching
 
 ALL = -1.0
 """A slope at which every iteration pays, up to the one that is best for the whole photo. At 0 a position still stops
@@ -145,6 +146,8 @@ def _find(weights, photo, bit_model, iterations, search, progress, predicted, ac
     What is predicted and what comes out are nearly in proportion, so each time the next prediction is put right; where
     that leads out of what is still possible, the middle of it is tried.
     """
+    if search:
+        codec.check_memory(weights.model.config, *photo.shape[:2], Searching.times_memory)
     curves = np.stack(list(progress(unlikeness(weights.model, photo, iterations), iterations)))
     choices = {sent.tobytes(): (sent, slope) for sent, slope in ((counts(curves, slope), slope) for slope in slopes)}
     choices = list(choices.values())

@@ -94,7 +94,8 @@ def straightforward(model: ResidualCoder) -> ResidualCoder:
     """
     if model.config.cell != "residual-gru":
         raise InputError(
-            f"the model has cells of the kind {model.config.cell}; the straightforward loop knows residual-gru"
+            f"the model has cells of the kind {model.config.cell}; the straightforward loop knows residual-gru: "
+            "choose other weights"
         )
     plain = copy.deepcopy(model).to(memory_format=torch.contiguous_format)
     for network in (plain.encoder, plain.decoder):

@@ -5,6 +5,7 @@ two iterations, one through four and one through all sixteen.
 """
 
 import io
+import json
 import os
 import random
 import time
@@ -44,7 +45,7 @@ def collect(
     once they are good enough, as in training; their bits are 0 from then on.
 
     Raises:
-        TrainingError: no picture is left, or the share is none.
+        TrainingError: no picture is left, or the share is not from 0 to 1.
     """
     if not 0 <= adaptive <= 1:
         raise TrainingError(f"adaptive is {adaptive}; choose 0 (off) to 1 (all crops)")
@@ -98,18 +99,18 @@ def validation_codes(model: ResidualCoder, path: Path) -> np.ndarray:
     return codes_of(model, photo[top : top + VALIDATION_SIDE, left : left + VALIDATION_SIDE], MAX_ITERATIONS)
 
 
-def save_codes(folder: Path, weights: Weights, codes: Sequence[np.ndarray]):
-    """Keep what `collect` gave in `codes.npz`, so that a training can be resumed."""
+def save_codes(folder: Path, weights: Weights, codes: Sequence[np.ndarray], made: dict):
+    """Keep what `collect` gave in `codes.npz`, so that a training can be resumed; `made` says with what it was made."""
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, *codes, fingerprint=np.frombuffer(weights.fingerprint, np.uint8))
+    np.savez_compressed(buffer, *codes, fingerprint=np.frombuffer(weights.fingerprint, np.uint8), made=json.dumps(made))
     images.write_atomically(folder / "codes.npz", buffer.getvalue())
 
 
-def load_codes(folder: Path, weights: Weights) -> list[np.ndarray]:
+def load_codes(folder: Path, weights: Weights, made: dict) -> list[np.ndarray]:
     """What `save_codes` kept; nothing if there is nothing.
 
     Raises:
-        TrainingError: the bits are of another codec.
+        TrainingError: the bits are of another codec, or were made with something else.
     """
     path = folder / "codes.npz"
     if not path.exists():
@@ -117,7 +118,11 @@ def load_codes(folder: Path, weights: Weights) -> list[np.ndarray]:
     with np.load(path) as kept:
         if kept["fingerprint"].tobytes() != weights.fingerprint:
             raise TrainingError(f"{path} holds bits of another codec than {weights.name}; choose another --output")
-        return [kept[f"arr_{k}"] for k in range(len(kept.files) - 1)]
+        before = json.loads(str(kept["made"]))
+        if before != made:
+            said = ", ".join(f"{name} {value}" for name, value in before.items())
+            raise TrainingError(f"{path} was made with {said}; say the same again, or choose another --output")
+        return [kept[name] for name in kept.files if name.startswith("arr_")]
 
 
 def codes_of(model: ResidualCoder, photo: np.ndarray, iterations: int, enough: Tensor | None = None) -> np.ndarray:

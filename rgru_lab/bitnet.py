@@ -130,7 +130,9 @@ class Learned:
     def _walk(self, earlier, shape, tell, sent):
         bits, h, w = shape
         if bits != self.bits:
-            raise BitNetError(f"the model of the bits is for {self.bits} per position, and the plane has {bits}")
+            raise BitNetError(
+                f"the model of the bits is for {self.bits} per position, and the plane has {bits}; take its own"
+            )
         bank = min(len(earlier), BANKS - 1)
         iteration = len(earlier) - bank
         now = np.zeros((h + 2 * REACH, w + 2 * REACH, bits), np.float32)
@@ -186,7 +188,9 @@ def load(path: str | os.PathLike) -> Learned:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         codec, record = bytes.fromhex(metadata["codec"]), json.loads(metadata["record"])
     except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise BitNetError(f"{path} holds no model of the bits ({error}); fetch it again or run train-bits") from None
+        raise BitNetError(
+            f"{path} holds no model of the bits ({error}); fetch it again or run train-bits --force"
+        ) from None
     model = Learned(tensors, codec, record)
     if model.fingerprint.hex() != metadata.get("fingerprint"):
         raise BitNetError(f"{path} is damaged: its numbers do not match its fingerprint; fetch the file again")

@@ -5,9 +5,7 @@ on the way forward, and the gradient passes straight through. `integers` then on
 what a file takes is what was measured here.
 """
 
-import datetime
 import math
-import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +29,7 @@ from rgru_lab.bitnet import (
     Learned,
 )
 from rgru_lab.config import MAX_ITERATIONS, InputError, TrainingError
-from rgru_lab.schedule import Schedule, values
+from rgru_lab.schedule import Schedule, circumstances, values
 
 COLLECTING, LEARNING = 0.4, 0.5
 """Shares of a time budget that go into making bits and into learning them; the rest is for measuring."""
@@ -326,9 +324,7 @@ def record(trainer: BitTrainer, data: str) -> dict:
         "started_from": trainer.started_from,
         "steps": trainer.step_count,
         "seconds": round(trainer.elapsed_s),
-        "hardware": f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
-        "torch": torch.__version__,
-        "date": datetime.date.today().isoformat(),
+        **circumstances(),
         "config": vars(trainer.config),
     }
 

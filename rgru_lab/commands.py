@@ -262,22 +262,23 @@ def train(options):
     finally:
         if sys.exc_info()[0] in (None, KeyboardInterrupt):
             if rank == 0:
-                _keep(trainer, folder / f"{options.preset}-local.safetensors", Path(options.images).resolve().name)
+                _keep(trainer, folder / f"{options.preset}-local.safetensors", Path(options.images).resolve())
             training.leave_processes()
 
 
-def _keep(trainer, weights: Path, data: str):
+def _keep(trainer, weights: Path, data: Path):
     """Write what was trained, and say what can be done with it."""
     from rgru_lab import bitnet, bittraining, model, training
 
-    papers = training.record(trainer, data)
+    papers = training.record(trainer, data.name)
     model.save(trainer.averaged_model(), weights, record=papers)
     print(f"\n{weights}: {trainer.step_count:,} steps in {trainer.elapsed_s:,.0f} s")
     if net := trainer.averaged_bit_net():
         kept = model.load(weights)
         bits = bitnet.path_beside(kept)
         bitnet.save(bitnet.Learned(bittraining.integers(net), kept.fingerprint, papers), bits)
-        print(f"{bits}: what predicts its bits; train-bits --model {weights} --start-from {weights} --force goes on")
+        more = f"train-bits --model {weights} --start-from {weights} --images {data} --force"
+        print(f"{bits}: what predicts its bits; python -m rgru_lab {more} goes on")
     print(f"try it: python -m rgru_lab compare photo.jpg --model {weights}")
 
 
@@ -285,18 +286,20 @@ def trials(options):
     from rgru_lab import images, patches, photos, trials
 
     results = Path(options.output) / "trials.json"
-    _make_folder(results.parent)
     kept = photos.validation_names()
-    validation = [images.load(path) for path in sorted(Path(options.images).rglob("*")) if path.name in kept]
+    validation = [images.load(path) for path in images.paths_in(options.images) if path.name in kept]
     if not validation:
         raise UsageError(
-            f"{options.images} holds none of the photographs named in data/validation.txt; they are measured"
+            f"{options.images} holds none of the photographs named in data/validation.txt, which are measured; give a "
+            "folder that does, or write names of your own there"
         )
+    _make_folder(results.parent)
     found = patches.pictures_in(options.images, leave_out=kept)
     weights = Path(options.weights) if options.weights else None
     rows = []
     total = len(trials.TRIALS) * len(trials.SEEDS)
-    for row in _bar(trials.run(found.photos, validation, results, weights), total, "trial"):
+    data = Path(options.images).resolve().name
+    for row in _bar(trials.run(found.photos, validation, results, weights, data=data), total, "trial"):
         rows.append(row)
         levels = " ".join(f"{level:.1f}" for level in row["mean_abs_residual"])
         _say(f"{row['question']}: {row['setting']}, seed {row['seed']}, {row['steps']} steps: |R[i]| {levels}")
@@ -305,7 +308,7 @@ def trials(options):
 
 
 def train_bits(options):
-    from rgru_lab import bitdata, bitmodel, bitnet, bittraining, checkpoints, model, photos
+    from rgru_lab import bitdata, bitmodel, bitnet, bittraining, checkpoints, images, model, photos
 
     weights = model.load(options.model)
     target = bitnet.path_beside(weights)
@@ -331,7 +334,7 @@ def train_bits(options):
     names = ("learning_rate", "adaptive", "seed")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     recipe = replace(recipe, **given)
-    if not (resumed or options.force) and bitnet.find(weights).coding == "learned":
+    if target.exists() and not (resumed or options.force):
         raise UsageError(f"{target} is there already, and files made with it need it; add --force to replace it")
     if not os.access(target.parent, os.W_OK):
         raise UsageError(f"the folder {target.parent} cannot be written to; copy the weights and name the copy")
@@ -342,12 +345,13 @@ def train_bits(options):
     )
 
     seconds = options.time_budget
-    codes = bitdata.load_codes(folder, weights) if options.resume else []
+    chances = {"seed": recipe.seed, "adaptive": recipe.adaptive}
+    made = {"images": Path(options.images).resolve().name} | chances
+    codes = bitdata.load_codes(folder, weights, made) if options.resume else []
     if not codes:
-        chances = {"seed": recipe.seed, "adaptive": recipe.adaptive}
         making = bitdata.collect(weights.model, for_training, seconds=bittraining.COLLECTING * seconds, **chances)
         codes = list(_bar(making, None, "crop"))
-        bitdata.save_codes(folder, weights, codes)
+        bitdata.save_codes(folder, weights, codes, made)
     trainer = bittraining.BitTrainer(codes, recipe, time_budget_s=bittraining.LEARNING * seconds)
     if state:
         trainer.load_state_dict(state)
@@ -361,8 +365,13 @@ def train_bits(options):
             learned = bitnet.Learned(bittraining.integers(trainer.averaged_net()), weights.fingerprint, record)
             bitnet.save(learned, target)
             print(f"\n{target}: {trainer.step_count:,} steps in {trainer.elapsed_s:,.0f} s", flush=True)
-    paths = _bar(for_validation, len(for_validation), "picture")
-    codes = [bitdata.validation_codes(weights.model, path) for path in paths]
+    codes = []
+    for path in _bar(for_validation, len(for_validation), "picture"):
+        with contextlib.suppress(images.PictureError):  # as among those that it learned from
+            codes.append(bitdata.validation_codes(weights.model, path))
+    if not codes:
+        print("none of the validation photographs can be read, so nothing is measured")
+        return
     print("bits per bit on validation photographs\n  i  counts  learned")
     both = (bittraining.bits_per_bit(each, codes) for each in (bitmodel.Counts(), learned))
     for i, (counts, best) in enumerate(zip(*both, strict=True), start=1):
@@ -372,7 +381,8 @@ def train_bits(options):
 def evaluate(options):
     from rgru_lab import adaptive, codec, evaluate, measuring, model, opponents, reports, search
 
-    against = list(opponents.CODECS) if options.against == "all" else options.against.split(",")
+    against = options.against.split(",")
+    against = list(opponents.CODECS) if "all" in against else against
     for name in against:
         opponents.check_codec(name)
     if options.files and not options.adaptive:
@@ -404,7 +414,6 @@ def evaluate(options):
 
 
 def bench(options):
-    import json
     import tempfile
 
     from rgru_lab import bench, images, model
@@ -426,7 +435,7 @@ def bench(options):
             said = f"{value:,}" if isinstance(value, (int, float)) else value
             print(f"{quantity:75} {said}", flush=True)
     path = output / f"{what}-{weights.name}.json"
-    images.write_atomically(path, (json.dumps(rows, indent=1) + "\n").encode())
+    images.write_json(path, rows)
     print(path)
 
 
@@ -467,7 +476,8 @@ def effects(options):
     found = patches.pictures_in(
         options.images, leave_out=photos.validation_names(), progress=lambda each: _bar(each, len(each), "picture")
     )
-    steps = effects.train(start, bitnet.find(start), found.photos, folder, effects.IDEAS)
+    data = Path(options.images).resolve().name
+    steps = effects.train(start, bitnet.find(start), found.photos, folder, effects.IDEAS, data=data)
     for _ in _bar(steps, effects.STEPS * len(effects.IDEAS), "step"):
         pass
     measured = effects.measure(folder, paths, ideas=effects.IDEAS, jobs=options.jobs, progress=_each_picture)
@@ -476,11 +486,7 @@ def effects(options):
 
 
 def fuzz(options):
-    import datetime
-    import json
-    import platform
-
-    from rgru_lab import bitnet, fuzz, images, model, photos
+    from rgru_lab import bitnet, comparing, fuzz, images, model, photos
 
     weights = model.load(options.model)
     if options.output:
@@ -497,10 +503,9 @@ def fuzz(options):
             **{name: outcome._asdict() for name, outcome in outcomes.items()},
             "seed": options.seed,
             "codings": [start.bit_model.coding if start.bit_model else "raw" for start in good],
-            "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-            "date": datetime.date.today().isoformat(),
+            **comparing.provenance(),
         }
-        images.write_atomically(options.output, (json.dumps(said, indent=1) + "\n").encode())
+        images.write_json(options.output, said)
 
     for name, files, sealed in (("plain", options.files, False), ("sealed", options.files // 10, True)):
         outcomes[name] = fuzz.run(
@@ -524,6 +529,7 @@ def release(options):
         for path in release.notebooks(options.notebooks):
             print(path)
         return
+    release.check_speeds(release.shipped()[0])
     paths = photos.kodak()
     summaries = [release.results(model.load(name), paths, options.jobs, _each_picture) for name in release.shipped()]
     release.ablate(model.load(), paths, summaries[0], _each_picture)
@@ -577,7 +583,8 @@ def _pictures(images: str) -> tuple[str, list[Path]]:
         return "kodak", photos.kodak()
     if not Path(images).is_dir() or not (paths := paths_in(images, below=False)):
         raise UsageError(f"{images} is no folder with pictures; give one, or the word kodak")
-    return Path(images).resolve().name, paths
+    name = Path(images).resolve().name
+    return "kodak-folder" if name == "kodak" else name, paths  # what is written of kodak is of the download
 
 
 @contextlib.contextmanager
@@ -622,10 +629,12 @@ def _bit_model(weights, options):
     """What `--coding` asks for, or the best there is."""
     from rgru_lab import bitmodel, bitnet
 
+    if options.coding in ("counts", "raw"):
+        return bitmodel.Counts() if options.coding == "counts" else None
     found = bitnet.find(weights)
     if options.coding == "learned" and found.coding != "learned":
         raise UsageError(f"{weights.name} has no learned model of its bits; run train-bits, or leave out --coding")
-    return {None: found, "learned": found, "counts": bitmodel.Counts(), "raw": None}[options.coding]
+    return found
 
 
 def _bytes_of(name: str):

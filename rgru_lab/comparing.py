@@ -33,10 +33,10 @@ BARS_PERCENT = {
 files, as small as Johnston et al. published."""
 
 OURS_RAW = "ours, bits as they are"
+"""The second name of `beside`; the first is "ours"."""
 
 AUTHORS = "Residual GRU, Google 2016"
 """The published curve of the model that the paper's authors gave away."""
-"""The second name of `beside`; the first is "ours"."""
 
 AVERAGING = "Mean MS-SSIM at mean bits per pixel over the pictures, at equal iteration or quality."
 ADAPTIVE = "Ours are adaptive files: a position stops sending where an iteration no longer pays, at equal slope. "

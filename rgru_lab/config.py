@@ -256,9 +256,9 @@ class TrainConfig:
             _check(batch >= 1, f"batch is {batch}; choose 1 or more")
 
 
-# The paper's channel counts, half of them (fewer at high resolution, where each channel costs most), a quarter twice
-# (`best` differs from `base` in its training), `small` with still fewer at high resolution, and a sixteenth. Only
-# `paper` keeps the paper's alpha_x = 0.1 and gain = 1; data/results/recipe.md says what speaks for the others.
+# The paper's channel counts; half of them twice, with fewer at high resolution, where each channel costs most (`best`
+# differs from `base` in its training); a quarter; a quarter with still fewer there; and about a sixteenth. Only `paper`
+# keeps the paper's alpha_x = 0.1 and gain = 1; data/results/recipe.md says what speaks for the others.
 PRESETS = {
     "paper": ModelConfig(),
     "base": ModelConfig(encoder=(24, 96, 192, 256), decoder=(256, 256, 256, 96, 48), alpha_x=1.0, gain=4.0),

@@ -5,7 +5,6 @@ learns along in each. So what differs between two lines is the idea, after so sh
 photographs. Rate and stopping together, trained for longer, are the weights `best`.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -83,7 +82,7 @@ IDEAS = (
 
 
 def train(
-    start: models.Weights, bit_model: BitModel, photos: list[np.ndarray], folder: Path, ideas=IDEAS
+    start: models.Weights, bit_model: BitModel, photos: list[np.ndarray], folder: Path, ideas=IDEAS, *, data: str
 ) -> Iterator[tuple[Idea, int]]:
     """Train what is not in the folder yet, each idea into KEY.safetensors and KEY.bits.
 
@@ -93,6 +92,7 @@ def train(
         photos: to train on, (H, W, 3) uint8.
         folder: where the weights go.
         ideas: which.
+        data: name of the photographs, for the weights' record.
 
     Yields:
         (idea, step), steps counted from 1.
@@ -113,7 +113,7 @@ def train(
         trainer.start_from(start, learned)
         while not trainer.finished:
             yield idea, trainer.step().step
-        papers = training.record(trainer, "training shards")
+        papers = training.record(trainer, data)
         models.save(trainer.averaged_model(), path, record=papers)
         kept = models.load(path)
         net = bittraining.integers(trainer.averaged_bit_net())
@@ -164,10 +164,11 @@ def write(folder: Path, start: str, set_name: str, pictures: int, found: list[di
     """Write `effects.json` and `effects.md` into a folder; yields their paths."""
     summary = {"start": start, "set": set_name, "pictures": pictures, "steps": STEPS, "ideas": found}
     summary |= comparing.provenance()
-    for suffix, text in (("json", json.dumps(summary, indent=1, allow_nan=False) + "\n"), ("md", report(summary))):
-        path = Path(folder) / f"effects.{suffix}"
-        images.write_atomically(path, text.encode())
-        yield path
+    table, page = (Path(folder) / f"effects.{suffix}" for suffix in ("json", "md"))
+    images.write_json(table, summary)
+    yield table
+    images.write_atomically(page, report(summary).encode())
+    yield page
 
 
 def report(summary: dict) -> str:

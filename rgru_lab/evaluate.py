@@ -84,7 +84,7 @@ def run(
     summary = comparing.summarise(weights, set_name, rows, theirs, slopes, search)
     summary["bit_model"] = identity["bit_model"]
     measuring.write(folder / f"{name}.csv", rows)
-    _write(folder / f"{name}.json", json.dumps(summary, indent=1, allow_nan=False))
+    images.write_json(folder / f"{name}.json", summary)
     _write(folder / f"{name}.md", reports.report(summary))
     kept.unlink()
     return summary
@@ -102,18 +102,23 @@ def opponents(
 ) -> list[dict]:
     """The rows of all opponents: of the same pictures, encoders and settings as in `folder` already, or measured now.
 
-    Those that stand there and were not asked for stay, too, measured again where the others would be.
+    Those that stand there and were not asked for stay as they are.
     """
     table, page = (folder / f"{set_name}-opponents{suffix}" for suffix in (".csv", ".json"))
     pictures = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
     there = _there(table, page, pictures)
-    rows = [] if fresh else _known(table, there)
-    known = {row["codec"] for row in rows}
-    missing = [codec for codec in dict.fromkeys(("jpeg", *against, *there)) if codec not in known]
+    asked = {codec: measuring.identity(codec) for codec in dict.fromkeys(("jpeg", *against))}
+    known = {
+        codec
+        for codec, found in there.items()
+        if codec not in asked or (not fresh and found.items() >= asked[codec].items())
+    }
+    rows = [row for row in measuring.read(table) if row["codec"] in known] if known else []
+    missing = [codec for codec in asked if codec not in known]
     if not missing:
         return rows
     kept = folder / f".{set_name}-opponents.part"
-    identity = {codec: measuring.identity(codec) for codec in missing}
+    identity = {codec: asked[codec] for codec in missing}
     groups = measuring.every(partial(measuring.theirs, missing), paths, kept, identity, jobs=jobs)
     rows += [row for group in progress(groups, len(paths), ", ".join(missing)) for row in group]
     order = list(CODECS)
@@ -123,12 +128,12 @@ def opponents(
         "set": set_name,
         "pictures": pictures,
         "codecs": {
-            codec: measuring.identity(codec) | {"curve": comparing.mean_curve(group)}
+            codec: (there if codec in known else asked)[codec] | {"curve": comparing.mean_curve(group)}
             for codec, group in comparing.grouped(rows, "codec").items()
         },
         **comparing.provenance(),
     }
-    _write(page, json.dumps(found, indent=1, allow_nan=False))
+    images.write_json(page, found)
     kept.unlink()
     return rows
 
@@ -141,12 +146,6 @@ def _there(table: Path, page: Path, pictures: dict[str, str]) -> dict[str, dict]
     if found["pictures"] != pictures:
         return {}
     return {codec: identity for codec, identity in found["codecs"].items() if codec in CODECS}
-
-
-def _known(table: Path, there: dict[str, dict]) -> list[dict]:
-    """The rows in a table that a measurement made now would repeat."""
-    same = {codec for codec, found in there.items() if found.items() >= measuring.identity(codec).items()}
-    return [row for row in measuring.read(table) if row["codec"] in same] if same else []
 
 
 def _write(path: Path, text: str) -> None:

@@ -58,9 +58,9 @@ class Seed(NamedTuple):
     bit_model: BitModel | None
 
 
-def seeds(learned: Sequence[BitModel] = (), seed: int = 0) -> list[Seed]:
+def seeds(learned: Sequence[BitModel] = ()) -> list[Seed]:
     """Small good files: raw, counted, and with each of the learned models; then the same with positions that stop."""
-    draw = np.random.default_rng(seed)
+    draw = np.random.default_rng(0)
     made = []
     models = ((None, 5), (Counts(), 5), *((each, each.bits) for each in learned))
     for (bit_model, bits), adaptive in product(models, (False, True)):

@@ -6,6 +6,7 @@ pictures are tensors (1, 3, H, W), float32 in [0, 1].
 
 import contextlib
 import io
+import json
 import os
 import secrets
 import warnings
@@ -166,7 +167,13 @@ def paths_in(folder: str | os.PathLike, *, below: bool = True) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise PictureError(f"there is no folder {folder}; give one with pictures")
-    return sorted(path for path in folder.glob("**/*" if below else "*") if path.suffix.lower() in SUFFIXES)
+    paths = (path for path in folder.glob("**/*" if below else "*") if path.suffix.lower() in SUFFIXES)
+    return sorted(path for path in paths if path.is_file())
+
+
+def write_json(path: str | os.PathLike, value):
+    """Write what JSON can hold, as `write_atomically` does; NaN and infinity are refused."""
+    write_atomically(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
 
 
 def write_atomically(path: str | os.PathLike, data: bytes):

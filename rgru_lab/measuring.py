@@ -161,6 +161,8 @@ class _AdaptiveFiles:
         return progression.file(len(progression)), self.looking_s + seconds
 
     def _checked(self, file: bitstream.File, path: Path) -> bitstream.File:
+        if file.left_over_bytes:
+            raise bitstream.BitstreamError(f"{path} was cut, or something was added to it; remove it: it is made again")
         ours = bitstream.Header.of(self.weights, *self.photo.shape[:2], self.bit_model, adaptive=True)
         if file.header != ours:
             raise bitstream.BitstreamError(

@@ -364,7 +364,7 @@ def load(name: str | os.PathLike = DEFAULT_MODEL) -> Weights:
         model.load_state_dict({key: value.float() for key, value in tensors.items()})
     except RuntimeError as error:
         raise WeightsError(
-            f"the weights in {path} do not fit its own config ({error.args[0].splitlines()[0]})"
+            f"the weights in {path} do not fit its own config ({error.args[0].splitlines()[0]}); fetch it again"
         ) from None
     return Weights(name, model.eval().to(memory_format=torch.channels_last), record, metadata["sha256"], path)
 

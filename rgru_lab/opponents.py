@@ -169,7 +169,7 @@ class Ladder:
     def fitting(self, size_bytes: int) -> Rung | None:
         """The file of the largest quality that is not larger than this; None if even the smallest is.
 
-        The size rises with the quality but for ripples; it is found by halving, about seven files are encoded.
+        The size rises with the quality but for ripples; it is found by halving, about ten files are encoded.
         """
         above = bisect_right(self._qualities, size_bytes, key=lambda quality: self[quality].size_bytes)
         tried = [self[quality] for quality in self._qualities[max(0, above - 1) : above + RIPPLE]]

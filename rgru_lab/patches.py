@@ -68,6 +68,8 @@ def pictures_in(
         if size_bytes > FOLDER_LIMIT_BYTES:
             break
         photos.append(photo)
+    if paths and not wanted:
+        raise PatchesError(f"all pictures in {folder} are kept to validate on (data/validation.txt); add others")
     if not photos:
         raise PatchesError(f"{folder} holds no readable picture ({', '.join(images.SUFFIXES)}); give another folder")
     return Found(photos, unreadable, len(paths) - len(wanted), len(wanted) - len(unreadable) - len(photos))

@@ -36,16 +36,15 @@ RESIDUAL_SCALE = 64
 RESIDUAL_COLOURS = "PuOr_r"  # purple: P too bright; orange: P too dark; safe for the colour-blind
 
 
-def comparison(progression: Progression, ladder: Ladder, iterations: list[int], columns: int = 4) -> Figure:
+def comparison(progression: Progression, ladder: Ladder, iterations: list[int]) -> Figure:
     """The photo after some iterations, each above the JPEG that is not larger.
 
     Args:
         progression: ours, run at least as far as the last of `iterations`.
         ladder: JPEG's, of the same photo.
         iterations: which to show, from 1.
-        columns: pictures side by side.
     """
-    columns = min(columns, len(iterations))
+    columns = min(4, len(iterations))
     rows = 2 * -(-len(iterations) // columns)
     height = 3.2 * _ratio(progression.original) + 0.6
     figure = Figure(figsize=(3.2 * columns, rows * height), layout="constrained")
@@ -210,7 +209,7 @@ def rate_distortion(curves: dict[str, list[dict]], title: str, beside: dict[str,
         axes.plot(*_rates(curve), f"{marker}-", label=name, color=colour, ms=4)
     ends = axes.get_ylim()[0], min(2.0, axes.get_xlim()[1])
     for (name, curve), (colour, dash) in zip((beside or {}).items(), cycle(BESIDE), strict=False):
-        axes.plot(*_rates(curve), ls=dash, label=name, color=colour, lw=1.6)
+        axes.plot(*_rates(curve), ls=dash, label=name, color=colour, lw=1)
     axes.set(xlabel="bits per pixel", ylabel="MS-SSIM (RGB)", title=title)
     if beside:
         axes.set(xlim=(0, ends[1]), ylim=(max(0.8, ends[0]), 0.992))
@@ -234,40 +233,35 @@ def residual_colours() -> bytes:
     return colormaps[RESIDUAL_COLOURS](np.linspace(0, 1, 255), bytes=True)[:, :3].tobytes()
 
 
-def png(figure: Figure, *, dpi: int = 110, title: str = "", palette: bool = False) -> bytes:
+def png(figure: Figure, *, dpi: int = 110, palette: bool = False) -> bytes:
     """A figure as the bytes of a PNG file, the same bytes for the same figure.
 
     Args:
         figure: one of those that this module makes.
         dpi: 80 makes a panel of `pictures` 208 px wide.
-        title: kept in the file.
         palette: at most 256 colours, chosen for the figure: a half to a quarter of the bytes of photographs.
     """
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None, "Title": title or None})
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     if palette:
         from PIL import Image
-        from PIL.PngImagePlugin import PngInfo
 
-        picture, buffer, info = Image.open(buffer).convert("RGB"), io.BytesIO(), PngInfo()
-        if title:
-            info.add_text("Title", title)
-        picture = picture.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=2)
-        picture.save(buffer, "PNG", optimize=True, pnginfo=info)
+        picture, buffer = Image.open(buffer).convert("RGB"), io.BytesIO()
+        picture.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=2).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 
-def show(figure: Figure, alt: str, *, dpi: int = 80, palette: bool = False):
-    """Show a figure in a notebook with a text for those who cannot see it; `dpi` and `palette` as in `png`."""
+def show(figure: Figure, alt: str, *, palette: bool = False):
+    """Show a figure in a notebook with a text for those who cannot see it; `palette` as in `png`."""
     from IPython.display import display
 
-    data, metadata = bundle(figure, alt, dpi=dpi, palette=palette)
+    data, metadata = bundle(figure, alt, palette=palette)
     display(data, metadata=metadata, raw=True)
 
 
-def bundle(figure: Figure, alt: str, *, dpi: int = 80, palette: bool = False) -> tuple[dict, dict]:
+def bundle(figure: Figure, alt: str, *, palette: bool = False) -> tuple[dict, dict]:
     """What `show` hands to a notebook, data and metadata: IPython's own Image knows no alt text on Colab (7.34)."""
-    data = {"image/png": base64.b64encode(png(figure, dpi=dpi, palette=palette)).decode(), "text/plain": alt}
+    data = {"image/png": base64.b64encode(png(figure, dpi=80, palette=palette)).decode(), "text/plain": alt}
     return data, {"image/png": {"alt": alt}}
 
 

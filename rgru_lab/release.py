@@ -11,7 +11,7 @@ import numpy as np
 
 from rgru_lab import ablation, adaptive, comparing, evaluate, model, photos, plots, reports
 from rgru_lab.config import DATA, DEFAULT_MODEL, PRESETS, RESULTS, ROOT, InputError
-from rgru_lab.images import write_atomically
+from rgru_lab.images import write_atomically, write_json
 from rgru_lab.opponents import CODECS, Ladder
 from rgru_lab.progression import Progression
 
@@ -121,8 +121,15 @@ def claim(weights) -> dict:
     )
     FIGURES.mkdir(parents=True, exist_ok=True)
     write_atomically(FIGURES / "claim.png", plots.png(figure))
-    write_atomically(RESULTS / "claim.json", (json.dumps(found, indent=1) + "\n").encode())
+    write_json(RESULTS / "claim.json", found)
     return found
+
+
+def check_speeds(name: str):
+    """Raise an `InputError` unless `bench` has measured these weights and their slider: `release` does not."""
+    for what, command in (("bench", "bench"), ("viewer", "bench --viewer")):
+        if not (RESULTS / f"{what}-{name}.json").exists():
+            raise InputError(f"the speed of {name} is not known; run python -m rgru_lab {command} while idle")
 
 
 def blocks(summaries: list[dict]) -> dict[str, str]:
@@ -132,9 +139,7 @@ def blocks(summaries: list[dict]) -> dict[str, str]:
         InputError: the speed of the first weights has not been measured; of others it may be missing.
     """
     first, beside = summaries[0], [*summaries, *searched()]
-    for what, command in (("bench", "bench"), ("viewer", "bench --viewer")):
-        if not (RESULTS / f"{what}-{first['model']}.json").exists():
-            raise InputError(f"the speed of {first['model']} is not known; run python -m rgru_lab {command} while idle")
+    check_speeds(first["model"])
     found = json.loads((RESULTS / "claim.json").read_text(encoding="utf-8"))
     benches = [RESULTS / f"bench-{summary['model']}.json" for summary in summaries]
     benches = [json.loads(path.read_text(encoding="utf-8")) for path in benches if path.exists()]

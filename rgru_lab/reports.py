@@ -85,8 +85,8 @@ def verdict(summary: dict, claimed_percent: float) -> str:
     return (
         f"At MS-SSIM 0.90 a file of {label(summary)} takes {_more(at[0.90]['change_percent'])} bits than the JPEG. "
         f"(The {claimed_percent} % that the paper's authors announced were of one photograph: see below. Their "
-        f"model of 2016, as published, takes {theirs} on these 24.) Ours is the smaller file on {low} photographs at 0.90, on "
-        f"{middle} at 0.95 and on {high} at 0.98. Over all qualities that both reach, it takes "
+        f"model of 2016, as published, takes {theirs} on these 24.) Ours is the smaller file on {low} photographs at "
+        f"0.90, on {middle} at 0.95 and on {high} at 0.98. Over all qualities that both reach, it takes "
         f"{_more(jpeg['bjontegaard_ms_ssim_percent'])} bits than JPEG (Bjøntegaard's difference).\n\n"
         "MS-SSIM is what these weights were trained for. By PSNR, which counts squared errors alone, they take "
         f"{_more(jpeg['bjontegaard_psnr_percent'])} bits than JPEG. Their quality ends at MS-SSIM "

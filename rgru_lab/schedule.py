@@ -1,6 +1,8 @@
 """What every training shares: how long it lasts, how large its steps are, and the running mean of its weights."""
 
+import datetime
 import math
+import platform
 
 import torch
 from torch import Tensor, nn
@@ -60,3 +62,14 @@ class Schedule:
 def values(network: nn.Module) -> dict[str, Tensor]:
     """A copy of all that a network's state holds, by name."""
     return {name: value.detach().clone() for name, value in network.state_dict().items()}
+
+
+def circumstances(device: torch.device | None = None) -> dict[str, str]:
+    """Where and when a training ran, for its record: `hardware`, of a GPU if it was on one, `torch` and `date`."""
+    threads = torch.get_num_threads()
+    cpu = f"{platform.machine()} CPU, {threads} thread{'s' if threads > 1 else ''}"
+    return {
+        "hardware": torch.cuda.get_device_name(device) if device and device.type == "cuda" else cpu,
+        "torch": torch.__version__,
+        "date": datetime.date.today().isoformat(),
+    }

@@ -6,11 +6,9 @@ patches: `torchrun --nproc-per-node 4 -m rgru_lab train ...`.
 
 import contextlib
 import copy
-import datetime
 import json
 import math
 import os
-import platform
 import random
 import signal
 import threading
@@ -33,7 +31,7 @@ from rgru_lab.graphs import record as record_graph
 from rgru_lab.losses import Loss, Similarity, good_enough
 from rgru_lab.model import ResidualCoder, Weights, take_over
 from rgru_lab.patches import Patches
-from rgru_lab.schedule import Schedule, values
+from rgru_lab.schedule import Schedule, circumstances, values
 
 SAVE_EVERY_S = 60
 LOG_EVERY = 50
@@ -477,19 +475,16 @@ def record(trainer: Trainer, data: str) -> dict:
         trainer: what was trained.
         data: name of the photographs.
     """
-    cuda = trainer.device.type == "cuda"
-    threads = torch.get_num_threads()
-    cpu = f"{platform.machine()} CPU, {threads} thread{'s' if threads > 1 else ''}"
-    processor = torch.cuda.get_device_name() if cuda else cpu
+    found = circumstances(trainer.device)
+    if trainer.processes > 1:
+        found["hardware"] = f"{trainer.processes} x {found['hardware']}"
     return {
         "data": data,
         "pictures": len(trainer.patches),
         "started_from": trainer.started_from,
         "steps": trainer.step_count,
         "seconds": round(trainer.elapsed_s),
-        "hardware": processor if trainer.processes == 1 else f"{trainer.processes} x {processor}",
-        "torch": torch.__version__,
-        "date": datetime.date.today().isoformat(),
+        **found,
         "seed": trainer.config.seed,
         "config": _plain(trainer.config),
     }

@@ -137,7 +137,7 @@ DECISIONS = {
     "α_x": "1 in the presets that ship.",
     "α_h": "0.1, the paper's, stays: 1 is no better.",
     "gain": "4 in the presets that ship.",
-    "learning rate": "The higher the better in so short a training; 1e-3 for long ones, half of it from weights.",
+    "learning rate": "The higher the better in so short a training; 1e-3 for long ones, less from weights.",
     "patch size": "64 px to begin with; 128 px where MS-SSIM is in the loss, which needs them.",
     "bits in training": "The sign, not drawn.",
     "curriculum": "A tie at equal steps; fewer iterations first, since such steps take less time.",
@@ -153,7 +153,13 @@ DECISIONS = {
 
 
 def run(
-    photos: list[np.ndarray], validation: list[np.ndarray], results: Path, weights: Path | None = None, trials=TRIALS
+    photos: list[np.ndarray],
+    validation: list[np.ndarray],
+    results: Path,
+    weights: Path | None = None,
+    trials=TRIALS,
+    *,
+    data: str,
 ) -> Iterator[dict]:
     """Train and measure what is not in `results` yet; each row is written as soon as it is there.
 
@@ -163,6 +169,7 @@ def run(
         results: the JSON file.
         weights: folder for the trained weights of the comparison of cells; None: they are not kept.
         trials: which.
+        data: name of the photographs, for the weights' record.
 
     Yields:
         One row per trial and seed, the ones from the file included.
@@ -174,12 +181,14 @@ def run(
         for seed in SEEDS:
             key = (trial.question, trial.setting, trial.budget, seed)
             if key not in known:
-                known[key] = _one(trial, seed, photos, crops, weights)
-                images.write_atomically(results, (json.dumps(list(known.values()), indent=1) + "\n").encode())
+                known[key] = _one(trial, seed, photos, crops, weights, data)
+                images.write_json(results, list(known.values()))
             yield known[key]
 
 
-def _one(trial: Trial, seed: int, photos: list[np.ndarray], crops: torch.Tensor, weights: Path | None) -> dict:
+def _one(
+    trial: Trial, seed: int, photos: list[np.ndarray], crops: torch.Tensor, weights: Path | None, data: str
+) -> dict:
     own_s = _step_s(trial, seed, photos)
     steps = STEPS if trial.budget == "steps" else round(STEPS * _step_s(COMMON, seed, photos) / own_s)
     trainer = _trainer(trial, seed, photos, steps)
@@ -196,7 +205,7 @@ def _one(trial: Trial, seed: int, photos: list[np.ndarray], crops: torch.Tensor,
         _keep_padding(trainer.model, model)
     if weights and trial.budget == "steps" and trial.question in (COMMON.question, "cell and reconstruction"):
         weights.mkdir(parents=True, exist_ok=True)
-        models.save(model, weights / f"{_short(trial)}-s{seed}.safetensors", record=record(trainer, "training shards"))
+        models.save(model, weights / f"{_short(trial)}-s{seed}.safetensors", record=record(trainer, data))
     residuals, similarities = _measure(model, crops)
     return {
         "question": trial.question,

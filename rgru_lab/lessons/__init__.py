@@ -110,7 +110,9 @@ def results(name: str):
     """
     path = RESULTS / name
     if not path.is_file():
-        raise InputError(f"there is no {name} in data/results; `python -m rgru_lab release` makes what belongs there")
+        raise InputError(
+            f"there is no {name} in data/results; fetch the kit again, or make it: see `python -m rgru_lab`"
+        )
     text = path.read_text(encoding="utf-8")
     return json.loads(text) if path.suffix == ".json" else text
 

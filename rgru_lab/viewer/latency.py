@@ -150,7 +150,7 @@ def _wait_until_up(url: str, server: subprocess.Popen):
             if server.poll() is not None:
                 raise InputError("JupyterLab ended at once; does `jupyter lab` start in a terminal?") from None
             time.sleep(0.25)
-    raise InputError("JupyterLab did not start within a minute")
+    raise InputError("JupyterLab did not start within a minute; try again while the machine is idle")
 
 
 def run_all(page, url: str):

@@ -84,7 +84,7 @@ def _replace_output() -> Callable:
 
     def draw(figure):
         alt = "Curves of the training: mean |R[i]|, learning rate, patches per second; below them a photograph so far."
-        data, metadata = plots.bundle(figure, alt, dpi=80, palette=True)
+        data, metadata = plots.bundle(figure, alt, palette=True)
         handle.update(data, metadata=metadata, raw=True)
 
     return draw

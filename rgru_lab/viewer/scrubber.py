@@ -220,6 +220,8 @@ class Scrubber(anywidget.AnyWidget):
             for done, text in enumerate(self._steps(), start=1):
                 if stopped.is_set():
                     self.setup = self.setup | {"iterations": max(1, len(self.progression))}
+                    if self.progression:
+                        self.file = self.progression.file(len(self.progression))
                     self._report(1.0, "Stopped; what is here can be scrubbed.")
                     return
                 self._report(min(0.99, done / total), text)
