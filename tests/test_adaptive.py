@@ -1,6 +1,7 @@
 """Adaptive bit rates: who stops sending when, that decoding repeats encoding, and files that are as small as asked."""
 
 from itertools import islice
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -191,6 +192,26 @@ def test_the_last_try_is_the_surest(weights, photo, ladder, monkeypatch, tries):
     for limit in range(min(ladder), max(ladder), (max(ladder) - min(ladder)) // 5):
         found = adaptive.fitting(weights, photo, limit, None, iterations=6)
         assert len(found.file(len(found))) <= limit
+
+
+def test_the_slope_is_found_as_soon_as_all_but_a_hundredth_of_the_bytes_is_used(weights, photo, monkeypatch):
+    """Files take 0.98 of the bits that are sent, so the first try leaves 2 % of the limit and the second hardly any."""
+    curves = 0.5 ** np.arange(16)[:, None, None] * np.geomspace(0.1, 1.0, 1600).reshape(40, 40)
+    tried = []
+
+    class Found(dict):
+        def __init__(self, weights, photo, bit_model, sent, search):
+            tried.append(0.98 * sent.sum() * weights.model.config.bits / 8)
+            self[1] = SimpleNamespace(size_bytes=tried[-1])
+
+        def run(self, iterations):
+            return iter(())
+
+    monkeypatch.setattr(adaptive, "unlikeness", lambda *given: iter(curves))
+    monkeypatch.setattr(adaptive, "Progression", Found)
+    found = adaptive.fitting(weights, photo, 40_000)
+    assert tried == [pytest.approx(0.98 * 40_000, rel=0.005), pytest.approx(0.995 * 40_000, rel=0.005)]
+    assert found[1].size_bytes == tried[1]
 
 
 @pytest.mark.parametrize(("limit", "steps"), [(min, 4), (max, 0)], ids=["large slope", "small slope"])

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rgru_lab import __main__ as cli
-from rgru_lab import bench, codec, model, photos
+from rgru_lab import bench, codec, model, photos, reports
 from rgru_lab.cells import ResidualGRUCell
 from rgru_lab.config import InputError, Stage, preset
 from rgru_lab.fused import fused
@@ -178,6 +178,8 @@ def test_every_quantity_of_the_report_is_positive_and_named_once(weights_path):
     assert named["peak memory: growth, MB per megapixel"] == 1000
     assert named["peak memory: farthest from that line, %"] == pytest.approx(0, abs=1e-6)
     assert json.loads(json.dumps(named)) == named
+    of_any_size = {what for what in reports.SPEEDS if " px: " not in what and not what.startswith("bfloat16, %")}
+    assert of_any_size - named.keys() <= {"bfloat16, times as fast as the straightforward loop"}  # if it pays
     assert named["64 x 48 px: peak memory, MB"] == 3.07
 
 

@@ -49,6 +49,25 @@ def test_positions_stop_after_the_iteration_that_was_enough(weights, sample):
     assert np.array_equal(bitdata.codes_of(weights.model, photo, 2), [first, second])
 
 
+def test_pictures_that_cannot_be_read_or_are_small_are_passed_over(weights, paths, tmp_path, sample, monkeypatch):
+    monkeypatch.setattr(bitdata, "DEPTHS", (1, 1))
+    torn, small = tmp_path / "torn.png", tmp_path / "small.png"
+    torn.write_bytes(paths[0].read_bytes()[:1000])
+    images.save_png(sample("coffee", 255, 272), small)
+    assert [crop.shape for crop in _collected(weights, [torn, small, paths[0]])] == [(1, 32, 16, 16)] * 2
+    with pytest.raises(TrainingError, match="none of the pictures can be read and has 256 px on both sides"):
+        _collected(weights, [torn, small])
+
+
+@pytest.mark.parametrize("rows", [slice(16, 48), slice(0, 20)], ids=["tall", "low"])
+def test_the_middle_of_a_picture_is_validated_on(weights, tmp_path, sample, monkeypatch, rows):
+    monkeypatch.setattr(bitdata, "VALIDATION_SIDE", 32)
+    photo = sample("coffee", rows.start + rows.stop, 96)
+    images.save_png(photo, tmp_path / "photo.png")
+    middle = bitdata.codes_of(weights.model, photo[rows, 32:64], 16)
+    assert np.array_equal(bitdata.validation_codes(weights.model, tmp_path / "photo.png"), middle)
+
+
 @pytest.mark.parametrize(("count", "aside"), [(2, 1), (17, 6), (23, 8), (64, 8)])
 def test_all_that_is_set_aside_is_validated_on(tmp_path, count, aside):
     for k in range(count):

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from rgru_lab import bitnet, bittraining, model
+from rgru_lab.__main__ import TRAIN_BITS
 from rgru_lab.bitmodel import ONE, Counts
 from rgru_lab.bitnet import BitNetError, Learned
 from rgru_lab.config import InputError
@@ -334,6 +335,28 @@ def test_training_learns_what_counting_cannot():
     needed = bittraining.bits_per_bit(learned, codes[-4:])
     assert min(counts) > 0.99
     assert max(needed) < 0.8
+
+
+def test_known_bits_are_forgotten_in_the_first_half_of_the_training_alone(monkeypatch):
+    forget, shares = bittraining.BitNet._forget, []
+
+    def listening(net, known):
+        kept = forget(net, known)
+        shares.append(float((kept == 0).float().mean()))
+        return kept
+
+    monkeypatch.setattr(bittraining.BitNet, "_forget", listening)
+    config = bittraining.BitTrainConfig(hidden=4, middle=4, batch=1, forget=0.3)
+    trainer = bittraining.BitTrainer([smooth(1, (32, 8, 8))], config, steps=6)
+    while not trainer.finished:
+        trainer.step()
+    assert shares == [*[pytest.approx(0.3, abs=0.05)] * 3, 0, 0, 0]
+
+
+def test_the_time_is_shared_out_as_the_help_says():
+    assert "Two fifths of the time make bits" in TRAIN_BITS
+    assert "half of it trains" in TRAIN_BITS
+    assert (bittraining.COLLECTING, bittraining.LEARNING) == (2 / 5, 1 / 2)
 
 
 def test_training_begins_where_another_model_ended_number_for_number(learned):

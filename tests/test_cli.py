@@ -337,13 +337,36 @@ def test_train_bits_makes_a_model_that_is_used_and_can_be_resumed(capsys, tmp_pa
     assert run(*words, "2s", *new[:2], "--resume") == 0  # as it was begun, without saying it again
     trained = bitnet.load(tmp_path / "micro-2.bits").record["config"]
     assert [trained[name] for name in ("learning_rate", "seed", "adaptive")] == [1e-3, 5, 0.5]
-    assert "made with" in refused(capsys, *words, "3s", *new[:2], "--resume", "--seed", 6)
+    said = refused(capsys, *words, "3s", *new[:2], "--resume", "--seed", 6)
+    assert "codes.npz was made with images set, seed 5, adaptive 0.5; say the same again" in said
+    shutil.copytree(folder, tmp_path / "other")
+    said = refused(capsys, *words[:4], tmp_path / "other", "--time-budget", "3s", *new[:2], "--resume")
+    assert "was made with images set" in said
     bitnet.save(make_learned(second.codec, bits=8), path.with_suffix(".bits"))
     said = refused(capsys, *words, "1s", "--output", tmp_path / "run-5", "--start-from", path)
     assert "has 8 bits per position, micro-2 32" in said
     path.with_suffix(".bits").unlink()
     words = (*words, "1s", "--output", tmp_path / "run-3", "--start-from", path)
     assert "has no .bits file to begin with" in refused(capsys, *words)
+
+
+def test_a_damaged_bits_file_is_in_nobodys_way_who_needs_none(capsys, tmp_path, photo_path, weights_path):
+    path = tmp_path / "micro-1.safetensors"
+    path.write_bytes(weights_path.read_bytes())
+    path.with_suffix(".bits").write_text("broken", encoding="utf-8")
+    words = ("compress", photo_path, tmp_path / "p.rgru", "--model", path, "--iterations", 1)
+    assert "fetch it again or run train-bits --force" in refused(capsys, *words)
+    for coding in ("raw", "counts"):
+        assert run(*words, "--coding", coding, "--force") == 0
+    for k in range(2):
+        images.save_png(photos.sample("chelsea"), tmp_path / f"{k}.png")
+    words = ("train-bits", "--model", path, "--images", tmp_path, "--time-budget", "1s", "--output", tmp_path / "run")
+    assert "add --force to replace it" in refused(capsys, *words)
+    photo_path.unlink()
+    (tmp_path / "0.png").write_text("no picture", encoding="utf-8")  # the one that is validated on
+    assert run(*words, "--force") == 0
+    assert "none of the validation photographs can be read" in capsys.readouterr().out
+    assert bitnet.load(path.with_suffix(".bits")).codec == model.load(path).fingerprint
 
 
 def test_train_bits_refuses_a_folder_without_pictures(capsys, tmp_path, weights_path):
@@ -894,11 +917,40 @@ def test_durations(text, seconds):
     assert cli._duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "soon", "2", "h", "-1h"])
+@pytest.mark.parametrize("text", ["", "soon", "2", "h", "-1h", "0s", "0h0m"])
 def test_what_is_no_duration_is_refused(text):
     with pytest.raises(SystemExit) as stopped:
         run("train", "--images", ".", f"--time-budget={text}")
     assert stopped.value.code == 2
+
+
+@pytest.mark.parametrize("text", ["1.0.0:4:64x8", "1:4:64", "1:4:64x8:2", ".:4:64x8"])
+def test_what_is_no_curriculum_is_refused(capsys, text):
+    with pytest.raises(SystemExit):
+        run("train", "--images", ".", "--steps", 1, "--curriculum", text)
+    assert "is no curriculum; write it as 0.25:4:64x8,1:10:128x4" in capsys.readouterr().err
+
+
+def test_trials_look_for_what_they_measure_before_they_make_a_folder(capsys, tmp_path):
+    words = ("trials", "--images", tmp_path / "nowhere", "--output", tmp_path / "results")
+    assert f"there is no folder {tmp_path / 'nowhere'}; give one with pictures" in refused(capsys, *words)
+    (tmp_path / "nowhere").mkdir()
+    assert "which are measured; give a folder that does" in refused(capsys, *words)
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_folder_is_not_taken_for_the_kodak_set_by_its_name(tmp_path):
+    (tmp_path / "kodak").mkdir()
+    images.save_png(photos.sample("chelsea"), tmp_path / "kodak" / "mine.png")
+    assert commands._pictures(str(tmp_path / "kodak"))[0] == "kodak-folder"
+
+
+def test_release_asks_for_the_speeds_before_it_measures_for_hours(capsys, tmp_path, monkeypatch):
+    from rgru_lab import release
+
+    monkeypatch.setattr(release, "RESULTS", tmp_path)
+    monkeypatch.setattr(photos, "kodak", lambda: pytest.fail("it began"))
+    assert f"the speed of {release.shipped()[0]} is not known; run" in refused(capsys, "release")
 
 
 def test_train_says_what_is_missing(capsys, tmp_path):

@@ -173,6 +173,12 @@ def test_who_alone_gets_there_wins_and_what_neither_reaches_is_not_counted():
     assert (found["won"], found["counted"], found["pictures"], found["bpp"]) == (1, 2, 0, None)
 
 
+def test_a_file_of_the_same_size_has_not_won():
+    ours, jpeg = (_curve(codec, "a", (0.1, 0.8), (0.3, 1.0)) for codec in ("small-9", "jpeg"))
+    found = comparing.per_picture(ours, jpeg, 0.9)
+    assert (found["won"], found["counted"], found["change_percent"]) == (0, 1, 0.0)
+
+
 def test_a_smallest_file_that_is_better_than_asked_counts_as_it_is():
     ours = _curve("small-9", "a", (0.1, 0.92), (0.3, 0.97))
     jpeg = _curve("jpeg", "a", (0.2, 0.8), (0.4, 1.0))

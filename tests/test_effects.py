@@ -50,7 +50,10 @@ def test_each_idea_changes_one_thing_and_only_together_puts_two_of_them_together
 def test_all_begin_with_the_same_weights_and_see_the_same_patches(weights, sample, tmp_path):
     photos = [sample("coffee", 64, 64)]
     again = effects.Idea("again", "the same once more")
-    seen = [(idea.key, step) for idea, step in effects.train(weights, Counts(), photos, tmp_path, (*IDEAS, again))]
+    seen = [
+        (idea.key, step)
+        for idea, step in effects.train(weights, Counts(), photos, tmp_path, (*IDEAS, again), data="two photos")
+    ]
     assert seen == [("common", 1), ("common", 2), ("rate", 1), ("rate", 2), ("again", 1), ("again", 2)]
     common, rate, twin = (model.load(tmp_path / f"{key}.safetensors") for key in ("common", "rate", "again"))
     assert common.sha256 == twin.sha256 != rate.sha256
@@ -61,16 +64,18 @@ def test_all_begin_with_the_same_weights_and_see_the_same_patches(weights, sampl
 
 def test_what_is_trained_is_not_trained_again(weights, sample, tmp_path):
     photos = [sample("coffee", 64, 64)]
-    steps = effects.train(weights, Counts(), photos, tmp_path, IDEAS)
+    steps = effects.train(weights, Counts(), photos, tmp_path, IDEAS, data="two photos")
     for idea, _ in steps:
         if idea.key == "rate":
             break
     steps.close()
     before = (tmp_path / "common.safetensors").read_bytes()
-    assert {idea.key for idea, _ in effects.train(weights, Counts(), photos, tmp_path, IDEAS)} == {"rate"}
+    assert {idea.key for idea, _ in effects.train(weights, Counts(), photos, tmp_path, IDEAS, data="two photos")} == {
+        "rate"
+    }
     assert (tmp_path / "common.safetensors").read_bytes() == before
     with pytest.raises(InputError, match=r"common.safetensors was trained from micro-1 for 2 steps, not from mine-1"):
-        list(effects.train(weights._replace(name="mine-1"), Counts(), photos, tmp_path, IDEAS))
+        list(effects.train(weights._replace(name="mine-1"), Counts(), photos, tmp_path, IDEAS, data="two photos"))
 
 
 def test_the_command_trains_measures_and_writes_the_table(weights_path, folder, tmp_path, monkeypatch, capsys):

@@ -7,6 +7,7 @@ import pytest
 
 from rgru_lab import adaptive, evaluate, images, measuring
 from rgru_lab.progression import Progression
+from rgru_lab.search import Searching
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +31,29 @@ def watched(monkeypatch):
     calls, theirs = [], measuring.theirs
     monkeypatch.setattr(measuring, "theirs", lambda codecs, path: calls.append(list(codecs)) or theirs(codecs, path))
     return calls
+
+
+@pytest.fixture
+def stopped(done, weights, paths, tmp_path, monkeypatch):
+    """stopped(...): the pictures whose files an evaluation makes until it is stopped at the second."""
+    calls, mine = [], _copied(done[0], tmp_path)
+
+    def measure(weights, path, *given, **options):
+        calls.append(path.name)
+        if path.name == "rocket.png":
+            raise KeyboardInterrupt
+        return []
+
+    monkeypatch.setattr(measuring, "ours", measure)
+    monkeypatch.setattr(measuring, "ours_adaptive", measure)
+
+    def run(weights=weights, **options):
+        calls.clear()
+        with pytest.raises(KeyboardInterrupt):
+            evaluate.run(weights, "two", paths, mine, **options)
+        return [*calls]
+
+    return run
 
 
 def test_the_files_of_an_evaluation(done, weights):
@@ -92,8 +116,10 @@ def test_opponents_that_were_not_asked_for_are_not_lost(done, paths, tmp_path, w
     (mine / "two-opponents.json").write_text(json.dumps(page), encoding="utf-8")
     watched.clear()
     rows = evaluate.opponents("two", paths, mine, ["jpeg"], fresh=fresh)
-    assert watched == [["jpeg", "webp"] if fresh else ["webp"]] * 2
+    assert watched == ([["jpeg"]] * 2 if fresh else [])  # another encoder's rows stay its own
     assert {row["codec"] for row in rows} == {"jpeg", "webp"}
+    page = json.loads((mine / "two-opponents.json").read_text(encoding="utf-8"))
+    assert page["codecs"]["webp"]["encoder"] == "libwebp 0.1"
 
 
 def test_one_that_was_stopped_goes_on_and_leaves_nothing_behind(weights, paths, tmp_path, monkeypatch):
@@ -113,6 +139,52 @@ def test_one_that_was_stopped_goes_on_and_leaves_nothing_behind(weights, paths, 
     assert calls == ["coffee.png", "rocket.png", "rocket.png"]
     assert not list(tmp_path.glob("*.part"))
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ({}, {"bit_model": None}),
+        ({}, {"iterations": 2}),
+        ({"slopes": (0.02,)}, {"slopes": (0.02, 0.01)}),
+        ({"search": 2}, {"search": 3}),
+        ({"slopes": (0.02,), "search": 2}, {"slopes": (0.02,), "search": 3}),
+    ],
+    ids=str,
+)
+def test_rows_that_were_made_otherwise_before_it_was_stopped_are_not_taken(stopped, before, now):
+    assert stopped(**before) == ["coffee.png", "rocket.png"]
+    assert stopped(**now) == ["coffee.png", "rocket.png"]
+    assert stopped(**now) == ["rocket.png"]
+
+
+def test_rows_of_other_weights_another_version_or_files_kept_elsewhere_are_not_taken(
+    stopped, weights, tmp_path, monkeypatch
+):
+    both = ["coffee.png", "rocket.png"]
+    assert stopped() == stopped(weights._replace(sha256="00")) == both
+    monkeypatch.setattr(evaluate, "__version__", "0.0.1")
+    assert stopped(weights._replace(sha256="00")) == both
+    files = [{"slopes": (0.02,), "files": tmp_path / name} for name in "ab"]
+    assert stopped(**files[0]) == stopped(**files[1]) == both
+    assert stopped(**files[1]) == ["rocket.png"]
+
+
+@pytest.mark.parametrize(
+    ("options", "times"),
+    [
+        ({}, 1.0),
+        ({"slopes": (0.02,)}, adaptive.TIMES_MEMORY),
+        ({"search": 2}, Searching.times_memory),
+        ({"slopes": (0.02,), "search": 2}, Searching.times_memory),
+    ],
+    ids=str,
+)
+def test_pictures_at_a_time_are_as_many_as_what_is_done_to_them_needs_memory(stopped, monkeypatch, options, times):
+    asked = []
+    monkeypatch.setattr(measuring, "affordable_jobs", lambda weights, paths, *rest: asked.append(rest) or 1)
+    stopped(jobs=4, **options)
+    assert asked == [(4, times)]
 
 
 def test_what_a_search_finds_is_kept_apart_and_says_so(done, weights, paths, tmp_path):

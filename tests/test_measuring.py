@@ -249,6 +249,28 @@ def test_the_search_counts_in_the_seconds_of_every_adaptive_file(weights, paths,
     assert seconds(0.0) == [0.0]  # too low a slope for a search
 
 
+def test_seconds_hold_looking_at_the_photo_and_reading_the_bits(weights, paths, monkeypatch):
+    """A look takes 100 s, a plane's bits 10 s and its picture 1 s; after two iterations a third gains little."""
+    clock = [0.0]
+
+    def slow(seconds, steps):
+        def each(*given, **options):
+            for step in steps(*given, **options):
+                clock[0] += seconds
+                yield step
+
+        return each
+
+    curves = np.array([0.9, 0.5, 0.45])[:, None, None] * np.ones((3, 11, 11))
+    monkeypatch.setattr(measuring.time, "process_time", lambda: clock[0])
+    monkeypatch.setattr(measuring.adaptive, "unlikeness", slow(100, lambda *given: iter(curves)))
+    monkeypatch.setattr(measuring.bitstream, "planes", slow(10, bitstream.planes))
+    monkeypatch.setattr(measuring.codec, "decode", slow(1, codec.decode))
+    rows = list(measuring.ours_adaptive(weights, paths[1], (0.1, 1.0), iterations=3))
+    assert [(row["encode_s"], row["decode_s"]) for row in rows] == [(300.0, 22.0), (300.0, 11.0)]
+    assert [row["decode_s"] for row in measuring.ours(weights, paths[1], 2)] == [11.0, 22.0]
+
+
 def test_adaptive_files_are_kept_and_measured_as_they_lie_there(weights, weights_path, paths, tmp_path):
     def rows(search=0):
         return list(
@@ -274,6 +296,9 @@ def test_adaptive_files_are_kept_and_measured_as_they_lie_there(weights, weights
     assert _timeless(searched)[1] == _timeless(made)[1]  # too low a slope for a search
     (tmp_path / names[1]).write_bytes((tmp_path / names[0]).read_bytes())
     assert rows()[1]["size_bytes"] == made[0]["size_bytes"]
+    (tmp_path / names[1]).write_bytes((tmp_path / names[0]).read_bytes() + b"12345")
+    with pytest.raises(bitstream.BitstreamError, match=f"{names[1]} was cut, or something was added to it; remove it"):
+        rows()
 
 
 def test_a_kept_file_of_other_weights_or_another_picture_is_not_measured(weights, paths, tmp_path):

@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image, JpegImagePlugin
+from PIL import Image, JpegImagePlugin, features
 
 from rgru_lab import metrics
 from rgru_lab.config import InputError
@@ -118,6 +118,19 @@ def test_avif_is_an_avif_that_spends_fewer_bytes_than_jpeg(ladder):
     assert found.size_bytes <= 3000 < avif[found.quality + 10].size_bytes
 
 
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow was built without AVIF")
+def test_avif_is_written_at_speed_4_with_colour_at_half_size(ladder):
+    def written(**settings):
+        buffer = io.BytesIO()
+        Image.fromarray(ladder.original).save(buffer, "AVIF", quality=60, max_threads=1, **settings)
+        return buffer.getvalue()
+
+    found = Ladder(ladder.original, "avif")[60].data
+    assert found == written(speed=4, subsampling="4:2:0")
+    assert found != written(speed=8, subsampling="4:2:0")
+    assert found != written(speed=4, subsampling="4:4:4")
+
+
 def test_a_pillow_without_avif_is_told_how_to_get_it(ladder, monkeypatch):
     monkeypatch.setattr("PIL.features.check", lambda name: name != "avif")
     with pytest.raises(InputError, match="this Pillow was built without AVIF; pip install --upgrade pillow"):
@@ -133,8 +146,6 @@ def test_points_are_qualities_that_there_are_in_rising_order(codec):
 
 
 def test_versions_name_the_library_that_did_the_work():
-    from PIL import features
-
     assert CODECS["webp"].version == f"webp {features.version('webp')}"
     assert CODECS["jpeg"].version == CODECS["jpeg-444"].version
 

@@ -168,3 +168,9 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
 def test_a_folder_without_pictures_is_named(tmp_path):
     with pytest.raises(PatchesError, match="holds no readable picture"):
         patches.pictures_in(tmp_path)
+
+
+def test_a_folder_of_validation_photographs_alone_is_called_that(folder):
+    names = frozenset(path.name for path in folder.rglob("*"))
+    with pytest.raises(PatchesError, match=r"are kept to validate on \(data/validation.txt\); add others"):
+        patches.pictures_in(folder, leave_out=names)

@@ -45,7 +45,9 @@ def validation(sample):
 
 
 def _run(photos, validation, folder, *, weights=None):
-    return trials.run(photos, validation, folder / "trials.json", weights, (trials.COMMON, ADDITIVE))
+    return trials.run(
+        photos, validation, folder / "trials.json", weights, (trials.COMMON, ADDITIVE), data="four photos"
+    )
 
 
 def _readings(rows):
@@ -172,7 +174,7 @@ def test_a_setting_that_begins_anew_half_way_trains_to_the_end(photos, validatio
     monkeypatch.setattr(trials, "Trainer", Watched)
     monkeypatch.setattr(trials, "_measure", lambda coder, crops: measured.append(coder.state_dict()) or ([1.0], [0.5]))
     (trial,) = [trial for trial in trials.TRIALS if trial.restart]
-    next(trials.run(photos, validation, tmp_path / "trials.json", trials=(trial,)))
+    next(trials.run(photos, validation, tmp_path / "trials.json", trials=(trial,), data="four photos"))
     first, second = made
     assert (first.step_count, second.step_count, second.finished) == (2, 2, True)
     assert _same(begun[0], first.average)
@@ -189,7 +191,7 @@ def test_with_a_budget_of_seconds_a_slow_setting_makes_fewer_steps(photos, valid
     """A step of 0.5 s against 0.25 s of the common setting: 2 steps instead of 4."""
     monkeypatch.setattr(trials, "_step_s", lambda trial, *_: 0.25 if trial is trials.COMMON else 0.5)
     slow = replace(ADDITIVE, budget="seconds")
-    rows = list(trials.run(photos, validation, tmp_path / "trials.json", trials=(ADDITIVE, slow)))
+    rows = list(trials.run(photos, validation, tmp_path / "trials.json", trials=(ADDITIVE, slow), data="four photos"))
     assert [row["steps"] for row in rows] == [4, 4, 2, 2]
 
 
@@ -219,7 +221,7 @@ def test_the_model_that_is_measured_has_the_padding_of_the_one_that_was_trained(
     measured = []
     monkeypatch.setattr(trials, "_measure", lambda coder, crops: measured.append(coder) or ([1.0], [0.5]))
     reflect = next(trial for trial in trials.TRIALS if trial.setting == "reflect")
-    next(trials.run(photos, validation, tmp_path / "trials.json", trials=(reflect,)))
+    next(trials.run(photos, validation, tmp_path / "trials.json", trials=(reflect,), data="four photos"))
     assert {conv.padding_mode for conv in _convs(measured[0]).values() if conv.kernel_size[0] > 1} == {"reflect"}
 
 
@@ -269,7 +271,11 @@ def test_the_weights_of_the_comparison_of_cells_are_kept_and_load(photos, valida
     seconds = replace(cell, budget="seconds")
     monkeypatch.setattr(trials, "_step_s", lambda trial, *_: 0.25 if trial is trials.COMMON else 0.5)
     folder = tmp_path / "kept"
-    list(trials.run(photos, validation, tmp_path / "t.json", folder, (trials.COMMON, cell, other, seconds)))
+    list(
+        trials.run(
+            photos, validation, tmp_path / "t.json", folder, (trials.COMMON, cell, other, seconds), data="four photos"
+        )
+    )
     assert sorted(path.name for path in folder.iterdir()) == ["lstm-s1.safetensors", "resgru-s1.safetensors"]
     loaded = model.load(folder / "lstm-s1.safetensors")
     assert loaded.model.config == replace(preset("micro"), cell="lstm")
@@ -337,9 +343,9 @@ def test_the_command_measures_on_validation_photographs_alone_and_writes_rows_an
 ):
     given, run = [], trials.run
 
-    def few(*arguments):
+    def few(*arguments, data):
         given.append(arguments)
-        return run(*arguments, trials=(trials.COMMON,))
+        return run(*arguments, trials=(trials.COMMON,), data=data)
 
     monkeypatch.setattr(trials, "run", few)
     out = tmp_path / "out"

@@ -154,6 +154,7 @@ def test_a_stopped_run_keeps_what_is_there(progression):
     scrubber.stop()
     assert scrubber.progress == {"share": 1.0, "text": "Stopped; what is here can be scrubbed.", "failed": False}
     assert len(scrubber.readings["ours"]) == len(progression) == scrubber.setup["iterations"] < 16
+    assert scrubber.file == progression.file(len(progression))
 
 
 def test_what_goes_wrong_is_said_in_the_widget(progression, monkeypatch):
