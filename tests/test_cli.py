@@ -16,7 +16,8 @@ import pytest
 from PIL import Image
 
 from rgru_lab import __main__ as cli
-from rgru_lab import bitnet, bitstream, codec, commands, images, metrics, model, photos, training
+from rgru_lab import bitnet, bitstream, codec, images, metrics, model, photos, training
+from rgru_lab.commands import common, photographs
 from rgru_lab.config import TrainConfig, preset
 from rgru_lab.opponents import CODECS, Ladder
 from rgru_lab.progression import Progression
@@ -416,7 +417,7 @@ def test_compare_writes_a_page_of_the_same_numbers(capsys, tmp_path, photo_path,
     words = (*words[:-1], tmp_path / "g.png")
     assert "page.html is there already; add --force" in refused(capsys, *words, "--html", tmp_path / "page.html")
     assert "ends in .html" in refused(capsys, *words, "--html", tmp_path / "page.htm")
-    monkeypatch.setattr(commands, "PAGE_PIXELS", 2000)
+    monkeypatch.setattr(photographs, "PAGE_PIXELS", 2000)
     assert run(*words, "--force", "--html", tmp_path / "page.html") == 0
     assert "scaled down from" in capsys.readouterr().out
 
@@ -942,7 +943,7 @@ def test_trials_look_for_what_they_measure_before_they_make_a_folder(capsys, tmp
 def test_a_folder_is_not_taken_for_the_kodak_set_by_its_name(tmp_path):
     (tmp_path / "kodak").mkdir()
     images.save_png(photos.sample("chelsea"), tmp_path / "kodak" / "mine.png")
-    assert commands._pictures(str(tmp_path / "kodak"))[0] == "kodak-folder"
+    assert common.pictures(str(tmp_path / "kodak"))[0] == "kodak-folder"
 
 
 def test_release_asks_for_the_speeds_before_it_measures_for_hours(capsys, tmp_path, monkeypatch):

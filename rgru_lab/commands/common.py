@@ -1,0 +1,53 @@
+"""What the commands share: how they refuse, find pictures, make folders and show progress."""
+
+import os
+from pathlib import Path
+
+from rgru_lab.config import InputError
+
+
+class UsageError(InputError):
+    """A command that cannot be carried out as given; the message says what to change."""
+
+
+def make_folder(folder: Path, option: str = "--output"):
+    """Make a folder, and those above it, or raise a `UsageError` that names the option to change."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot make the folder {folder} ({error.strerror}); choose another {option}") from None
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"the folder {folder} cannot be written to; choose another {option}")
+
+
+def pictures(images: str) -> tuple[str, list[Path]]:
+    """A set's name and the paths of its pictures: of the word kodak, or of a folder; a `UsageError` if it has none."""
+    from rgru_lab import photos
+    from rgru_lab.images import paths_in
+
+    if images == "kodak":
+        return "kodak", photos.kodak()
+    if not Path(images).is_dir() or not (paths := paths_in(images, below=False)):
+        raise UsageError(f"{images} is no folder with pictures; give one, or the word kodak")
+    name = Path(images).resolve().name
+    return "kodak-folder" if name == "kodak" else name, paths  # what is written of kodak is of the download
+
+
+def each_picture(rows, total: int, what: str):
+    """A progress bar over the pictures, under the name of what is measured."""
+    print(what, flush=True)
+    return bar(rows, total, "picture")
+
+
+def bar(items, total: int, unit: str, disable: bool | None = None):
+    """A progress bar over `items` that is gone at the end; disable=None shows it in a terminal only."""
+    from tqdm import tqdm
+
+    return tqdm(items, total=total, unit=unit, leave=False, disable=disable)
+
+
+def say(line: str):
+    """Print a line above the progress bar."""
+    from tqdm import tqdm
+
+    tqdm.write(line)

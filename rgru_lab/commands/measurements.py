@@ -1,0 +1,128 @@
+"""What measures: evaluate, bench, ablation, fuzz."""
+
+from pathlib import Path
+
+from rgru_lab.commands.common import UsageError, bar, each_picture, make_folder, pictures
+
+
+def evaluate(options):
+    from rgru_lab import adaptive, codec, evaluate, measuring, model, opponents, reports, search
+
+    against = options.against.split(",")
+    against = list(opponents.CODECS) if "all" in against else against
+    for name in against:
+        opponents.check_codec(name)
+    if options.files and not options.adaptive:
+        raise UsageError("--files keeps adaptive files; add --adaptive")
+    if options.files:
+        make_folder(Path(options.files), "--files")
+    weights = model.load(options.model)
+    codec.check_iterations(options.iterations)
+    if options.search:
+        search.check_steps(options.search)
+    name, paths = pictures(options.images)
+    make_folder(Path(options.output))
+    measuring.check(paths)
+    summary = evaluate.run(
+        weights,
+        name,
+        paths,
+        Path(options.output),
+        iterations=options.iterations,
+        slopes=adaptive.SHOWN if options.adaptive else (),
+        search=options.search,
+        files=options.files,
+        against=against,
+        jobs=options.jobs,
+        fresh=options.fresh,
+        progress=each_picture,
+    )
+    print(reports.report(summary))
+
+
+def bench(options):
+    import tempfile
+
+    from rgru_lab import bench, images, model
+    from rgru_lab.viewer import latency
+
+    output = Path(options.output)
+    make_folder(output)
+    rows, weights = {}, model.load(options.model)
+    what = "viewer" if options.viewer else "payload" if options.payload else "bench"
+    with tempfile.TemporaryDirectory() as folder:
+        if options.viewer:
+            report = latency.report(weights, Path(folder))
+        elif options.payload:
+            report = latency.sizes(weights, pictures(options.payload)[1], Path(folder))
+        else:
+            report = bench.report(weights, large=not options.small)
+        for quantity, value in report:
+            rows[quantity] = value
+            said = f"{value:,}" if isinstance(value, (int, float)) else value
+            print(f"{quantity:75} {said}", flush=True)
+    path = output / f"{what}-{weights.name}.json"
+    images.write_json(path, rows)
+    print(path)
+
+
+def ablation(options):
+    import json
+
+    from rgru_lab import ablation, measuring, model
+
+    weights = model.load(options.model)
+    name, paths = pictures(options.images)
+    folder = Path(options.output)
+    measuring.check(paths)
+    try:
+        evaluation = json.loads((folder / f"{name}-{weights.name}.json").read_text(encoding="utf-8"))
+        trained = json.loads((folder / "trials.json").read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(
+            f"{error.filename} is not there; run evaluate and trials with the same --output first"
+        ) from None
+    rows = []
+    for path in bar(paths, len(paths), "picture"):
+        rows += ablation.measure(weights, path, options.iterations)
+    summary = ablation.summarise(weights, name, rows, evaluation, trained)
+    for path in ablation.write(folder, summary):
+        print(path)
+    print("\n" + ablation.report(summary))
+
+
+def fuzz(options):
+    from rgru_lab import bitnet, comparing, fuzz, images, model, photos
+
+    weights = model.load(options.model)
+    if options.output:
+        make_folder(Path(options.output).parent)
+    found = bitnet.find(weights)
+    good = fuzz.seeds([found] if found.coding == "learned" else [])
+    outcomes, cut = {}, 0
+
+    def write():
+        if not options.output:
+            return
+        said = {
+            "cuts": cut,
+            **{name: outcome._asdict() for name, outcome in outcomes.items()},
+            "seed": options.seed,
+            "codings": [start.bit_model.coding if start.bit_model else "raw" for start in good],
+            **comparing.provenance(),
+        }
+        images.write_json(options.output, said)
+
+    for name, files, sealed in (("plain", options.files, False), ("sealed", options.files // 10, True)):
+        outcomes[name] = fuzz.run(
+            good, files, options.seed, sealed=sealed, progress=lambda r, n=files: bar(r, n, "file")
+        )
+        write()
+    print("\n".join(fuzz.report(outcomes)), flush=True)
+    if options.kodak:
+        for path in bar(photos.kodak(), 24, "picture"):
+            cut += fuzz.cuts(fuzz.coded(weights, found, images.load(path)))
+            write()
+        print(f"cuts: {cut:,} of the Kodak photographs' files, all right")
+    if options.output:
+        print(options.output)

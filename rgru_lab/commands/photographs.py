@@ -1,0 +1,294 @@
+"""One photograph: compress, decompress, info, compare."""
+
+import math
+import os
+import sys
+from collections import deque
+from pathlib import Path
+
+from rgru_lab.commands.common import UsageError, bar, say
+from rgru_lab.config import MAX_ITERATIONS
+
+PAGE_PIXELS = 1_500_000
+"""Larger photographs are scaled down for a page: its browser holds about forty pictures of that size."""
+
+
+def compress(options):
+    from rgru_lab import images, model, search
+    from rgru_lab.metrics import MS_SSIM_MIN_SIDE, has_ms_ssim
+    from rgru_lab.progression import Progression
+
+    _check_output(options.output, ".rgru", options.input, options.force)
+    if options.search:
+        search.check_steps(options.search)
+    photo = images.load(*_bytes_of(options.input))
+    if options.quality and not has_ms_ssim(photo):
+        raise UsageError(f"{options.input} has a side under {MS_SSIM_MIN_SIDE} px, too small for MS-SSIM; use --bpp")
+    weights = model.load(options.model)
+    limit_bytes = options.bytes or (options.bpp and options.bpp * photo.shape[0] * photo.shape[1] / 8)
+    if options.adaptive:
+        progression = _adaptive(weights, photo, options, limit_bytes)
+        chosen = len(progression)
+        _write(options.output, progression.file(chosen))
+        sent = progression.counts
+        most = _iterations(sent.max())
+        said = f"positions send {sent.min()} to {most}, {sent.mean():.1f} on average"
+        said = f"every position sends {most}" if sent.min() == sent.max() else said
+        size = _size_of(progression[chosen], options.quality)
+        print(f"{options.output}: {size}; {said}", file=_messages(options.output))
+        return
+    progression = Progression(weights, photo, _bit_model(weights, options), search=options.search)
+    most = options.iterations or (MAX_ITERATIONS if limit_bytes or options.quality else 8)
+    chosen = 0
+    for i, decoded in bar(progression.run(most), most, "iteration"):
+        if limit_bytes and decoded.size_bytes > limit_bytes:
+            break
+        chosen = i
+        if options.quality and decoded.ms_ssim >= options.quality:
+            break
+    if not chosen:
+        least = progression[1]
+        raise UsageError(f"one iteration takes {_at_least(least)}, and {_limit(options)} allows less; allow as much")
+    decoded = progression[chosen]
+    if options.quality and decoded.ms_ssim < options.quality:
+        best = max(range(1, chosen + 1), key=lambda i: progression[i].ms_ssim)
+        reached = _reachable(progression[best])
+        raise UsageError(f"MS-SSIM is {reached} at best, after {_iterations(best)}; ask for a --quality up to that")
+    _write(options.output, progression.file(chosen))
+    saved = 100 * (1 - decoded.size_bytes / decoded.raw_bytes)
+    said = f"; {_iterations(chosen)}"
+    said += f", {saved:.1f} % saved by coding ({progression.bit_model.coding})" if saved else ""
+    print(f"{options.output}: {_size_of(decoded, options.quality)}{said}", file=_messages(options.output))
+
+
+def _adaptive(weights, photo, options, limit_bytes):
+    """The `Progression` of the adaptive file that was asked for."""
+    from rgru_lab import adaptive
+
+    if not (options.quality or limit_bytes):
+        instead = f" instead of --iterations {options.iterations}" if options.iterations else ""
+        raise UsageError(f"an adaptive file needs something to reach: give --quality, --bpp or --bytes{instead}")
+
+    def progress(steps, total):
+        return bar(steps, total, "iteration")
+
+    bit_model = _bit_model(weights, options)
+    if options.quality:
+        found = adaptive.reaching(weights, photo, options.quality, bit_model, search=options.search, progress=progress)
+        best = found[len(found)]
+        if best.ms_ssim < options.quality:
+            raise UsageError(
+                f"adaptive files reach MS-SSIM {_reachable(best)} here, not {options.quality:g}; ask for a --quality "
+                "up to that, or leave out --adaptive: a file of all bits may reach a little more"
+            )
+    else:
+        found = adaptive.fitting(weights, photo, limit_bytes, bit_model, search=options.search, progress=progress)
+        least = found[len(found)]
+        if least.size_bytes > limit_bytes:
+            raise UsageError(
+                f"one iteration everywhere takes {_at_least(least)}, and {_limit(options)} allows less; allow as much"
+            )
+    return found
+
+
+def decompress(options):
+    from rgru_lab import bitstream, images, progression
+
+    _check_output(options.output, ".png", options.input, options.force)
+    source, name = _bytes_of(options.input)
+    limit = frames = None
+    while frames is None:
+        try:
+            file = progression.read(source, limit)
+            wanted = options.iterations or file.iterations
+            if limit:
+                wanted = min(wanted, limit)
+            if wanted > file.iterations:
+                raise UsageError(
+                    f"{options.input} holds {_iterations(file.iterations)}, not {wanted}; ask for at most that many"
+                )
+            frames = progression.decode(file, wanted, options.model)
+        except bitstream.DamagedSegment as error:
+            if not (options.partial and error.whole):
+                hint = f", or add --partial for the {_iterations(error.whole)} before it" if error.whole else ""
+                raise UsageError(f"{error}{hint}") from None
+            limit = error.whole
+            print(f"warning: {error}; this is what comes before it", file=sys.stderr)
+    frame = deque(bar(frames, wanted, "iteration"), maxlen=1).pop()  # the last one
+    _write(options.output, images.encode_png(frame))
+    if file.left_over_bytes and limit is None:
+        print(f"warning: {name or options.input}: {_left_over(file)}", file=sys.stderr)
+    size = f"{frame.shape[1]} x {frame.shape[0]} px"
+    said = f"after {wanted} of {_iterations(file.iterations)}"
+    print(f"{options.output}: {size} {said}", file=_messages(options.output))
+
+
+def info(options):
+    from rgru_lab import progression
+
+    file = progression.read(_bytes_of(options.input)[0])
+    header = file.header
+    pixels = header.width * header.height
+    coding = {"raw": "stored as they are", "counts": "coded with counted contexts"}.get(header.coding)
+    coding = coding or f"coded with the learned model {header.bit_model.hex()}"
+    print(f"picture      {header.width} x {header.height} px")
+    print(f"weights      {header.name}, fingerprint {header.fingerprint.hex()}, {header.reconstruction}")
+    print(f"bits         {header.bits} per position and iteration, {coding}")
+    if header.adaptive:
+        print("adaptive     positions stop sending where it no longer pays; what they do not send counts as raw, too")
+    print("\niterations       bytes  bits per pixel  raw bytes  bits per bit")
+    for i, (end, raw) in enumerate(zip(file.ends_bytes, file.raw_bytes, strict=True), start=1):
+        print(f"{i:10} {end:11,}  {8 * end / pixels:14.3f}  {raw:9,}  {file.bits_per_bit[i - 1]:12.3f}")
+    if file.left_over_bytes:
+        print(f"\nleft over    {_left_over(file)}")
+
+
+def compare(options):
+    from rgru_lab import codec, images, model, plots
+    from rgru_lab.opponents import Ladder
+    from rgru_lab.progression import Progression
+
+    codec.check_iterations(options.iterations)
+    for path, what, suffix in ((options.output, "figure", ".png"), (options.html, "page", ".html")):
+        if path == "-":
+            raise UsageError(f"the table goes to the standard output; give the {what} a name that ends in {suffix}")
+    photo = images.load(*_bytes_of(options.photo))
+    name = "standard input" if options.photo == "-" else options.photo
+    output = Path(options.output or f"{'stdin' if options.photo == '-' else Path(name).stem}-compare.png")
+    _check_output(output, ".png", options.photo, options.force)
+    if options.html:
+        _check_output(options.html, ".html", options.photo, options.force)
+        if photo.shape[0] * photo.shape[1] > PAGE_PIXELS:
+            whole, photo = photo, images.shrink(photo, PAGE_PIXELS)
+            print(f"scaled down from {whole.shape[1]} x {whole.shape[0]} px, to make a page that opens quickly")
+    weights = model.load(options.model)
+    progression, ladder = Progression(weights, photo), Ladder(photo)
+    print(f"{name}: {photo.shape[1]} x {photo.shape[0]} px, weights {progression.weights.name}")
+    print("JPEG: 4:2:0, optimised Huffman tables. 'same bytes': its largest quality that is not larger than ours;")
+    print("'same MS-SSIM': its least quality that reaches ours, and how much smaller (-) our file is.\n")
+    print("            ours                                   JPEG, same bytes                JPEG, same MS-SSIM")
+    print("  i     bytes    bpp  PSNR dB  MS-SSIM  |R|     q     bytes  PSNR dB  MS-SSIM     q     bytes   ours")
+    for i, ours in bar(progression.run(options.iterations), options.iterations, "iteration"):
+        rival = ladder.fitting(ours.size_bytes)
+        equal = ladder.reaching(ours.ms_ssim) if ours.ms_ssim is not None else None
+        line = f"{i:3} {_reading(ours)} {ours.mean_abs_residual:4.1f}   {_rival(rival, ladder)}   "
+        if equal:
+            line += f"{equal.quality:3} {equal.size_bytes:9,}  {100 * (ours.size_bytes / equal.size_bytes - 1):+4.0f} %"
+        else:
+            line += "none gets there" if ours.ms_ssim is not None else "MS-SSIM needs sides over 160 px"
+        say(line)
+    figure = plots.comparison(progression, ladder, list(range(1, len(progression) + 1)))
+    images.write_atomically(output, plots.png(figure))
+    print(f"\nfigure: {output}")
+    if options.html:
+        from rgru_lab.viewer import Scrubber
+
+        scrubber = Scrubber(progression)
+        scrubber.save_html(options.html, f"{Path(name).name} in {_iterations(len(progression))}")
+        print(f"page: {options.html}, {os.path.getsize(options.html):,} bytes; open it in a browser")
+
+
+def _bit_model(weights, options):
+    """What `--coding` asks for, or the best there is."""
+    from rgru_lab import bitmodel, bitnet
+
+    if options.coding in ("counts", "raw"):
+        return bitmodel.Counts() if options.coding == "counts" else None
+    found = bitnet.find(weights)
+    if options.coding == "learned" and found.coding != "learned":
+        raise UsageError(f"{weights.name} has no learned model of its bits; run train-bits, or leave out --coding")
+    return found
+
+
+def _bytes_of(name: str):
+    """What to read, and what to call it: a path as it is, or all of the standard input."""
+    if not name:
+        raise UsageError("the input's name is empty; give a file, or - for the standard input")
+    if name != "-":
+        return name, None
+    if sys.stdin is None:
+        raise UsageError("the standard input is closed; name a file instead of -")
+    return sys.stdin.buffer.read(), "standard input"
+
+
+def _write(name: str, data: bytes):
+    from rgru_lab import images
+
+    if name == "-":
+        if sys.stdout is None:
+            raise UsageError("the standard output is closed; name a file instead of -")
+        sys.stdout.buffer.write(data)
+    else:
+        images.write_atomically(name, data)
+
+
+def _messages(output: str):
+    return sys.stderr if output == "-" else sys.stdout
+
+
+def _check_output(path, suffix: str, source, force: bool):
+    """Refuse, before any work is done, a name that the result cannot or should not have; - is the standard output."""
+    if path == "-":
+        return
+    path = Path(path)
+    if path.suffix.lower() != suffix:
+        raise UsageError(f"the output is called {str(path)!r}; give it a name that ends in {suffix}")
+    try:
+        there, a_file = os.path.lexists(path), path.is_file()
+        the_input = there and os.path.exists(source) and os.path.samefile(path, source)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{str(path)[:60]!r} cannot be a file's name ({error}); choose another") from None
+    if there and not a_file:
+        raise UsageError(f"{path} is there and is not a file; choose another name")
+    if the_input:
+        raise UsageError(f"{path} is the input; choose another name for the output")
+    if there and not force:
+        raise UsageError(f"{path} is there already; add --force to overwrite it, or choose another name")
+    if not path.parent.is_dir():
+        raise UsageError(f"there is no folder {path.parent}; make it first")
+    if not os.access(path.parent, os.W_OK):
+        raise UsageError(f"the folder {path.parent} cannot be written to; choose another")
+
+
+def _size_of(decoded, with_ms_ssim: bool = False) -> str:
+    said = f"{decoded.size_bytes:,} bytes, {decoded.bpp:.3f} bits per pixel, PSNR {decoded.psnr_db:.2f} dB"
+    return f"{said}, MS-SSIM {decoded.ms_ssim:.4f}" if with_ms_ssim else said
+
+
+def _reachable(decoded) -> str:
+    """The MS-SSIM, rounded down: whoever asks for that gets it."""
+    return f"{math.floor(1e4 * decoded.ms_ssim) / 1e4:.4f}"
+
+
+def _limit(options) -> str:
+    """The option that says how large a file may be, as it was given."""
+    return f"--bytes {options.bytes}" if options.bytes else f"--bpp {options.bpp:g}"
+
+
+def _iterations(count: int) -> str:
+    return f"{count} iteration{'' if count == 1 else 's'}"
+
+
+def _at_least(decoded) -> str:
+    """The size of a file, rounded up, so that as much allows it."""
+    return f"{decoded.size_bytes:,} bytes, {math.ceil(1000 * decoded.bpp) / 1000:.3f} bits per pixel"
+
+
+def _left_over(file) -> str:
+    whole = file.iterations
+    return (
+        f"{file.left_over_bytes:,} bytes after iteration {whole} are no whole iteration: the file was cut, or "
+        "something was added to it"
+    )
+
+
+def _reading(decoded) -> str:
+    quality = "      -" if decoded.ms_ssim is None else f"{decoded.ms_ssim:7.4f}"
+    return f"{decoded.size_bytes:9,} {decoded.bpp:6.3f}  {decoded.psnr_db:7.2f}  {quality}"
+
+
+def _rival(rival, ladder) -> str:
+    if rival is None:
+        return f"cannot: its smallest has {ladder.smallest.size_bytes:,}".ljust(32)
+    quality = "      -" if rival.ms_ssim is None else f"{rival.ms_ssim:7.4f}"
+    return f"{rival.quality:3} {rival.size_bytes:9,}  {rival.psnr_db:7.2f}  {quality}"

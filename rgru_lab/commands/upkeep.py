@@ -1,0 +1,39 @@
+"""What keeps the kit together: release, fork, student."""
+
+from pathlib import Path
+
+from rgru_lab.commands.common import each_picture, make_folder
+
+
+def release(options):
+    from rgru_lab import model, photos, release
+
+    if options.notebooks is not None:
+        for path in release.notebooks(options.notebooks):
+            print(path)
+        return
+    release.check_speeds(release.shipped()[0])
+    paths = photos.kodak()
+    summaries = [release.results(model.load(name), paths, options.jobs, each_picture) for name in release.shipped()]
+    release.ablate(model.load(), paths, summaries[0], each_picture)
+    release.curves(summaries)
+    release.four_rates(model.load())
+    release.claim(model.load(release.BEST))
+    release.readme(summaries)
+    for path in release.notebooks():
+        print(path)
+
+
+def fork(options):
+    from rgru_lab.lessons import repository
+
+    for path in repository.move(options.repository, options.tag):
+        print(path)
+
+
+def student(options):
+    from rgru_lab.lessons import student
+
+    make_folder(Path(options.folder))
+    for path in student.write(Path(options.folder)):
+        print(path)
