@@ -14,7 +14,8 @@ ABOUT = """\
 A codec for photographs made of a recurrent neural network (Toderici et al., CVPR 2017).
 
 It compresses in iterations: the first makes a rough picture from 0.125 bits per pixel, each further one
-looks at what is still missing (the residual) and spends as many bits again. A file may be cut after any
+looks at what is still missing (the residual) and spends as many bits again. In a file both take less, for the
+bits are coded. A file may be cut after any
 iteration and is still a picture."""
 
 EXAMPLES = """\
@@ -267,7 +268,11 @@ def _parser() -> argparse.ArgumentParser:
     add_model(new)
     new.add_argument("--images", required=True, metavar="DIR", help="photographs, sub-folders included")
     new.add_argument("--time-budget", type=_duration, default=600.0, metavar="TIME", help="default 10m")
-    new.add_argument("--output", metavar="DIR", help="bits, checkpoint and log (default runs/NAME-bits)")
+    new.add_argument(
+        "--output",
+        metavar="DIR",
+        help="checkpoint, log and the codec's bits that are learned from (default runs/NAME-bits)",
+    )
     new.add_argument("--resume", action="store_true", help="go on from the checkpoint in the output folder")
     new.add_argument(
         "--start-from", metavar="NAME", help="begin with the bits of these weights, not with random numbers"
@@ -351,8 +356,9 @@ def _parser() -> argparse.ArgumentParser:
     new = command(
         commands.release,
         "rebuild all that depends on the weights",
-        "Evaluation and ablation of what ships, figures, README's tables and notebooks' outputs. What it only reads is "
-        "measured by trials, effects, bench, bench --viewer, bench --payload, fuzz, and evaluate --adaptive --search.",
+        "Evaluation of the newest weights of each name, ablation, figures, README's tables, notebooks' outputs. What "
+        "it only reads is measured by trials, effects, bench, bench --viewer, bench --payload, fuzz, and evaluate "
+        "--adaptive --search 20.",
     )
     add_jobs(new)
     new.add_argument(

@@ -59,7 +59,7 @@ class Idea:
     """Which of `FILES` are measured."""
 
 
-COMMON = Idea("common", "as many steps as before, nothing new", files=tuple(FILES))
+COMMON = Idea("common", f"{STEPS} more steps, nothing new", files=tuple(FILES))
 IDEAS = (
     COMMON,
     Idea("rate", "the rate in the loss", recipe={"rate": 0.5}),
@@ -181,7 +181,9 @@ def report(summary: dict) -> str:
         f"{summary['start']} trained on for {summary['steps']} steps in each line, with the same patches unless it "
         f"names others, and measured on {summary['pictures']} pictures ({summary['set']}): bits per pixel of real "
         "files at a mean MS-SSIM whose grid begins at the corner, or one pixel on, and what they are against the first "
-        "line. So short a training shows what an idea begins to give, not what it can give; where the networks must "
+        f"line. (Not against {summary['start']} itself: so few steps, at a learning rate that begins anew, can leave "
+        "weights worse than they were.) So short a training shows what an idea begins to give, not what it can give; "
+        "where the networks must "
         "learn something new first, as with priming, it shows the cost of that. Made by `python -m rgru_lab effects`. "
         "The rate and positions that stop, trained for longer, are the weights `best`; what they reach is in the pages "
         "kodak-best-N.md and kodak-best-N-adaptive.md beside this one, N being their version.",

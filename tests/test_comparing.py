@@ -137,7 +137,7 @@ def test_only_the_models_that_are_to_reach_something_have_bars_and_only_on_kodak
 def test_a_rate_that_no_file_has_is_said_in_words():
     """The curve begins at 0.88 and ends at 0.96; JPEG's from 0.8 to 0.99."""
     lines = reports.table(_summary([(0.2, 0.88), (0.7, 0.96)])).splitlines()
-    assert lines[2].startswith("| 0.85 | below the first file | 0.600 | – |")
+    assert lines[2].startswith("| 0.85 | smallest file is better | 0.600 | – |")
     assert lines[3].startswith("| 0.90 | 0.325 | 1.100 | -70.5 % |")
     assert lines[5].startswith("| 0.97 | not reached | 1.800 | – |")
 

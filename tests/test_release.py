@@ -127,9 +127,9 @@ def test_every_measured_number_in_the_readme_stands_in_a_block():
 def test_what_more_the_readme_says_of_memory_is_what_the_kit_predicts():
     small, best = (codec.memory_bytes(model.load(name).model.config, 3000, 4000) for name in ("small", "best"))
     needs = (
-        f"`base` and `best` need {best / small:.1f} times as much, an adaptive file {adaptive.TIMES_MEMORY:g} times, a"
+        f"for `base` and `best` {best / small:.1f} times as much, for an adaptive file {adaptive.TIMES_MEMORY:g} times,"
     )
-    assert f"{needs} search {Searching.times_memory:g} times." in " ".join(README.split())
+    assert f"{needs} for a search {Searching.times_memory:g} times." in " ".join(README.split())
 
 
 def test_the_claim_is_of_the_best_weights_and_of_real_files():
