@@ -564,6 +564,59 @@ def test_files_can_be_saved(page, progression, scrubber):
         assert check(download.value.path().read_bytes())
 
 
+def test_a_jpeg_of_any_kind_is_saved_as_jpg(visit, progression, tmp_path):
+    Scrubber(progression, against=("jpeg-444",)).save_html(tmp_path / "page.html")
+    page = visit(tmp_path / "page.html")
+    with page.expect_download() as download:
+        page.locator(".rgru-saving button").last.click()
+    assert re.fullmatch(r"jpeg-444-\d+\.jpg", download.value.suggested_filename)
+
+
+def test_a_picture_that_cannot_be_read_is_said_and_what_comes_before_it_is_shown(visit, scrubber, tmp_path):
+    state = {name: getattr(scrubber, name) for name in Scrubber.class_own_traits(sync=True)} | {"answer": {}}
+    state["frame_3"] = state["frame_3"][:40]
+    (tmp_path / "page.html").write_text(page_module.page(state), encoding="utf-8")
+    page = visit(tmp_path / "page.html")
+    iteration(page, 2)
+    assert page.locator(".rgru-status").is_visible()
+    assert text(page, ".rgru-status").startswith("The browser cannot show a picture: ")
+    assert "undefined" not in text(page, ".rgru-status")
+    page.locator(".rgru-ticks b").nth(3).click()
+    page.wait_for_timeout(60)
+    assert page.locator(".rgru-wish").is_hidden()  # it will never come
+
+
+def test_a_browser_that_adds_noise_is_found_out_and_shows_no_wrong_picture(browser, written):
+    page = browser.new_context().new_page()
+    page.add_init_script(
+        """const read = CanvasRenderingContext2D.prototype.getImageData;
+        CanvasRenderingContext2D.prototype.getImageData = function (...asked) {
+            const image = read.apply(this, asked);
+            for (let k = 0; k < image.data.length; k += 101) image.data[k] ^= 1;
+            return image;
+        };"""
+    )
+    page.goto(written.as_uri())
+    page.wait_for_selector(READY, timeout=30_000)
+    assert "changes what a page reads from a canvas" in text(page, ".rgru-status")
+    assert page.locator(".rgru").get_attribute("data-iteration") == "0"
+    page.context.close()
+
+
+def test_after_a_click_on_a_number_or_a_chart_the_keys_are_still_ours(page):
+    page.locator(".rgru-ticks b").nth(1).click()
+    assert page.evaluate("document.activeElement.className") == "rgru-slider"
+    page.evaluate("document.activeElement.blur()")
+    page.locator(".rgru-chart svg").first.click()
+    assert page.evaluate("document.activeElement.className") == "rgru-slider"
+
+
+def test_the_text_stands_out_from_its_ground_whatever_the_host_calls_its_colours(visit, written):
+    page = visit(written, color_scheme="dark")
+    page.add_style_tag(content=":root { --jp-ui-font-color1: rgba(0, 0, 0, 0.8); --vscode-editor-foreground: #111; }")
+    assert page.evaluate("getComputedStyle(document.querySelector('.rgru')).color") == "rgb(232, 234, 237)"
+
+
 def test_the_live_region_speaks_once_after_the_slider_rests(page, progression):
     page.keyboard.press("Home")
     page.keyboard.press("ArrowRight")
@@ -623,6 +676,27 @@ def test_an_iteration_stays_locked_until_a_number_is_said(visit, guessing, progr
     assert page.locator(".rgru-dot.rgru-guessed").count() == 1
     page.keyboard.press("End")
     iteration(page, N)
+
+
+@pytest.mark.parametrize(("guess", "number"), [(Guess("jpeg_bytes", N), "900000"), (Guess("ms_ssim", N), "0.9999")])
+def test_a_guess_far_off_is_marked_at_the_edge_of_its_chart(visit, guessing, guess, number):
+    page = visit(guessing(guess))
+    page.get_by_role("spinbutton").fill(number)
+    page.get_by_role("button", name="Lock it in").click()
+    iteration(page, N)
+    dot = page.locator(".rgru-dot.rgru-guessed").bounding_box()
+    chart = page.locator(".rgru-chart svg").nth(1).bounding_box()
+    assert chart["x"] <= dot["x"] <= dot["x"] + dot["width"] <= chart["x"] + chart["width"]
+    assert chart["y"] <= dot["y"] <= dot["y"] + dot["height"] <= chart["y"] + chart["height"]
+    assert "your guess: beyond this edge" in page.locator(".rgru-chart").nth(1).inner_text()
+
+
+def test_an_ms_ssim_over_one_is_not_taken(visit, guessing):
+    page = visit(guessing(Guess("ms_ssim", N)))
+    page.get_by_role("spinbutton").fill("95")
+    page.get_by_role("button", name="Lock it in").click()
+    page.wait_for_timeout(60)
+    assert page.locator(".rgru-guess-form").is_visible()
 
 
 def test_a_question_can_be_skipped(visit, guessing):
@@ -774,6 +848,16 @@ def filling(visit, sixteen):
                 get: (name) => there[name], set() {}, save_changes() {}, off() {},
                 on: (name, act) => { heard[name] = act; },
             };
+            window.renew = (iterations) => { // the same photo, other weights; frame_1 is the photo itself then
+                for (const name of frames) there[name] = new DataView(new ArrayBuffer(0));
+                there.setup = { ...there.setup, run: 2, iterations };
+                files.frame_1 = there.original;
+                heard['change:setup']();
+            };
+            window.finish = () => {
+                there.progress = { share: 1, text: '', failed: false };
+                heard['change:progress']();
+            };
             window.arrive = (i) => {
                 there[`frame_${i}`] = files[`frame_${i}`];
                 heard[`change:frame_${i}`]();
@@ -821,6 +905,28 @@ def test_a_click_on_an_iteration_still_to_come_waits_for_it(filling):
     filling.locator(".rgru-ticks b").nth(0).click()  # changed their mind
     filling.fill_to(12)
     iteration(filling, 1)
+
+
+def test_other_weights_for_the_same_photo_leave_nothing_of_the_first(filling, pixels):
+    filling.fill_to(4)
+    iteration(filling, 4)
+    filling.evaluate("window.renew", 3)
+    filling.come = 0
+    iteration(filling, 0)
+    assert text(filling, ".rgru-counter").startswith("iteration –")
+    filling.fill_to(1)
+    iteration(filling, 1)
+    assert text(filling, ".rgru-counter").startswith("iteration 1 of 3")
+    filling.wait_for_selector(f'{pane("R")}[data-picture="I|P1|signed|1"]')
+    assert np.ptp(pixels(filling, pane("R"))[..., :3].reshape(-1, 3), axis=0).max() == 0  # nothing is missing
+
+
+def test_the_end_of_the_work_is_spoken_once_and_the_steps_before_are_not(filling):
+    filling.fill_to(2)
+    assert text(filling, ".rgru-live") == ""
+    assert filling.locator(".rgru [role=status]").count() == 0
+    filling.evaluate("window.finish()")
+    filling.wait_for_function("document.querySelector('.rgru-live').textContent.startsWith('All pictures')")
 
 
 def test_the_slider_is_filled_to_the_thumb_and_paler_to_what_is_there(filling):

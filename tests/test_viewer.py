@@ -1,6 +1,7 @@
 """The scrubber and its bar without a browser: what is sent, in which order, and how bad input is answered."""
 
 import base64
+import datetime
 import io
 import json
 import re
@@ -157,6 +158,31 @@ def test_a_stopped_run_keeps_what_is_there(progression):
     assert scrubber.file == progression.file(len(progression))
 
 
+def test_a_widget_that_is_closed_computes_no_more(progression):
+    scrubber = Scrubber(progression, iterations=16)
+    scrubber.start()
+    scrubber.close()
+    scrubber.wait()
+    assert len(progression) < 16
+
+
+def test_each_photo_and_each_choice_of_weights_is_a_run_of_its_own(weights, sample):
+    photo = sample("coffee", 20, 30)
+    scrubber = Scrubber(Progression(weights, photo), against=("jpeg",), iterations=1)
+    runs = [scrubber.setup["run"]]
+    scrubber.load(Progression(weights, photo), 1)
+    scrubber.wait()
+    assert scrubber.setup["run"] == runs[0] + 1
+
+
+def test_a_photo_that_an_opponent_cannot_hold_changes_nothing(done, weights):
+    before = done.progression, done.setup, done.original
+    with pytest.raises(PictureError, match="WebP holds sides up to 16383"):
+        done.load(Progression(weights, np.zeros((1, 16_400, 3), np.uint8)), 1)
+    assert (done.progression, done.setup, done.original) == before
+    assert not done.is_computing
+
+
 def test_what_goes_wrong_is_said_in_the_widget(progression, monkeypatch):
     def fail(iterations):
         raise InputError("there is too little memory; scale the photo down")
@@ -188,6 +214,7 @@ def test_an_infinite_psnr_is_said_in_json(weights, sample, monkeypatch):
     [
         ({"against": ("gif",)}, "choose one or more of jpeg, jpeg-default"),
         ({"against": ()}, "choose one or more of jpeg, jpeg-default"),
+        ({"against": ("jpeg", "webp", "avif", "jpeg-444")}, "against names 4 opponents; choose up to 3"),
         ({"iterations": 17}, "choose 1 to 16"),
         ({"guess": Guess("beauty", 2)}, "ask for one of ms_ssim, psnr_db, size_bytes, jpeg_bytes, webp_bytes"),
         ({"guess": Guess("webp_bytes", 2), "against": ("jpeg",)}, "'webp_bytes' is not possible here"),
@@ -347,6 +374,30 @@ def upload(bar, name, content):
         value = ({"name": name, "content": memoryview(content)},)
     bar._uploaded({"new": value})
     bar.wait()
+
+
+def test_a_new_explorer_stops_the_one_that_is_still_computing(bar, sample):
+    bar._iterations.value = 16
+    Explorer(sample("chelsea", 40, 50), iterations=1).wait()
+    assert not bar.scrubber.is_computing
+    assert len(bar.progression) < 16
+
+
+def test_the_same_file_can_be_uploaded_once_more(bar, sample):
+    photo = sample("rocket", 30, 40)
+    content = images.encode_png(photo)
+    for _ in range(2):
+        if int(ipywidgets.__version__.split(".")[0]) == 7:
+            bar._upload.set_trait("value", {"a.png": {"metadata": {"name": "a.png"}, "content": content}})
+        else:
+            now = datetime.datetime.now(datetime.UTC)
+            entry = {"name": "a.png", "type": "image/png", "size": len(content), "last_modified": now}
+            bar._upload.value = (entry | {"content": memoryview(content)},)
+        bar.wait()
+        assert np.array_equal(unpacked(bar.scrubber.original), photo)
+        assert not bar._upload.value
+        bar.open(sample("chelsea", 40, 50))
+        bar.wait()
 
 
 def test_both_forms_of_an_upload_are_understood(bar, sample):

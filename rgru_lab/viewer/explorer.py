@@ -1,6 +1,7 @@
 """The bar around the scrubber: choose a photograph, upload one, choose the weights and how far to go."""
 
 import html
+import weakref
 from pathlib import Path
 
 import ipywidgets
@@ -17,12 +18,16 @@ EXPLORER_PIXELS = 400_000
 """Larger photographs are scaled down to this in a notebook, to stay under the 1 GB that Binder gives a kernel: one of
 this size, all noise, was measured at 0.74 GB."""
 
+_EXPLORERS: weakref.WeakSet = weakref.WeakSet()
+
 UPLOAD_BYTES = 9_000_000
 """Largest file to upload: Jupyter's connection to the kernel carries 10 MiB at a time."""
 
 
 class Explorer:
     """Choose a photograph, and see it go through the codec.
+
+    One computes at a time, for the memory's sake: a new one, as when its cell runs again, stops the one before.
 
     Args:
         photo: (H, W, 3) uint8 or a path to begin with; None: the first sample.
@@ -33,7 +38,11 @@ class Explorer:
     def __init__(self, photo=None, model_name: str = DEFAULT_MODEL, iterations: int = 8):
         check_iterations(iterations)
         self.weights = model.load(model_name)
+        for earlier in list(_EXPLORERS):
+            if earlier.scrubber.is_computing:
+                earlier.stop()
         self.scrubber = Scrubber()
+        _EXPLORERS.add(self)
         self._photo = None
         sources = {name: name for name in model.available()} | {self.weights.name: model_name}
         self._sample = _choice("photograph", list(photos.SAMPLES))
@@ -135,6 +144,7 @@ class Explorer:
             self.open(images.load(content, name))
         except InputError as error:
             self._complain(error)
+        self._upload.set_trait("value", type(self._upload.value)())  # or the same file a second time would be no change
 
     def _complain(self, error: InputError):
         self._note.value = f"<b>This cannot be shown:</b> {html.escape(str(error))}"

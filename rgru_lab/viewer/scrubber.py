@@ -22,6 +22,9 @@ STATIC_VARIABLE = "RGRU_LAB_STATIC"
 """If this environment variable is set, a cell that shows a scrubber waits until all P[i] are there, so that the picture
 which stands in for the widget on GitHub and in nbconvert's pages is complete, with the opponents' pictures, too."""
 
+MOST_OPPONENTS = 3
+"""As many as the style sheet has colours for."""
+
 STRIP = (1, 2, 8)
 """Iterations in the picture that stands in for the widget; the last one comes on top."""
 
@@ -50,7 +53,7 @@ class Scrubber(anywidget.AnyWidget):
 
     Args:
         progression: run already, or not yet: then `iterations` are computed. None: empty until `load` is called.
-        against: opponents, keys of `opponents.CODECS`; the first is shown first.
+        against: one to three opponents, keys of `opponents.CODECS`; the first is shown first.
         iterations: N, 1 to 16, for a progression that has not run.
         guess: what the learner has to predict first; the answer comes back in `answer`.
 
@@ -91,8 +94,11 @@ class Scrubber(anywidget.AnyWidget):
         super().__init__(colours=plots.residual_colours())
         if not against or set(against) - set(CODECS):
             raise InputError(f"against is {against!r}; choose one or more of {', '.join(CODECS)}")
+        if len(against) > MOST_OPPONENTS:
+            raise InputError(f"against names {len(against)} opponents; choose up to {MOST_OPPONENTS}")
         self.against = tuple(against)
         self.progression = None
+        self._run = 0
         self._thread = None
         self._stopped = self._drawn = threading.Event()
         if progression is not None:
@@ -111,6 +117,11 @@ class Scrubber(anywidget.AnyWidget):
             self._thread = threading.Thread(target=self._compute, args=(self._stopped, self._drawn), daemon=True)
             self._thread.start()
 
+    @property
+    def is_computing(self) -> bool:
+        """Whether it is at work in the background."""
+        return self._thread is not None and self._thread.is_alive()
+
     def wait(self, pictures: bool = False):
         """Return when all is computed, or stopped; with `pictures` as soon as all P[i] are there."""
         self.start()
@@ -124,6 +135,11 @@ class Scrubber(anywidget.AnyWidget):
         self._stopped.set()
         if self._thread is not None:
             self._thread.join()
+
+    def close(self):
+        """Take it out of the notebook; what is under way stops after its step."""
+        self._stopped.set()
+        super().close()
 
     def save_html(self, path: str | os.PathLike, title: str = ""):
         """Write a page that needs neither Python nor a network; waits until all is computed.
@@ -178,10 +194,13 @@ class Scrubber(anywidget.AnyWidget):
         iterations = len(progression) or progression.at_most(iterations)
         self._level = "ms_ssim" if metrics.has_ms_ssim(progression.original) else "psnr_db"
         self._check_guess(guess, iterations)
+        ladders = {codec: Ladder(progression.original, codec) for codec in self.against}
+        if self.is_computing:
+            self._report(0.0, "stopping what was under way")
         self.stop()
         self._stopped, self._drawn, self._thread = threading.Event(), threading.Event(), None
-        self.progression, self._iterations = progression, iterations
-        self._ladders = {codec: Ladder(progression.original, codec) for codec in self.against}
+        self.progression, self._iterations, self._ladders = progression, iterations, ladders
+        self._run += 1
         self._sent: set[str] = set()
         height, width = progression.original.shape[:2]
         with self.hold_sync():
@@ -190,6 +209,7 @@ class Scrubber(anywidget.AnyWidget):
                 self.set_trait(f"bytes_{i}", {})
                 self.set_trait(f"level_{i}", {})
             self.setup = {
+                "run": self._run,
                 "iterations": iterations,
                 "width": width,
                 "height": height,
@@ -219,9 +239,9 @@ class Scrubber(anywidget.AnyWidget):
         try:
             for done, text in enumerate(self._steps(), start=1):
                 if stopped.is_set():
-                    self.setup = self.setup | {"iterations": max(1, len(self.progression))}
                     if self.progression:
                         self.file = self.progression.file(len(self.progression))
+                    self.setup = self.setup | {"iterations": max(1, len(self.progression))}
                     self._report(1.0, "Stopped; what is here can be scrubbed.")
                     return
                 self._report(min(0.99, done / total), text)
@@ -236,16 +256,18 @@ class Scrubber(anywidget.AnyWidget):
     def _steps(self) -> Iterator[str]:
         """All the work, in steps between which it may be stopped: pictures first, slow readings and matches last."""
         progression, codecs = self.progression, self.against
-        numbered = enumerate(list(progression.decoded), start=1) if progression else progression.run(self._iterations)
+        there = progression.decoded[: self._iterations]
+        numbered = enumerate(there, start=1) if there else progression.run(self._iterations)
         before = None
         for i, ours in numbered:
             self.set_trait(f"frame_{i}", _pack(ours.photo if before is None else _change(before, ours.photo), i == 1))
             before = ours.photo
             self._put("ours", i, _sizes(ours) | {"mean_abs_residual": ours.mean_abs_residual})
             yield f"iteration {i} of {self._iterations}"
-        self.file = progression.file(len(progression))
+        reached = min(self._iterations, len(progression))
+        self.file = progression.file(reached)
         self._drawn.set()
-        iterations = range(1, len(progression) + 1)
+        iterations = range(1, reached + 1)
         matched: dict[tuple[str, int], Rung] = {}
         for i in iterations:
             for codec in codecs:

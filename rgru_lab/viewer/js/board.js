@@ -68,8 +68,9 @@ class Board {
       return `For the same ${name} ours takes ${words} ${label}.${small}`;
     }
     if (!theirs.fits) {
-      const times = (theirs.size_bytes / ours.size_bytes).toFixed(1);
-      return `${label} cannot get that small: its smallest file is ${times} times as large as ours.${small}`;
+      const times = theirs.size_bytes / ours.size_bytes;
+      const larger = times < 1.05 ? "a little larger than" : `${times.toFixed(1)} times as large as`;
+      return `${label} cannot get that small: its smallest file is ${larger} ours.${small}`;
     }
     const nearer = facts.measures.map((what) => this.nearer(what, ours, theirs, label));
     if (nearer.includes(null)) return "measuring …";

@@ -58,6 +58,7 @@ class Curve {
     const xs = xTicks ?? ticks(0, Math.max(...points.map((p) => p[0])));
     const [x0, x1, y0, y1] = [xs[0].at, xEnd ?? xs.at(-1).at, level(ys[0].at), level(ys.at(-1).at)];
     const left = 12 + 6.2 * Math.max(...ys.map((tick) => tick.text.length));
+    this.edges = { left, right: width - 10, top: 10, bottom: height - 32 };
     this.at = ([x, y]) => [
       left + ((x - x0) / (x1 - x0 || 1)) * (width - left - 10),
       height - 32 - ((level(y) - y0) / (y1 - y0 || 1)) * (height - 42),
@@ -101,10 +102,15 @@ class Curve {
     if (!this.at) return;
     for (const { colour, point, text, radius = 5 } of dots) {
       if (point[1] === null || point[1] === undefined) continue;
-      this.marks.append(this.dot(colour, point, radius));
+      const { left, right, top, bottom } = this.edges, [x, y] = this.at(point);
+      const [cx, cy] = [clamp(x, left, right), clamp(y, top, bottom)];
+      this.marks.append(h("circle", { class: `rgru-dot ${colour}`, cx, cy, r: radius }));
       if (!text) continue;
-      const [x, y] = this.at(point);
-      this.marks.append(h("text", { class: `rgru-note ${colour}`, x: x + 8, y: y + 16 }, text));
+      const [dx, anchor] = cx > (left + right) / 2 ? [-8, "end"] : [8, "start"];
+      const where = { x: cx + dx, y: Math.min(cy + 16, bottom - 4), "text-anchor": anchor };
+      const isBeyond = Math.hypot(cx - x, cy - y) > 1;
+      const note = isBeyond ? `${text}: beyond this edge` : text;
+      this.marks.append(h("text", { class: `rgru-note ${colour}`, ...where }, note));
     }
   }
 }

@@ -56,11 +56,16 @@ class Facts {
   }
 
   label(rival) {
-    return this.setup.against.find(({ key }) => key === rival)?.label;
+    return this.setup.against?.find(({ key }) => key === rival)?.label;
   }
 
   place(rival) {
-    return this.setup.against.findIndex(({ key }) => key === rival);
+    return this.setup.against?.findIndex(({ key }) => key === rival) ?? -1;
+  }
+
+  // Whether nothing more will come.
+  get isDone() {
+    return this.model.get("progress").share >= 1;
   }
 
   brief(row) {

@@ -2,6 +2,10 @@
 
 const DELTA = 128; // grey in a picture of what changed since the last iteration
 const CACHED_PIXELS = 60e6; // of pictures that can be made again: about 240 MB
+const CACHED_LEAST = 4; // what one view shows
+
+const DISTURBED = "it changes what a page reads from a canvas, against fingerprinting; allow this page to read "
+  + "canvases, or open it in another browser";
 
 // All sums of three differences of 8-bit levels, as colours (signed: -765 to 765) or greys (0 to 765).
 function colourTable(colours, scale, gain) {
@@ -63,20 +67,32 @@ function decode(file) {
   return createImageBitmap(new Blob([file]), { colorSpaceConversion: "none", premultiplyAlpha: "none" });
 }
 
+// Whether the levels of a picture can be read back as they are. Some browsers add noise to what a page reads from a
+// canvas, against fingerprinting; over a few sums it would grow into speckles.
+async function readsTruly(read) {
+  const known = new ImageData(64, 64);
+  known.data.forEach((_, k) => { known.data[k] = k % 4 === 3 ? 255 : (k * 37 + (k >> 5)) % 256; });
+  const found = read(await createImageBitmap(known));
+  return known.data.every((level, k) => level === found.data[k]);
+}
+
 // Every picture by its name: "I", "P3", "jpeg-12", and differences "I|P3|signed|1" (of what, minus what, how, gain).
 class Album {
   // `tables(kind, gain)` gives colours; `arrived(name)` and `failed(error)` are told of.
   constructor(tables, arrived, failed) {
     Object.assign(this, { tables, arrived, failed });
     this.scratch = h("canvas").getContext("2d", { willReadFrequently: true });
+    this.isTrue = readsTruly((bitmap) => this.read(bitmap));
     this.reset();
   }
 
   reset() {
+    for (const name of this.pictures?.keys() ?? []) this.drop(name);
     this.pictures = new Map(); // name to ImageBitmap, or to ImageData until there is one
     this.data = new Map(); // name to ImageData: I and P[i] for good, others while they are asked for
     this.means = new Map();
     this.files = new Map();
+    this.opened = new Set(); // files that are being decoded, or could not be
     this.queue = Promise.resolve();
     this.waiting = 0;
     this.isFull = false;
@@ -89,6 +105,8 @@ class Album {
     this.waiting++;
     this.queue = this.queue.then(async () => {
       if (generation !== this.generation) return;
+      if (!(await this.isTrue)) throw new Error(DISTURBED);
+      if (before && !this.data.has(before)) return; // that one failed, and said so
       let data = this.read(await decode(file));
       if (generation !== this.generation) return;
       if (before) data = sumOf(this.data.get(before), data);
@@ -96,9 +114,11 @@ class Album {
       if (generation !== this.generation) return;
       this.data.set(name, data);
       this.pictures.set(name, bitmap);
+    }).catch((error) => this.failed(error)).finally(() => {
+      if (generation !== this.generation) return;
       this.waiting--;
       this.arrived(name);
-    }).catch((error) => this.failed(error));
+    });
   }
 
   keep(files) {
@@ -117,8 +137,12 @@ class Album {
       return found;
     }
     if (name.includes("|")) return this.subtract(name);
-    if (this.files.has(name)) this.open(name);
+    if (this.canOpen(name)) this.open(name);
     return null;
+  }
+
+  canOpen(name) {
+    return this.files.has(name) && !this.opened.has(name) && !this.pictures.has(name);
   }
 
   pixels(name) {
@@ -131,11 +155,11 @@ class Album {
   }
 
   async open(name) {
-    const file = this.files.get(name), { generation } = this;
-    this.files.delete(name); // once is enough, unless it is dropped later
-    const bitmap = await decode(file).catch((error) => this.failed(error));
+    const { generation, opened } = this;
+    opened.add(name); // once is enough, unless it is dropped later
+    const bitmap = await decode(this.files.get(name)).catch((error) => this.failed(error));
     if (!bitmap || generation !== this.generation) return;
-    this.files.set(name, file);
+    opened.delete(name);
     this.put(name, bitmap);
     this.arrived(name);
   }
@@ -160,9 +184,14 @@ class Album {
   put(name, picture) {
     this.pictures.set(name, picture);
     const made = [...this.pictures.keys()].filter((key) => !this.isKept(key));
-    const most = Math.max(8, CACHED_PIXELS / (picture.width * picture.height));
-    for (const key of made.slice(0, Math.max(0, made.length - most))) this.pictures.delete(key);
+    const most = Math.max(CACHED_LEAST, CACHED_PIXELS / (picture.width * picture.height));
+    for (const key of made.slice(0, Math.max(0, made.length - most))) this.drop(key);
     this.isFull = made.length >= most; // no use in making more before they are asked for
+  }
+
+  drop(name) {
+    this.pictures.get(name).close?.(); // a bitmap's memory waits for no collector
+    this.pictures.delete(name);
   }
 
   read(bitmap) {

@@ -28,6 +28,7 @@ class Question {
     const isOpen = this.facts.open < iteration;
     say(this.label, `Predict first: ${this.words(what, iteration)}`);
     say(this.hint, this.help(what, iteration));
+    Object.assign(this.input, { min: 0, max: what === "ms_ssim" ? 1 : "" });
     this.form.hidden = !isOpen;
     this.result.hidden = isOpen;
     if (!isOpen) say(this.result, this.verdict(what, answer.value));
@@ -64,6 +65,7 @@ class Question {
 
   verdict(what, said) {
     const truth = this.truth(what, this.facts.guess.iteration), start = `You said ${this.value(what, said)}.`;
+    if (truth === undefined && this.facts.isDone) return `${start} The truth was not measured: it was stopped before.`;
     if (truth === undefined) return `${start} The truth is still being measured …`;
     if (truth === null) return `${start} There is no such number here.`;
     const off = said - truth, isSame = this.value(what, said) === this.value(what, truth);

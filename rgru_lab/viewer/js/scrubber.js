@@ -59,10 +59,14 @@ class Scrubber {
   constructor(model, el) {
     Object.assign(this, { model, el, state: { ...BEGINNING }, tables: new Map() });
     this.facts = new Facts(model);
-    const failed = (error) => say(this.status, `The browser cannot show a picture: ${error.message}`);
+    const failed = (error) => {
+      this.trouble ??= `The browser cannot show a picture: ${error.message}`; // what follows from it says less
+      this.report();
+      say(this.live, this.trouble);
+    };
     this.album = new Album((kind, gain) => this.table(kind, gain), (name) => this.arrived(name), failed);
     this.question = new Question(this.facts, (answer) => this.reply(answer));
-    this.board = new Board(this.facts, () => this.question.point(), (i) => this.go(i), this.buildSaving());
+    this.board = new Board(this.facts, () => this.question.point(), (i) => this.pick(i), this.buildSaving());
     this.live = h("div", { class: "rgru-live", "aria-live": "polite" });
     this.probeLine = h("div", { class: "rgru-probe" });
     const stage = this.buildStage();
@@ -126,11 +130,11 @@ class Scrubber {
     const range = { type: "range", min: "1", max: "1", value: "1", step: "1", disabled: true };
     this.slider = keepKeys(h("input", { class: "rgru-slider", "aria-label": "iteration", ...range }));
     this.slider.addEventListener("input", () => this.go(Number(this.slider.value)));
-    const onTick = (event) => this.go(this.tickAt(event.clientX));
+    const onTick = (event) => this.pick(this.tickAt(event.clientX));
     this.ticks = h("div", { class: "rgru-ticks", "aria-hidden": "true", onclick: onTick });
     this.counter = h("div", { class: "rgru-counter" });
     this.progress = h("progress", { class: "rgru-progress", max: "1", value: "0", "aria-label": "progress" });
-    this.status = h("span", { class: "rgru-status", role: "status" });
+    this.status = h("span", { class: "rgru-status" });
     this.statusRow = h("div", { class: "rgru-statusrow" }, this.progress, this.status);
     this.wish = h("i", { class: "rgru-wish", hidden: true });
     const track = h("div", { class: "rgru-track" }, this.slider, this.wish, this.ticks);
@@ -177,8 +181,8 @@ class Scrubber {
     const { model, el } = this;
     const on = (name, act) => this.listeners.push([`change:${name}`, act]);
     this.listeners = [];
-    on("original", () => this.begin());
-    on("setup", () => this.shape());
+    on("original", () => this.change());
+    on("setup", () => this.change());
     on("readings", () => this.read());
     on("progress", () => this.report());
     on("guess", () => this.read());
@@ -211,13 +215,23 @@ class Scrubber {
 
   // ------------------------------------------------------------------------------------------ What Python says
 
+  // Another photo, or the same once more with other weights; or else what is known of it.
+  change() {
+    const { run } = this.facts.setup, original = this.model.get("original");
+    if (run === this.run && original === this.original) this.shape();
+    else this.begin();
+  }
+
   begin() {
+    const { run, width, height } = this.facts.setup, original = this.model.get("original");
+    Object.assign(this, { run, original, trouble: null });
     this.pause();
     this.album.reset();
     Object.assign(this.state, { i: 0, goal: RESTING, isTouched: false });
     this.el.dataset.ready = "false";
+    if (width) this.stage.size(width, height);
     this.shape();
-    if (this.model.get("original")?.byteLength) this.album.take("I", this.model.get("original"));
+    if (original?.byteLength) this.album.take("I", original);
     for (let i = 1; i <= MOST_ITERATIONS; i++) {
       this.frame(i);
       for (const match of ["bytes", "level"]) this.files(match, i);
@@ -237,7 +251,6 @@ class Scrubber {
     const numbers = Array.from({ length: setup.iterations }, (_, k) => h("span", {}, h("b", {}, String(k + 1))));
     this.ticks.replaceChildren(...numbers);
     this.thin();
-    this.stage.size(setup.width, setup.height);
     this.read();
   }
 
@@ -278,12 +291,17 @@ class Scrubber {
   }
 
   report() {
-    const { share, text, failed } = this.model.get("progress");
+    const { share, text, failed } = this.model.get("progress"), isDone = share >= 1, said = this.trouble ?? text;
     this.progress.value = share;
-    this.progress.hidden = share >= 1;
-    this.statusRow.hidden = share >= 1 && !text;
-    this.status.classList.toggle("rgru-failed", Boolean(failed));
-    say(this.status, text);
+    this.progress.hidden = isDone;
+    this.statusRow.hidden = isDone && !said;
+    this.status.classList.toggle("rgru-failed", Boolean(failed || this.trouble));
+    say(this.status, said);
+    if (isDone && this.isFilling) {
+      say(this.live, said || "All pictures and readings are here."); // the steps before are for eyes alone
+      this.read();
+    }
+    this.isFilling = !isDone;
     this.prepare();
   }
 
@@ -306,7 +324,7 @@ class Scrubber {
     for (let i = 1; i <= (this.facts.setup.iterations ?? 0); i++) {
       if (album.data.has(`P${i}`) && !album.pictures.has(this.residual(i))) return this.residual(i);
       const file = this.facts.row(`${state.match}-${state.rival}`, i)?.file;
-      if (file && album.files.has(file) && !album.pictures.has(file)) return file;
+      if (file && album.canOpen(file)) return file;
     }
     return null;
   }
@@ -337,10 +355,17 @@ class Scrubber {
     this.paint(start);
   }
 
+  // The same by a click beside the slider, which has the keys from then on.
+  pick(i) {
+    this.go(i);
+    this.slider.focus({ preventScroll: true });
+  }
+
   // Whether the hand asked for an iteration that is still to come.
   isWaiting() {
     const { goal, isTouched } = this.state, last = Math.min(this.facts.open, this.facts.setup.iterations);
-    return isTouched && this.limit() < Math.min(goal, last) && !this.model.get("progress").failed;
+    const isComing = !this.trouble && !this.model.get("progress").failed;
+    return isComing && isTouched && this.limit() < Math.min(goal, last);
   }
 
   // The iteration whose number is nearest to a place on the screen.
@@ -409,7 +434,7 @@ class Scrubber {
     this.kinds.show(state.kind);
     this.gains.show(state.gain);
     const { lastChild } = this.matches.node;
-    say(lastChild, (lastChild.dataset.text = `same ${facts.level.name}`));
+    say(lastChild, (lastChild.title = lastChild.dataset.text = `same ${facts.level.name}`));
     const pictures = [["I", "I, original"], ["P", "P[i], ours"], ["Q", "P[i-1], one before"], ["X", label]];
     const withResidual = [...pictures, ["R", "R[i], residual"]];
     for (const name of ["left", "right"]) this.pickers[name].show(withResidual, state[name]);
@@ -482,7 +507,7 @@ class Scrubber {
     const file = this.model.get("file");
     this.saves[0].disabled = !i;
     this.saves[1].disabled = !i || !file?.byteLength;
-    this.saves[2].disabled = !this.rivalRow();
+    this.saves[2].disabled = !this.album.files.has(this.rivalRow()?.file);
     say(this.saves[0].lastChild, `${this.title("P")}.png`);
     say(this.saves[2].lastChild, this.title("X"));
     this.probe();
@@ -735,7 +760,7 @@ class Scrubber {
 
   saveRival() {
     const { file } = this.rivalRow();
-    const suffix = this.state.rival === "jpeg" ? "jpg" : this.state.rival;
+    const suffix = this.state.rival.startsWith("jpeg") ? "jpg" : this.state.rival;
     download(`${file}.${suffix}`, new Blob([this.album.files.get(file)]));
   }
 }

@@ -53,7 +53,11 @@ function keepKeys(node) {
 }
 
 function button(label, act, properties = {}, ...children) {
-  const common = { type: "button", class: "rgru-button", title: label, onclick: act };
+  const onclick = (event) => {
+    event.currentTarget.focus({ preventScroll: true }); // Safari does not, and the next key would be the notebook's
+    act(event);
+  };
+  const common = { type: "button", class: "rgru-button", title: label, onclick };
   const node = h("button", { ...common, ...properties }, ...children);
   if (!node.textContent) node.setAttribute("aria-label", label);
   return keepKeys(node);
