@@ -20,8 +20,10 @@ TARGETS = (0.85, 0.90, 0.95, 0.97, 0.98, 0.99)
 PUBLISHED = DATA / "published.json"
 
 YARDSTICK = {0.90: 0.2864, 0.95: 0.507, 0.98: 1.035}
-"""Bits per pixel of optimised JPEG 4:2:0 on Kodak at an MS-SSIM, interpolated from published curves (mean over the
-pictures at equal quality). The JPEG measured here, with its newer encoder, needs a little less."""
+"""Bits per pixel of optimised JPEG 4:2:0 on Kodak at an MS-SSIM, by which the bars were set before anything here was
+measured: sizes of optimised files at the MS-SSIM that CompressAI published for JPEG. The JPEG measured here needs about
+5 % less (its MS-SSIM reads higher at the same sizes), so a bar may be met against the one and missed against the other;
+`_bars` says both."""
 
 BARS_PERCENT = {
     "small": {"raw": {0.90: -22, 0.95: -20, 0.98: -10}, "coded": {0.90: -38, 0.95: -27, 0.98: -12}},
@@ -38,7 +40,10 @@ OURS_RAW = "ours, bits as they are"
 AUTHORS = "Residual GRU, Google 2016"
 """The published curve of the model that the paper's authors gave away."""
 
-AVERAGING = "Mean MS-SSIM at mean bits per pixel over the pictures, at equal iteration or quality."
+AVERAGING = (
+    "Mean MS-SSIM at mean bits per pixel over the pictures, at equal iteration or quality; between two points of such "
+    "a curve a rate lies on the straight line."
+)
 ADAPTIVE = "Ours are adaptive files: a position stops sending where an iteration no longer pays, at equal slope. "
 SEARCHED = "In iteration i the encoder took {} √(s / i) steps to find better bits of a share s of the positions{}. "
 
@@ -74,7 +79,7 @@ def summarise(
         "coding": [_coded_at(ours, target) for target in TARGETS],
         "area": {"coded": _area(ours), "raw": _area(_if("raw", ours))},
         "published": beside(ours, jpeg) if set_name == "kodak" else [],
-        "bars": _bars(weights.name.rpartition("-")[0] + (", adaptive" if slopes else ""), ours)
+        "bars": _bars(weights.name.rpartition("-")[0] + (", adaptive" if slopes else ""), ours, jpeg)
         if set_name == "kodak"
         else [],
         "jpeg": JPEG_SETTINGS | {"encoder": CODECS["jpeg"].version},
@@ -115,7 +120,7 @@ def bpp_at(curve: list[dict], level: float, key: str = "ms_ssim") -> float | Non
     for low, high in pairwise(curve):
         if low[key] <= level <= high[key] and low[key] < high[key]:
             share = (level - low[key]) / (high[key] - low[key])
-            return round(low["bpp"] + share * (high["bpp"] - low["bpp"]), 4)
+            return low["bpp"] + share * (high["bpp"] - low["bpp"])
     return None
 
 
@@ -131,12 +136,12 @@ def per_picture(ours: list[dict], theirs: list[dict], ms_ssim: float, key: str =
         curves = (rows, grouped(theirs, "picture")[picture])
         pairs.append([_bpp_for(sorted(curve, key=lambda row: row["point"]), ms_ssim, key) for curve in curves])
     both = [pair for pair in pairs if None not in pair]
-    bpp, their_bpp = (round(float(mean), 4) for mean in np.mean(both, axis=0)) if both else (None, None)
+    bpp, their_bpp = map(float, np.mean(both, axis=0)) if both else (None, None)
     return {
         "ms_ssim": ms_ssim,
         "pictures": len(both),
-        "bpp": bpp,
-        "their_bpp": their_bpp,
+        "bpp": _rate(bpp),
+        "their_bpp": _rate(their_bpp),
         "change_percent": _change(bpp, their_bpp),
         "won": sum(a is not None and (b is None or a < b) for a, b in pairs),
         "counted": sum(pair != [None, None] for pair in pairs),
@@ -155,7 +160,7 @@ def beside(ours: list[dict], jpeg: list[dict]) -> list[dict]:
     return [
         {
             "name": name,
-            "at_equal_ms_ssim": [{"ms_ssim": target, "bpp": bpp_at(curve, target)} for target in TARGETS],
+            "at_equal_ms_ssim": [{"ms_ssim": target, "bpp": _rate(bpp_at(curve, target))} for target in TARGETS],
             "bjontegaard_ms_ssim_percent": _bjontegaard(curve, jpeg, "ms_ssim"),
             "area": _area(curve),
         }
@@ -165,7 +170,8 @@ def beside(ours: list[dict], jpeg: list[dict]) -> list[dict]:
 
 def _at(ours: list[dict], theirs: list[dict], target: float, key: str = "ms_ssim") -> dict:
     bpp, their_bpp = bpp_at(ours, target, key), bpp_at(theirs, target, key)
-    return {"ms_ssim": target, "bpp": bpp, "their_bpp": their_bpp, "change_percent": _change(bpp, their_bpp)}
+    change = _change(bpp, their_bpp)
+    return {"ms_ssim": target, "bpp": _rate(bpp), "their_bpp": _rate(their_bpp), "change_percent": change}
 
 
 def _against(ours: list[dict], theirs: list[dict]) -> dict:
@@ -181,28 +187,37 @@ def _against(ours: list[dict], theirs: list[dict]) -> dict:
             "at_equal_ms_ssim": [_at(curve, their_curve, target, MOVED) for target in TARGETS],
             "per_picture": [per_picture(ours, theirs, target, MOVED) for target in TARGETS],
             "bjontegaard_ms_ssim_percent": _bjontegaard(curve, their_curve, MOVED),
+            "bjontegaard_up_to": _both_reach(curve, their_curve, MOVED),
         },
         "bjontegaard_ms_ssim_percent": _bjontegaard(curve, their_curve, "ms_ssim"),
+        "bjontegaard_up_to": _both_reach(curve, their_curve, "ms_ssim"),
         "bjontegaard_psnr_percent": _bjontegaard(curve, their_curve, "psnr_db"),
         "area": _area(their_curve),
     }
 
 
-def _bars(preset: str, curve: list[dict]) -> list[dict]:
+def _bars(preset: str, curve: list[dict], jpeg: list[dict]) -> list[dict]:
+    """Each bar, against the yardstick and against the JPEG measured here."""
     rows = []
     for bits, bars in BARS_PERCENT.get(preset, {}).items():
         for target, bar in bars.items():
             bpp = bpp_at(_if("raw", curve) if bits == "raw" else curve, target)
-            change = _change(bpp, YARDSTICK[target])
+            measured_bpp = bpp_at(jpeg, target)
+            met, measured_met = (
+                None not in (bpp, their_bpp) and bpp <= (1 + bar / 100) * their_bpp
+                for their_bpp in (YARDSTICK[target], measured_bpp)
+            )
             rows.append(
                 {
                     "bits": bits,
                     "ms_ssim": target,
-                    "bpp": bpp,
+                    "bpp": _rate(bpp),
                     "yardstick_bpp": YARDSTICK[target],
-                    "change_percent": change,
+                    "change_percent": _change(bpp, YARDSTICK[target]),
+                    "measured_percent": _change(bpp, measured_bpp),
                     "bar_percent": bar,
-                    "met": change is not None and change <= bar,
+                    "met": met,
+                    "measured_met": measured_met,
                 }
             )
     return rows
@@ -216,7 +231,8 @@ def _if(coding: str, curve: list[dict]) -> list[dict]:
 def _coded_at(curve: list[dict], target: float) -> dict:
     raw, counted, bpp = (bpp_at(each, target) for each in (_if("raw", curve), _if("counted", curve), curve))
     saved = None if None in (raw, bpp) else round(100 * (1 - bpp / raw), 1)
-    return {"ms_ssim": target, "raw_bpp": raw, "counted_bpp": counted, "bpp": bpp, "saved_percent": saved}
+    rates = {"raw_bpp": _rate(raw), "counted_bpp": _rate(counted), "bpp": _rate(bpp)}
+    return {"ms_ssim": target, **rates, "saved_percent": saved}
 
 
 def _bpp_for(curve: list[dict], ms_ssim: float, key: str) -> float | None:
@@ -233,9 +249,19 @@ def _bjontegaard(ours: list[dict], theirs: list[dict], key: str) -> float | None
     return None if percent is None else round(percent, 1)
 
 
+def _both_reach(ours: list[dict], theirs: list[dict], key: str) -> float:
+    """The MS-SSIM at which Bjøntegaard's range ends."""
+    return round(min(max(point[key] for point in curve) for curve in (ours, theirs)), 4)
+
+
 def _area(curve: list[dict]) -> float | None:
     area = metrics.area([(point["bpp"], point["ms_ssim"]) for point in curve])
     return None if area is None else round(area, 4)
+
+
+def _rate(bpp: float | None) -> float | None:
+    """To be written: everything that is decided is decided before."""
+    return None if bpp is None else round(bpp, 4)
 
 
 def _change(bpp: float | None, their_bpp: float | None) -> float | None:

@@ -7,18 +7,23 @@ from rgru_lab import comparing, model, release, reports
 
 def _summary(change=-36.0, psnr=12.3, bjontegaard=-28.6, moved=-30.5):
     at = [{"ms_ssim": level, "bpp": 0.2, "their_bpp": 0.3, "change_percent": change} for level in (0.90, 0.95, 0.98)]
-    won = [{"ms_ssim": level, "won": won, "counted": 24} for level, won in ((0.90, 24), (0.95, 23), (0.98, 15))]
+    won = [
+        {"ms_ssim": level, "won": won, "counted": 24, "change_percent": -33.0}
+        for level, won in ((0.90, 24), (0.95, 23), (0.98, 15))
+    ]
     jpeg = {
         "codec": "jpeg",
         "label": "JPEG",
         "at_equal_ms_ssim": at,
         "per_picture": won,
         "bjontegaard_ms_ssim_percent": bjontegaard,
+        "bjontegaard_up_to": 0.985,
         "bjontegaard_psnr_percent": psnr,
         "moved": {
             "at_equal_ms_ssim": [row | {"change_percent": moved} for row in at],
             "per_picture": [row | {"won": row["won"] - 3} for row in won],
             "bjontegaard_ms_ssim_percent": -22.2,
+            "bjontegaard_up_to": 0.972,
         },
     }
     missing = [{"ms_ssim": 0.90, "bpp": None}, {"ms_ssim": 0.95, "bpp": 0.255}, {"ms_ssim": 0.98, "bpp": 0.591}]
@@ -40,10 +45,19 @@ def test_the_verdict_says_what_is_saved_beside_the_authors_and_where_it_ends():
     text = reports.verdict(_summary(), 25)
     assert "a file of small-9 takes 36.0 % fewer bits than the JPEG. (The 25 % that" in text
     assert "as published, takes 10.0 % fewer on these 24.)" in text
-    assert "the smaller file on 24 of 24 photographs at 0.90, on 23 of 24 at 0.95 and on 15 of 24 at 0.98. Over" in text
+    assert (
+        "the smaller file on 24 of 24 photographs at 0.90, on 23 of 24 at 0.95 and on 15 of 24 at 0.98. (Each" in text
+    )
+    assert (
+        "own sizes at 0.90, and then their mean: 33.0 % fewer.) Over all qualities that both reach, up to 0.985,"
+        in text
+    )
     assert "it takes 28.6 % fewer bits than JPEG" in text
     assert "One pixel on (see below) it takes 30.5 % fewer bits at 0.90, is the smaller file on 21 of 24" in text
-    assert "photographs, on 20 of 24 and on 12 of 24, and takes 22.2 % fewer over all qualities." in text
+    assert (
+        "photographs, on 20 of 24 and on 12 of 24, and takes 22.2 % fewer over all qualities, which end at 0.972 there."
+        in text
+    )
     assert "By PSNR, which counts squared errors alone, they take 12.3 % more bits than JPEG" in text
     assert "ends at MS-SSIM 0.985, with iteration 2 and 0.20 bits per pixel" in text
 
@@ -56,12 +70,24 @@ def test_the_verdict_admits_what_is_missed():
     assert "they take 3.0 % fewer bits" in text
 
 
+def test_the_verdict_names_the_smallest_jpeg_where_that_is_another():
+    summary = _summary()
+    assert "smallest JPEG" not in reports.verdict(summary, 25)
+    other = summary["opponents"][0] | {"codec": "jpeg-444", "label": "JPEG 4:4:4"}
+    at = [row | {"their_bpp": 0.25, "change_percent": -20.0} for row in other["at_equal_ms_ssim"]]
+    summary["opponents"].append(other | {"at_equal_ms_ssim": at})
+    assert "At 0.98 JPEG 4:4:4 is the smallest JPEG; against that it takes 20.0 % fewer." in reports.verdict(
+        summary, 25
+    )
+
+
 def test_adaptive_results_say_so_wherever_they_stand():
     summary = _summary() | {"model": "best-1", "slopes": [0.1, 0.01]}
     assert reports.label(summary) == "best-1, adaptive"
     assert "| **best-1, adaptive** |" in reports.standings([summary])
     assert "| MS-SSIM | best-1, adaptive, bpp |" in reports.table(summary)
     bars = [{"bits": "coded", "ms_ssim": 0.9, "change_percent": -50.0, "bar_percent": -61, "met": False}]
+    bars[0] |= {"measured_percent": -48.0, "measured_met": False}
     said = "best-1, adaptive reaches none of its 1 and is short by 11.0 points at 0.90 (coded bits)."
     assert said in reports.bars_met([summary | {"bars": bars}])
 
@@ -95,7 +121,9 @@ def test_standings_list_ours_once_then_the_measured_then_the_published():
 
 def test_aims_that_are_missed_are_named_with_how_far():
     def bar(bits, level, change, met):
-        return {"bits": bits, "ms_ssim": level, "change_percent": change, "bar_percent": -30, "met": met}
+        return {"bits": bits, "ms_ssim": level, "change_percent": change, "bar_percent": -30, "met": met} | {
+            "measured_met": met and change < -31
+        }
 
     whole = {"model": "small-9", "bars": [bar("raw", 0.90, -31.0, True), bar("coded", 0.90, -40.0, True)]}
     bars = [bar("raw", 0.90, -31.0, True), bar("coded", 0.95, -28.5, False), bar("raw", 0.98, None, False)]
@@ -103,6 +131,7 @@ def test_aims_that_are_missed_are_named_with_how_far():
     assert "small-9 reaches all 2 that were set for it. base-9 reaches 1 of its 3 and is short" in text
     assert "by 1.5 points at 0.95 (coded bits), of 0.98, which it does not reach (bits as they are)." in text
     assert "micro-1" not in text
+    assert "against that as many are reached: small-9 1 of 2; base-9 0 of 3." in text
     one = reports.bars_met([{"model": "fast-9", "bars": bars[:1]}])
     assert "fast-9 reaches the one that was set for it." in one
 
