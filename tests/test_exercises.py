@@ -8,11 +8,15 @@ from itertools import islice
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 import torch
 
 from rgru_lab import codec, lessons
 from rgru_lab.config import preset
+from rgru_lab.lessons.exercises import NOTHING
+from tests.lessons import lesson07 as tables_07
+from tests.lessons import lesson08 as tables_08
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -112,6 +116,32 @@ def test_an_answer_that_fails_or_returns_its_input_is_told_so(number):
 
     for answer in (fails, same, object()):
         assert lessons.verdict(number, answer) not in (None, "no answer yet")
+
+
+@pytest.mark.parametrize("number", _all_numbers())
+def test_an_answer_that_returns_nothing_is_told_how_that_comes(number):
+    if callable(lessons.find(number).reference()):
+        said = lessons.verdict(number, lambda *args, **kwargs: None)
+        assert said == f"no answer yet: {NOTHING}"
+
+
+def _cell(number, part):
+    (source,) = [cell.source for cell in _notebook(number).cells if part in cell.source and cell.cell_type == "code"]
+    return source
+
+
+@pytest.mark.parametrize("answer", tables_07.VARIANTS["07.1"])
+def test_lesson_07_goes_on_with_corners_of_any_kind(answer, capsys):
+    names = _namespace(_notebook("07"))
+    exec(_cell("07", "tiles = {}"), names)
+    exec(_cell("07", "drawn = "), names | {"hard_corners": answer})
+    assert "all are mine: True" in capsys.readouterr().out
+
+
+def test_lesson_08_goes_on_with_an_entropy_in_torch(capsys):
+    names = _namespace(_notebook("08")) | {"guess": None, "entropy": tables_08.in_torch, "N": 2}
+    exec(_cell("08", "zlib"), names | {"planes": [np.ones((4, 2, 3), np.int8)] * 2})
+    assert "B[2]: 0.000 bits for each bit" in capsys.readouterr().out
 
 
 def test_the_generator_of_lesson_10_primes_as_the_library_does(make_coder):

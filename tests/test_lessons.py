@@ -181,11 +181,28 @@ def test_a_wrong_one_is_told_what_it_does_and_stops_nothing(double, capsys):
         (lambda x: 2 * ..., "a gap is still `...`"),
         (lambda x: x if x > 0 else -x, "torch.where"),
         (lambda x: x if x.numpy() > 0 else -x, "np.where"),
+        (lambda x: x if x else -x, "for None ask `is None`, for each element `torch.where`"),
+        (lambda x: (x.double(), torch.rand(3, 3) @ torch.rand(3, 3).double()), "float64"),
+        (lambda x: x.nothing, "(in `(lambda x: x.nothing"),
         (3.0, "it got a float; give the function itself"),
     ],
 )
 def test_common_slips_are_said_in_words(double, answer, words):
     assert words in lessons.verdict("99.1", answer)
+
+
+def test_a_return_that_is_missing_is_said(monkeypatch, double, capsys):
+    def nothing(answer):
+        raise NotImplementedError("a way ends without `return`")
+
+    lessons.exercise("99.2", "halving", lambda: lambda x: x / 2)(nothing)
+    lessons.check("99.2", lambda x: None)
+    assert capsys.readouterr().out == "○ 99.2 halving: no answer yet: a way ends without `return`\n"
+
+
+def test_a_check_leaves_the_random_numbers_of_gpus_alone(double, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("a GPU was seeded"))
+    assert lessons.verdict("99.1", lambda x: x + x) is None
 
 
 def test_a_check_draws_the_same_numbers_each_time_and_leaves_the_learners_alone(double):

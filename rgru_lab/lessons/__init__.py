@@ -18,6 +18,7 @@ import os
 import platform
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable
 from numbers import Real
 from pathlib import Path
@@ -201,22 +202,30 @@ def verdict(number: str, answer) -> str | None:
     if answer is None or answer is ...:
         return "no answer yet"
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.random.default_generator.manual_seed(0)  # `torch.manual_seed` would seed GPUs, too
         try:
             found.test(answer)
         except Wrong as wrong:
             return str(wrong)
-        except NotImplementedError:
-            return "no answer yet"
+        except NotImplementedError as error:
+            return f"no answer yet: {error}" if str(error) else "no answer yet"
         except Exception as error:  # the learner's code may do anything
             return _in_words(error, answer)
     return None
 
 
+FLOAT64 = "the values are float64, which np.zeros and np.where give; make them float32: .float()"
+
 IN_WORDS = {
     "ellipsis": "a gap is still `...`; fill every one",
-    "Boolean value of Tensor": "it asks one question, as `if` does, of a whole tensor; `torch.where` asks each element",
-    "truth value of an array": "it asks one question, as `if` does, of a whole array; `np.where` asks each element",
+    "Boolean value of Tensor": (
+        "it asks one question, as `if` does, of a whole tensor; for None ask `is None`, for each element `torch.where`"
+    ),
+    "truth value of an array": (
+        "it asks one question, as `if` does, of a whole array; for None ask `is None`, for each element `np.where`"
+    ),
+    "Double did not match Float": FLOAT64,
+    "float != double": FLOAT64,
 }
 """What Python, torch and numpy say of slips that are common in exercises, and what it means."""
 
@@ -226,7 +235,10 @@ def _in_words(error: Exception, answer) -> str:
     if "not callable" in said and not callable(answer):
         return f"it got a {type(answer).__name__}; give the function itself: its name, without brackets behind it"
     means = [words for part, words in IN_WORDS.items() if part in said]
-    return means[0] if means else f"it stopped with {type(error).__name__}: {said}"
+    file = getattr(getattr(answer, "__code__", None), "co_filename", None)
+    lines = [frame.line for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file and frame.line]
+    words = means[0] if means else f"it stopped with {type(error).__name__}: {said}"
+    return f"{words} (in `{lines[-1]}`)" if lines else words
 
 
 def check(number: str, answer):
@@ -238,6 +250,8 @@ def check(number: str, answer):
         _remember(number)
     elif wrong == "no answer yet":
         print(f"○ {number} {title}: no answer yet. Fill the gap and run the cell again.")
+    elif wrong.startswith("no answer yet"):
+        print(f"○ {number} {title}: {wrong}")
     else:
         print(f"✗ {number} {title}: {wrong}")
 

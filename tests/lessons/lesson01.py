@@ -49,6 +49,8 @@ MISTAKES = {
         (lambda size_bytes, height, width: 8 * size_bytes, "whole file"),
         (lambda size_bytes, height, width: 8 * size_bytes // (height * width), "cut off"),
         (lambda size_bytes, height, width: size_bytes, "instead of"),
+        (lambda size_bytes, height, width: str(8 * size_bytes / (height * width)), "str"),
+        (lambda size_bytes, height, width: size_bytes > height, "bool"),
         (lambda size_bytes, height, width: (8, size_bytes), "tuple"),
     ],
     "01.2": [
@@ -77,6 +79,8 @@ MISTAKES = {
         (lambda a, b: 10 * np.log10(1 / _mse(a, b)), "peak is missing"),
         (lambda a, b: 10 * np.log10(255**2 / np.mean((a - b) ** 2)), "uint8"),
         (lambda a, b: 10 * np.log10(255**2 / np.abs(a.astype(float) - b).mean()), "not squared"),
+        (lambda a, b: 10 * np.log10(float(a.max()) ** 2 / _mse(a, b)), "not the largest in the photo"),
+        (lambda a, b: 10 * np.log10(255**2 / np.mean((a.astype(np.int16) - b) ** 2)), "int16"),
         (lambda a, b: a, "ndarray"),
         (lambda a, b: 30, "compare it"),
     ],

@@ -1,5 +1,7 @@
 """Right answers in other words, and mistakes, for the exercises of lesson 02."""
 
+import math
+
 import torch
 
 
@@ -40,10 +42,17 @@ def _output(new, x, updated, W_ox, alpha_x):
     return new + alpha_x * W_ox(x)
 
 
+Z = 1 - 0.95 ** (1 / 16)
+LARGEST = math.log(Z / (1 - Z))  # the bias with which 95 % are left
+
+
 VARIANTS = {
     "02.1": [_einsum],
-    "02.2": [lambda x, h, updated, W_h, W_ox, a, b: (W_h(h) * a + updated + W_ox(x) * b, updated + W_h(a * h))],
-    "02.3": [-7, -5.8, torch.tensor(-20.0), -1000],
+    "02.2": [
+        lambda x, h, updated, W_h, W_ox, a, b: (W_h(h) * a + updated + W_ox(x) * b, updated + W_h(a * h)),
+        lambda *arguments: [*_cuts(_memory, _output)(*arguments)],
+    ],
+    "02.3": [-7, -5.8, torch.tensor(-20.0), -1000, LARGEST + 1e-4],
 }
 
 MISTAKES = {
@@ -57,6 +66,8 @@ MISTAKES = {
         (_gru(_right_mix, gates=(1, 0)), "numbers are not"),
         (lambda x, h, W, U: undefined, "NameError"),  # noqa: F821
         (lambda x, h, W, U: [], "list"),
+        (lambda x, h, W, U: _einsum(x, h, W, U).double(), "float64"),
+        (lambda x, h, W, U: x @ W[0].double(), "float64"),
     ],
     "02.2": [
         (lambda x, h, updated, *rest: updated, "two things"),
@@ -67,11 +78,12 @@ MISTAKES = {
         (lambda *a: _cuts(_memory, _output)(*a)[::-1], "exchanged"),
     ],
     "02.3": [
-        (0.0, "0.0%"),
+        (0.0, "0.00%"),
+        (LARGEST + 0.003, "94.99%"),
         (-3, "left after"),
         (0.95, "share"),
         ("-6", "no number"),
-        (6, "0.0%"),
+        (6, "0.00%"),
         (float("nan"), "no number"),
         ([-7], "list"),
     ],

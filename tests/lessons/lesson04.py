@@ -16,8 +16,15 @@ class _Straight(torch.autograd.Function):
         return gradient
 
 
-def _in_place(y):
+def _writes(y):
     """Writes into what it was given."""
+    b = y + (_step(y) - y).detach()
+    y.zero_()
+    return b
+
+
+def _in_place(y):
+    """Writes into a copy of what it was given."""
     b = y.detach().clone()
     b[b >= 0] = 1
     b[b < 0] = -1
@@ -41,6 +48,11 @@ def _threshold(y):
     """As the kit has it, with a gradient."""
     b = torch.where(y >= 2 * torch.rand_like(y) - 1, 1.0, -1.0)
     return b + (y - y.detach())
+
+
+def _seeded(y):
+    torch.manual_seed(3)
+    return _bernoulli(y)
 
 
 def _noise(y):
@@ -89,6 +101,7 @@ MISTAKES = {
         (lambda y: _step(y) + 2 * (y - y.detach()), "twice"),
         (lambda y: _step(y) + (y**2 - (y**2).detach()), "gradient is not"),
         (lambda y: _step(y).tolist(), "list"),
+        (_writes, "changes its input"),
         (lambda y: 1.0 if y >= 0 else -1.0, "torch.where"),
         (lambda y: _step(y).mean(), "shape"),
     ],
@@ -102,6 +115,7 @@ MISTAKES = {
         (lambda y: torch.where(torch.rand(len(y), 1) < (1 + y) / 2, 1.0, -1.0), "its own"),
         (lambda y: torch.where(torch.rand(()) < (1 + y) / 2, 1.0, -1.0), "drawn for all"),
         (lambda y: torch.where(torch.randn_like(y) < y, 1.0, -1.0), "mean of many draws"),
+        (_seeded, "no seed inside"),
         (lambda y: y + torch.rand_like(y) - 0.5, "nothing between"),
     ],
 }

@@ -44,13 +44,21 @@ def _old_memory(decoder, planes):
     return [first, *(decoder(bits, state)[0] for bits in planes[1:])]
 
 
+def _swapped(decoder, planes):
+    state, pictures = None, []
+    for bits in planes:
+        state, picture = decoder(bits, state)
+        pictures.append(picture)
+    return pictures
+
+
 def _pooled(x):
     return F.avg_pool1d(x.flatten(2).transpose(1, 2), 4).repeat_interleave(4, 2).transpose(1, 2).view_as(x)
 
 
 VARIANTS = {
     "05.1": [_by_strides, _axes(0, 1, 4, 2, 5, 3), torch.nn.PixelShuffle(2)],
-    "05.2": [_generator, _receive(torch.stack), _receive(tuple)],
+    "05.2": [_receive(torch.stack), _receive(tuple)],
     "05.3": [
         _pooled,
         lambda x: sum(x[:, k::4] for k in range(4)).div(4).repeat_interleave(4, dim=1),
@@ -79,6 +87,10 @@ MISTAKES = {
         (_receive(lambda p: p[::-1]), "last one first"),
         (_receive(lambda p: list(torch.stack(p).cumsum(0))), "added up"),
         (lambda decoder, planes: [decoder(b) for b in planes], "pairs"),
+        (_generator, "return a list"),
+        (_receive(lambda p: []), "append each picture"),
+        (_swapped, "picture first"),
+        (lambda decoder, planes: [decoder(b)[1] for b in planes], "picture first"),
         (_old_memory, "not the right ones"),
         (lambda decoder, planes: [p.numpy() for p in _generator(decoder, planes)], "ndarray"),
     ],

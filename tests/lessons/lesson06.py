@@ -26,6 +26,23 @@ def _states_mixed_up(coder, x, n):
     return coder.decode(bits, state)
 
 
+def _swapped(coder, x, n):
+    bits, _ = coder.encode(x, None)
+    _, output = coder.decode(bits, None)
+    return [coder.reconstruct(output, None, 1.0)] * n
+
+
+def _without_reconstruct(coder, x, n):
+    encoder_state = decoder_state = picture = None
+    r, pictures = x, []
+    for _ in range(n):
+        bits, encoder_state = coder.encode(coder.gain(picture) * r, encoder_state)
+        picture, decoder_state = coder.decode(bits, decoder_state)
+        r = x - picture
+        pictures.append(picture)
+    return pictures
+
+
 def _additive(combine):
     return lambda output, previous, gain: output / gain if previous is None else combine(output, previous, gain)
 
@@ -43,7 +60,7 @@ def _counted_down(curve, target):
 
 
 VARIANTS = {
-    "06.1": [_by_the_kit, lambda *a: torch.stack(_by_the_kit(*a)), lambda *a: (p for p in _by_the_kit(*a))],
+    "06.1": [_by_the_kit, lambda *a: torch.stack(_by_the_kit(*a))],
     "06.2": [
         lambda output, previous, gain: (0 if previous is None else previous) + output / gain,
         _additive(lambda output, previous, gain: (gain * previous + output) / gain),
@@ -74,6 +91,13 @@ MISTAKES = {
         (_loop(lambda x, p, r: (x - p) / 2), "P[2] is the first"),
         (_loop(lambda x, p, r: 3 * (x - p)), "twice"),
         (_states_mixed_up, "other half's memory"),
+        (_loop(whole=False), "decoder's output"),
+        (_without_reconstruct, "added up"),
+        (lambda *a: (p for p in _by_the_kit(*a)), "return a list"),
+        (lambda coder, x, n: unroll(coder, x), "return a list"),
+        (lambda coder, x, n: coder.decoder(coder.encode(x)[0]), "instead of coder.decoder"),
+        (lambda coder, x, n: coder.encoder(x), "instead of coder.encoder"),
+        (_swapped, "picture first"),
     ],
     "06.2": [
         (lambda output, previous, gain: output, "unchanged"),
@@ -89,15 +113,18 @@ MISTAKES = {
             "later iterations",
         ),
         (lambda output, previous, gain: output.mean(), "shape"),
+        (_additive(lambda output, previous, gain: previous.add_(output / gain)), "changes its input"),
     ],
     "06.3": [
         (lambda curve, target: curve, "list"),
+        (lambda curve, target: np.where(np.array(curve) >= target)[0] + 1, "a ndarray; wanted is one number"),
+        (lambda curve, target: torch.tensor([_first(curve, target) or 0]), "a Tensor; wanted is one number"),
         (lambda curve, target: _first(curve, target, start=0), "from 0"),
         (lambda curve, target: _first(curve, target, hit=lambda v, t: v > t), ">="),
         (lambda curve, target: _first(curve, target, never=len(curve)), "None"),
         (lambda curve, target: next(v for v in curve if v >= target), "a quality"),
         (lambda curve, target: [v >= target for v in curve].index(True) + 1, "ValueError"),
-        (lambda curve, target: len(curve), "right is"),
+        (lambda curve, target: len(curve), "and 0.1 it says 4; right is 1"),
         (lambda curve, target: max((n for n, v in enumerate(curve, 1) if v >= target), default=None), "right is"),
         (lambda curve, target: bisect.bisect_left(sorted(curve), target) + 1, "first hit"),
     ],

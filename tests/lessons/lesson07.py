@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import torch
 
 from rgru_lab.patches import _png_bytes
 
@@ -37,7 +38,11 @@ def _rate(warmup=lambda step, n: min(1, (step + 1) / n), floor=0.01, turn=math.p
 
 
 VARIANTS = {
-    "07.1": [_by_numpy],
+    "07.1": [
+        _by_numpy,
+        lambda *a: [list(corner) for corner in _chooser()(*a)],
+        lambda *a: [torch.tensor(corner) for corner in _chooser()(*a)],
+    ],
     "07.2": [lambda s, p, peak, n: peak * (1 if s >= n else (s + 1) / n) * (0.505 + 0.495 * math.cos(math.pi * p))],
     "07.3": [lambda a, b: "first" if min(a) > max(b) else "second" if max(a) < min(b) else "tie"],
 }
@@ -59,6 +64,7 @@ MISTAKES = {
         (_rate(floor=0.0), "ends at 0"),
         (_rate(turn=180), "radians"),
         (lambda *a: a[2] * _rate()(*a), "instead of the peak, 0.002"),
+        (lambda *a: [_rate()(*a)], "one number"),
         (lambda s, p, peak, n: peak * min(1, (s + 1) / n) * (1 - 0.99 * p), "at step"),
         (lambda s, p, peak, n: peak * min(1, (s + 1) / n), "at progress 1"),
     ],
@@ -66,6 +72,7 @@ MISTAKES = {
         (lambda a, b: "first" if sum(a) / len(a) > sum(b) / len(b) else "second", "overlap"),
         (lambda a, b: "tie", "every seed of the first"),
         (lambda a, b: a, "should return"),
+        (lambda a, b: "first" if min(a) > max(b) else None, "ends without `return`"),
         (lambda a, b: "second" if min(a) > max(b) else "first" if min(b) > max(a) else "tie", "every seed"),
     ],
 }

@@ -4,6 +4,7 @@ import bisect
 import math
 
 import numpy as np
+import torch
 
 
 def _with_scipy(p):
@@ -17,6 +18,11 @@ def _in_a_list(p):
         return 0.0 if p in (0, 1) else -sum(q * math.log2(q) for q in (p, 1 - p))
 
     return one(p) if np.isscalar(p) else [one(float(each)) for each in p]
+
+
+def in_torch(p):
+    p = torch.as_tensor(p).clamp(1e-6, 1 - 1e-6)
+    return -p * p.log2() - (1 - p) * (1 - p).log2()
 
 
 def _unclipped(p):
@@ -43,7 +49,7 @@ def _loop(ends, budget):
 
 
 VARIANTS = {
-    "08.1": [_with_scipy, _in_a_list, _clipped(lambda p: -(np.log2(p) * p + np.log2(1 - p) * (1 - p)))],
+    "08.1": [_with_scipy, _in_a_list, in_torch, _clipped(lambda p: -(np.log2(p) * p + np.log2(1 - p) * (1 - p)))],
     "08.2": [
         lambda b, k, y, x: f"{b[k, y, x - 1]} {b[k, y - 1, x]}",
         lambda b, k, y, x: int(b[k, y, x - 1]) + b[k, y - 1, x],
@@ -65,7 +71,8 @@ MISTAKES = {
         (lambda p: _unclipped(p) * math.log(2), "natural"),
         (lambda p: -np.log2(p), "weigh it"),
         (lambda p: -p * np.log2(p), "outcomes is missing"),
-        (lambda p: 1 - p, "H(0.9) comes out as"),
+        (lambda p: np.atleast_1d(_unclipped(p)), "one number gives one number"),
+        (lambda p: 1 - p, "H(0.5) comes out as 0.5000"),
         (lambda p: -np.log2(p) - np.log2(1 - p), "counted fully"),
         (_unclipped, "certainty"),
         (lambda p: -p * math.log2(p) - (1 - p) * math.log2(1 - p), "single numbers"),
@@ -74,6 +81,7 @@ MISTAKES = {
     "08.2": [
         (lambda b, k, y, x: b, "ndarray"),
         (lambda b, k, y, x: [b[k, y, x - 1], b[k, y - 1, x]], "list"),
+        (lambda b, k, y, x: (b[k, y, x - 1], b[k, y - 1, x : x + 2]), "tuple with a ndarray in it"),
         (lambda b, k, y, x: 0, "same context"),
         (lambda b, k, y, x: b[k, y, x], "same context"),
         (lambda b, k, y, x: (b[k, y, x + 1], b[k, y + 1, x]), "same context"),

@@ -1,5 +1,6 @@
 """Right answers in other words, and mistakes, for the exercises of lesson 09."""
 
+import operator
 from itertools import pairwise
 
 import numpy as np
@@ -24,6 +25,20 @@ def _between(value):
             if quality <= target <= next_quality:
                 return value((target - quality) / (next_quality - quality), size, next_size)
         return None
+
+    return size_at
+
+
+def _strict(first, second):
+    """A walk along the curve with other comparisons."""
+
+    def size_at(curve, target):
+        found = (
+            lesson09._size_at([a, b], target)
+            for a, b in pairwise(curve)
+            if first(a[1], target) and second(target, b[1])
+        )
+        return next(found, None)
 
     return size_at
 
@@ -73,6 +88,7 @@ MISTAKES = {
         (lambda ours, theirs: 100 * (theirs / ours - 1), "divide by theirs"),
         (lambda ours, theirs: theirs - ours, "bytes"),
         (lambda ours, theirs: max(0, 100 * (1 - ours / theirs)), "negative"),
+        (lambda ours, theirs: abs(100 * (1 - ours / theirs)), "no abs"),
         (lambda ours, theirs: ours, "instead of"),
         (lambda ours, theirs: "25 %", "str"),
     ],
@@ -85,6 +101,9 @@ MISTAKES = {
         (lambda curve, target: target, "that is a quality"),
         (lambda curve, target: curve, "list"),
         (_clamped, "return None"),
+        (_strict(operator.lt, operator.lt), "exactly a point's quality, 0.95, gives None"),
+        (_strict(operator.lt, operator.le), "exactly a point's quality, 0.8, gives None"),
+        (_strict(operator.le, operator.lt), "exactly a point's quality, 0.97, gives None"),
         (_last, "first crossing"),
         (lambda curve, target: _between(lambda s, a, b: a + s * (b - a))(curve, target) or curve[0][0], "first point"),
         (lambda curve, target: np.nan, "instead of"),
@@ -98,6 +117,8 @@ MISTAKES = {
         (_names(lambda ours, theirs: ours is None or (theirs is not None and theirs < ours)), "neither codec"),
         (_names(lambda ours, theirs: None not in (ours, theirs) and theirs < ours), "ours never does"),
         (_names(lambda ours, theirs: theirs < ours), "TypeError"),
+        (_names(lambda ours, theirs: theirs is not None and theirs <= _or_infinite(ours)), "both need the same"),
+        (lambda *a: iter(lesson09._jpeg_wins(*a)), "return a list"),
         (
             _names(lambda ours, theirs: _or_infinite(theirs) < _or_infinite(ours), lesson09._size_at),
             "first file is better",

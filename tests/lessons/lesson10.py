@@ -70,6 +70,7 @@ VARIANTS = {
 MISTAKES = {
     "10.1": [
         (lambda s: s, "unchanged"),
+        (lambda s: s.neg_().add_(1).div(s.mean()), "changes its input"),
         (lambda s: s / s.mean(), "turned round"),
         (lambda s: 1 - s, "not 1"),
         (lambda s: (1 - s) / (1 - s).sum(), "sum to 1"),
@@ -87,9 +88,11 @@ MISTAKES = {
         (lambda e, t: len(e) - np.minimum((e <= t).sum(axis=0), len(e)) + ((e <= t).any(axis=0)), "rise again"),
         (lambda e, t: np.where((e <= t).any(axis=0), (e <= t).argmax(axis=0) + 1, 0), "never gets there"),
         (lambda e, t: np.where((e <= t).argmax(axis=0), (e <= t).argmax(axis=0) + 1, len(e)), "at once"),
+        (lambda e, t: _reference(e, np.nextafter(t, 0)), "exactly the limit"),
     ],
     "10.3": [
         (lambda e, b: e, "(h, w)"),
+        (lambda e, b: np.ones(e.shape[1:], int), "n.flatten() is a copy"),
         (_everywhere, "gain at least half"),
         (_largest_error, "no plan"),
         (lambda e, b: np.ones(e.shape[1:])[e[0].size - 1], "n.flat"),

@@ -3,18 +3,29 @@
 import contextlib
 import math
 import numbers
+from collections.abc import Iterator
+
+import torch
 
 from rgru_lab.lessons import Wrong
+
+NOTHING = "a gap is open, or a way through it ends without `return` (print is not enough)"
+
+SWAPPED = "the decoder returns the picture first, then its memory"
+
+
+def given(got):
+    """What a learner's function returned; `...` and None are no answer yet."""
+    if got is ...:
+        raise NotImplementedError
+    if got is None:
+        raise NotImplementedError(NOTHING)
+    return got
 
 
 def number(value) -> float:
     """What a learner's function returned, as a float; 0-d arrays and tensors are numbers too."""
-    if value is None or value is ...:
-        raise NotImplementedError
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise Wrong(f"it returns a {type(value).__name__}; one number is expected") from None
+    return float(real(value, "the answer"))
 
 
 def near(value: float, expected: float) -> bool:
@@ -29,10 +40,22 @@ def real(got, what: str) -> float:
         got: the answer; None and `...` are no answer yet.
         what: what it should be, in words.
     """
-    if got is None or got is ...:
-        raise NotImplementedError
+    got = given(got)
     with contextlib.suppress(AttributeError, RuntimeError, ValueError):
         got = got.item()
     if isinstance(got, bool) or not isinstance(got, numbers.Real):
         raise Wrong(f"it returns a {type(got).__name__}; {what} is one number")
     return got
+
+
+def pictures_of(got) -> list:
+    """The pictures that a learner's function returned, which must not be gone after one look."""
+    if isinstance(got, Iterator):
+        raise Wrong("it is a generator; the lesson uses the pictures more than once: return a list")
+    return list(got)
+
+
+def untouched(handed: torch.Tensor, original: torch.Tensor):
+    """Refuse an answer that wrote into what it was handed."""
+    if not torch.equal(handed, original):
+        raise Wrong("it changes its input; work on a copy")

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from rgru_lab.lessons import Wrong, exercise
-from rgru_lab.lessons.exercises import real
+from rgru_lab.lessons.exercises import given, real
 
 
 def _gru_step():
@@ -23,9 +23,7 @@ def gru_step(answer):
     x, h = torch.randn(3, 5), torch.randn(3, 4)
     W, U = torch.randn(3, 5, 4), torch.randn(3, 4, 4)
     expected = _gru_step()(x, h, W, U)
-    got = answer(x.clone(), h.clone(), W.clone(), U.clone())
-    if got is None or got is ...:
-        raise NotImplementedError
+    got = given(answer(x.clone(), h.clone(), W.clone(), U.clone()))
     if not isinstance(got, torch.Tensor):
         raise Wrong(f"it returns a {type(got).__name__}; the new memory is a tensor of h's shape")
     if got.shape != h.shape:
@@ -62,12 +60,10 @@ def short_cuts(answer):
     W_h, W_ox = nn.Conv2d(4, 4, 1, bias=False), nn.Conv2d(3, 4, 1, 2, bias=False)
     x, h, updated = torch.randn(2, 3, 8, 8), torch.randn(2, 4, 4, 4), torch.randn(2, 4, 4, 4)
     with torch.no_grad():
-        got = answer(x.clone(), h.clone(), updated.clone(), W_h, W_ox, 0.3, 0.7)
-        if got is None or got is ... or (isinstance(got, tuple) and ... in [g for g in got if g is ...]):
-            raise NotImplementedError
-        if not (isinstance(got, tuple) and len(got) == 2):
+        got = given(answer(x.clone(), h.clone(), updated.clone(), W_h, W_ox, 0.3, 0.7))
+        if not (isinstance(got, (tuple, list)) and len(got) == 2):
             raise Wrong("it should return two things: the output and the new memory")
-        output, memory = got
+        output, memory = (given(part) for part in got)
         o, h_new = _short_cuts()(x, h, updated, W_h, W_ox, 0.3, 0.7)
         if torch.equal(memory, updated):
             raise Wrong("the memory is the GRU's unchanged; alpha_h W_h h has to be added")
@@ -96,5 +92,5 @@ def kept(answer):
     if 0.95 <= bias <= 1:
         raise Wrong("this looks like the share that is left; asked is the bias, the number that goes into σ")
     left = (1 - z) ** 16
-    if left < 0.95:
-        raise Wrong(f"with this bias z is {z:.4f}, and {left:.1%} of the memory is left after 16 iterations")
+    if left < 0.95 - 1e-5:
+        raise Wrong(f"with this bias z is {z:.4f}, and {left:.2%} of the memory is left after 16 iterations")

@@ -3,7 +3,7 @@
 from rgru_lab.cells import ResidualGRUCell
 from rgru_lab.config import GRID
 from rgru_lab.lessons import Wrong, exercise
-from rgru_lab.lessons.exercises import real
+from rgru_lab.lessons.exercises import given, real
 
 
 def _padded(n: int) -> int:
@@ -33,9 +33,7 @@ SLIPS_OF_SIZES = (
 @exercise("03.1", "the size after each layer", _layer_sizes)
 def layer_sizes(answer):
     for height, width in [(288, 448), (300, 451), (97, 33), (1, 16), (512, 770)]:
-        got = answer(height, width)
-        if got is None or got is ...:
-            raise NotImplementedError
+        got = given(answer(height, width))
         try:
             sizes = [tuple(float(n) for n in pair) for pair in got]
         except (TypeError, ValueError):

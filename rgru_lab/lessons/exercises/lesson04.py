@@ -4,7 +4,7 @@ import torch
 
 from rgru_lab.images import grid_size
 from rgru_lab.lessons import Wrong, exercise
-from rgru_lab.lessons.exercises import real
+from rgru_lab.lessons.exercises import given, real, untouched
 
 
 def _count_bits():
@@ -55,9 +55,7 @@ def count_bits(answer):
 
 def _check_bits(got, y):
     """Raise unless `got` is a tensor like y with nothing but -1 and +1 in it."""
-    if got is None or got is ...:
-        raise NotImplementedError
-    if not isinstance(got, torch.Tensor):
+    if not isinstance(given(got), torch.Tensor):
         raise Wrong(f"it returns a {type(got).__name__}; the bits are a tensor of y's shape")
     if got.shape != y.shape:
         raise Wrong(f"it returns the shape {tuple(got.shape)}; each number of y, {tuple(y.shape)}, becomes one bit")
@@ -93,9 +91,10 @@ def binarize(answer):
     start = torch.cat([torch.linspace(-0.95, 0.95, 39), torch.rand(9) - 0.5]).view(1, 3, 4, 4)
     start[0, 1, 1, 1] = 0.0
     leaf = start.clone().requires_grad_()
-    y = leaf.clone()  # what a layer before would give; not a leaf, so that writing into it is allowed
+    y = leaf.clone()  # what a layer before would give; not a leaf, so that torch lets an answer write into it
     got = answer(y)
     _check_bits(got, start)
+    untouched(y, start)
     b = torch.where(start >= 0, 1.0, -1.0)
     if torch.equal(got.detach(), -b):
         raise Wrong("the signs are turned round: -1 where y is below 0, +1 elsewhere")
@@ -125,9 +124,13 @@ def _draw():
     return draw
 
 
+FOUR_SIGMA = 0.04
+"""Four standard deviations of the mean of 10,000 bits whose mean is 0; with any other mean it is more than four."""
+
+
 @exercise("04.3", "draw the bits", _draw)
 def draw(answer):
-    y = torch.tensor([-0.9, -0.5, 0.0, 0.2, 0.8]).repeat(20_000, 1)
+    y = torch.tensor([-0.9, -0.5, 0.0, 0.2, 0.8]).repeat(10_000, 1)
     got = answer(y.clone())
     _check_bits(got, y)
     values = got.detach()
@@ -139,15 +142,17 @@ def draw(answer):
         )
     if (values[:, :1] <= values).all() and (values[:, 1:] >= values[:, :-1]).all():
         raise Wrong("one number is drawn for many elements; each draws its own: torch.rand_like(y)")
+    if torch.equal(*(answer(y[:100].clone()).detach() for _ in range(2))):
+        raise Wrong("two calls draw the same bits; no seed inside")
     mean = values.mean(dim=0)
     for wrong, words in (
         (2 * y[0].clamp(0, 1) - 1, "you compare the random number with y; the chance of +1 is (1 + y) / 2"),
         (-y[0], "the chances are exchanged: +1 with probability (1 + y) / 2"),
         (0 * y[0], "all bits are a fair coin's; the chance of +1 has to depend on y"),
     ):
-        if torch.allclose(mean, wrong, atol=0.04):
+        if torch.allclose(mean, wrong, atol=FOUR_SIGMA):
             raise Wrong(words)
-    if not torch.allclose(mean, y[0], atol=0.04):
+    if not torch.allclose(mean, y[0], atol=FOUR_SIGMA):
         raise Wrong(
             f"for y = {y[0, 4]:.1f} the mean of many draws is {mean[4]:.2f}, for {y[0, 0]:.1f} it is "
             f"{mean[0]:.2f}; it should be y"

@@ -5,14 +5,13 @@ from torch.nn import functional as F
 
 from rgru_lab.config import ModelConfig
 from rgru_lab.lessons import Wrong, exercise
-from rgru_lab.model import Decoder
+from rgru_lab.lessons.exercises import SWAPPED, given, pictures_of
+from rgru_lab.model import Decoder, DecoderState
 
 
 def _tensor(got, expected, what):
     """The answer itself if it is a tensor of the right shape, else what it is instead."""
-    if got is None or got is ...:
-        raise NotImplementedError
-    if not isinstance(got, torch.Tensor):
+    if not isinstance(given(got), torch.Tensor):
         raise Wrong(f"it returns a {type(got).__name__}; {what} is a tensor of shape {tuple(expected.shape)}")
     if got.shape != expected.shape:
         raise Wrong(f"it returns the shape {tuple(got.shape)}; {what} has {tuple(expected.shape)}")
@@ -60,24 +59,33 @@ def _receive():
     return receive
 
 
+class _Watched(Decoder):
+    """A decoder that notices a picture in the place of its memory."""
+
+    def forward(self, bits, state=None):
+        if isinstance(state, torch.Tensor):
+            raise Wrong(SWAPPED)
+        return super().forward(bits, state)
+
+
 @exercise("05.2", "the receiver", _receive)
 def receive(answer):
-    decoder = Decoder(ModelConfig((4, 4, 4, 4), (8, 8, 8, 8, 8), bits=4, alpha_x=1.0))
+    decoder = _Watched(ModelConfig((4, 4, 4, 4), (8, 8, 8, 8, 8), bits=4, alpha_x=1.0))
     planes = [torch.randn(1, 4, 2, 3).sign() for _ in range(3)]
     with torch.no_grad():
         expected = _receive()(decoder, planes)
-        got = answer(decoder, [bits.clone() for bits in planes])
-        if got is None or got is ...:
-            raise NotImplementedError
+        got = given(answer(decoder, [bits.clone() for bits in planes]))
         if isinstance(got, torch.Tensor) and got.shape == expected[0].shape:
             raise Wrong("it returns one picture; wanted is a list of all, P[1], P[2] and so on")
         if isinstance(got, torch.nn.Module):
             raise Wrong("it returns the decoder itself; wanted is the list of the pictures that it paints")
-        got = list(got)
+        got = pictures_of(got)
         if not got:
-            raise NotImplementedError
+            raise Wrong("it returns an empty list; append each picture")
         if len(got) != len(planes):
             raise Wrong(f"for {len(planes)} sets of bits it returns {len(got)} things; wanted is one picture for each")
+        if isinstance(got[0], DecoderState):
+            raise Wrong(SWAPPED)
         if isinstance(got[0], tuple):
             raise Wrong("the list holds what the decoder returns, pairs; keep the picture and carry the memory on")
         for k, picture in enumerate(got):

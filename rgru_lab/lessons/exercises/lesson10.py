@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from rgru_lab.lessons import Wrong, exercise
+from rgru_lab.lessons.exercises import given, untouched
 
 
 def _ssim_weight():
@@ -17,12 +18,12 @@ def _ssim_weight():
 @exercise("10.1", "weights for the loss", _ssim_weight)
 def ssim_weight(answer):
     ssim = torch.rand(1, 3, 12, 16) * torch.tensor([0.9, 0.5, 0.2])[:, None, None]
-    got = answer(ssim.clone())
-    if got is None or got is ...:
-        raise NotImplementedError
+    handed = ssim.clone()
+    got = given(answer(handed))
     got = torch.as_tensor(got).float()
     if got.shape != ssim.shape:
         raise Wrong(f"it returns the shape {tuple(got.shape)}; give one weight for each value, {tuple(ssim.shape)}")
+    untouched(handed, ssim)
     unlike = 1 - ssim
     if torch.allclose(got, unlike / unlike.mean(), atol=1e-4):
         return
@@ -52,9 +53,7 @@ def _needed():
 @exercise("10.2", "the same quality everywhere", _needed)
 def needed(answer):
     falling = np.array([[[90, 40, 90]], [[80, 30, 60]], [[70, 20, 30]], [[60, 10, 20]]], float)
-    got = answer(falling.copy(), 35.0)
-    if got is None or got is ...:
-        raise NotImplementedError
+    got = given(answer(falling.copy(), 35.0))
     got = np.asarray(got)
     if got.shape != (1, 3):
         raise Wrong(f"for errors of shape (4, 1, 3) it returns the shape {got.shape}; the map is (h, w), (1, 3) here")
@@ -80,6 +79,8 @@ def needed(answer):
         raise Wrong(
             "errors may rise again: with 50, 20, 40, 10 and a limit of 35 the second is the first that reaches it"
         )
+    if np.asarray(answer(falling.copy(), 40.0))[0, 1] != 1:
+        raise Wrong("a block whose error is exactly the limit has reached it; use <= and not <")
     random = np.random.default_rng(0).random((6, 4, 5))
     if not np.array_equal(answer(random, 0.3), _needed()(random, 0.3)):
         raise Wrong("it is right on small examples, but not on a map of 4 x 5 blocks")
@@ -120,20 +121,20 @@ def plan(answer):
     for each in (2, 3):
         budget = each * errors[0].size
         try:
-            got = answer(errors.copy(), budget)
+            got = given(answer(errors.copy(), budget))
         except IndexError as error:
             if f"size {len(errors)}" in str(error):
                 raise Wrong(f"a block gets more than N iterations, here {len(errors)}; `argmax` avoids -inf") from None
             raise Wrong("argmax counts through all rows; as an index of a map it needs `n.flat[...]`") from None
-        if got is None or got is ...:
-            raise NotImplementedError
         n = np.asarray(got)
         if n.shape != errors[0].shape:
             raise Wrong(f"for errors of shape (6, 5, 7) it returns the shape {n.shape}; the map is (h, w), (5, 7) here")
         if not np.array_equal(n, np.rint(n)):
             raise Wrong("the map holds fractions; a block gets a whole number of iterations")
         n = n.astype(int)
-        if (n == 1).all() or n.min() > len(errors):  # `n.flat[...] += 1` raises all blocks at once
+        if (n == 1).all():
+            raise NotImplementedError("every block still has 1; fill the gap (n.flatten() is a copy, n.flat is not)")
+        if n.min() > len(errors):  # `n.flat[...] += 1` raises all blocks at once
             raise NotImplementedError
         if n.min() < 1 or n.max() > len(errors):
             raise Wrong(f"it gives blocks {n.min()} to {n.max()} iterations; keep within 1 and N, here {len(errors)}")
