@@ -91,6 +91,7 @@ class Scrubber(anywidget.AnyWidget):
         iterations: int = 8,
         guess: Guess | None = None,
     ):
+        self._stopped = self._drawn = threading.Event()
         super().__init__(colours=plots.residual_colours())
         if not against or set(against) - set(CODECS):
             raise InputError(f"against is {against!r}; choose one or more of {', '.join(CODECS)}")
@@ -100,7 +101,6 @@ class Scrubber(anywidget.AnyWidget):
         self.progression = None
         self._run = 0
         self._thread = None
-        self._stopped = self._drawn = threading.Event()
         if progression is not None:
             self._take(progression, iterations, guess)
 
