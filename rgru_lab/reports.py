@@ -142,7 +142,7 @@ def bars_met(summaries: list[dict]) -> str:
             )
             continue
         short = [
-            f"by {row['change_percent'] - row['bar_percent']:.1f} points at {row['ms_ssim']:.2f} ({WORDS[row['bits']]})"
+            f"by {_points(row['change_percent'], row['bar_percent'])} at {row['ms_ssim']:.2f} ({WORDS[row['bits']]})"
             if row["change_percent"] is not None
             else f"of {row['ms_ssim']:.2f}, which it does not reach ({WORDS[row['bits']]})"
             for row in missed
@@ -150,9 +150,9 @@ def bars_met(summaries: list[dict]) -> str:
         met = len(summary["bars"]) - len(missed) or "none"
         said.append(f"{label(summary)} reaches {met} of its {len(summary['bars'])} and is short {', '.join(short)}.")
     return (
-        "Beforehand, aims had been set against optimised JPEG as others' curves put it (in data/results each stands "
-        f"beside what was reached). {' '.join(said)} The JPEG measured here is a little smaller; against that as "
-        f"many are reached: {'; '.join(measured)}.\n"
+        "Beforehand, aims had been set against a JPEG that was put together from others' curves (in data/results each "
+        f"stands beside what was reached). {' '.join(said)} The JPEG measured here is a little smaller; against that "
+        f"fewer are reached: {'; '.join(measured)}.\n"
     )
 
 
@@ -199,7 +199,8 @@ def both_places(summaries: list[dict]) -> str:
                 if at["ms_ssim"] in PLACES_AT:
                     bpp, jpeg_bpp = at[key], jpeg_at["their_bpp"]
                     known = None not in (bpp, jpeg_bpp) and name != jpeg["label"]
-                    cells.append(_number(bpp) + (f" ({100 * (bpp / jpeg_bpp - 1):+.1f} %)" if known else ""))
+                    change = at["change_percent"] if key == "bpp" else known and 100 * (bpp / jpeg_bpp - 1)
+                    cells.append(_number(bpp) + (f" ({_signed(change)})" if known else ""))
             lines.append(f"| {name} | {place} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -287,11 +288,7 @@ def _bars_table(bars: list[dict]) -> list[str]:
             else "– | – | –"
         )
         met, measured = (
-            "met"
-            if row[key]
-            else f"short by {row[change] - row['bar_percent']:.1f} points"
-            if reached
-            else "not reached"
+            "met" if row[key] else f"short by {_points(row[change], row['bar_percent'])}" if reached else "not reached"
             for key, change in (("met", "change_percent"), ("measured_met", "measured_percent"))
         )
         lines.append(
@@ -390,6 +387,12 @@ def _published_table(rows: list[dict]) -> list[str]:
         change = _signed(row["bjontegaard_ms_ssim_percent"])
         lines.append(f"| {row['name']} | {' | '.join(rates)} | {change} | {_number(row['area'])} |")
     return [*lines, ""]
+
+
+def _points(percent: float, bar_percent: float) -> str:
+    """How far a change is from its bar; a bar that is missed is never missed by nothing."""
+    short = percent - bar_percent
+    return f"{short:.1f} points" if short >= 0.05 else "less than 0.1 points"
 
 
 def _signed(percent: float | None) -> str:

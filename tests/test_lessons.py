@@ -182,7 +182,8 @@ def test_a_wrong_one_is_told_what_it_does_and_stops_nothing(double, capsys):
         (lambda x: x if x > 0 else -x, "torch.where"),
         (lambda x: x if x.numpy() > 0 else -x, "np.where"),
         (lambda x: x if x else -x, "for None ask `is None`, for each element `torch.where`"),
-        (lambda x: (x.double(), torch.rand(3, 3) @ torch.rand(3, 3).double()), "float64"),
+        (lambda x: torch.rand(3, 3) @ torch.rand(3, 3).double(), "float64"),
+        (lambda x: torch.rand(3, 3).double() @ torch.rand(3, 3), "float64"),
         (lambda x: x.nothing, "(in `(lambda x: x.nothing"),
         (3.0, "it got a float; give the function itself"),
     ],
@@ -191,7 +192,7 @@ def test_common_slips_are_said_in_words(double, answer, words):
     assert words in lessons.verdict("99.1", answer)
 
 
-def test_a_return_that_is_missing_is_said(monkeypatch, double, capsys):
+def test_a_return_that_is_missing_is_said(double, capsys):
     def nothing(answer):
         raise NotImplementedError("a way ends without `return`")
 

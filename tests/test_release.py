@@ -290,6 +290,8 @@ def test_every_shipped_file_is_credited():
     for folder in ("models", "figures"):
         for path in (ROOT / "data" / folder).iterdir():
             assert f"{folder}/{path.name}" in credits
+    for name in re.findall(r"`((?:models|figures)/[^`]+)`", credits):
+        assert (ROOT / "data" / name).exists(), name
 
 
 def test_requirements_are_the_one_list_and_say_who_needs_each():

@@ -586,6 +586,30 @@ def test_a_picture_that_cannot_be_read_is_said_and_what_comes_before_it_is_shown
     assert page.locator(".rgru-wish").is_hidden()  # it will never come
 
 
+def test_an_opponents_file_that_cannot_be_read_leaves_its_place_empty_and_ours_alone(visit, scrubber, tmp_path):
+    state = {name: getattr(scrubber, name) for name in Scrubber.class_own_traits(sync=True)} | {"answer": {}}
+    for i in range(1, N + 1):
+        for match in ("bytes", "level"):
+            state[f"{match}_{i}"] = dict.fromkeys(state[f"{match}_{i}"], b"no picture")
+    (tmp_path / "page.html").write_text(page_module.page(state), encoding="utf-8")
+    page = visit(tmp_path / "page.html")
+    iteration(page, N)
+    assert page.locator(".rgru-status").is_hidden()
+    assert not page.locator(pane("X")).first.get_attribute("data-picture")
+
+
+def test_an_empty_scrubber_takes_keys_and_shows_nothing(visit, tmp_path):
+    empty = Scrubber()
+    state = {name: getattr(empty, name) for name in Scrubber.class_own_traits(sync=True)}
+    state["setup"] = {"weights": "none", "width": 1, "height": 1}
+    html = page_module.page(state).replace('{"weights": "none", "width": 1, "height": 1}', "{}")
+    (tmp_path / "page.html").write_text(html, encoding="utf-8")
+    page = visit(tmp_path / "page.html", wait=".rgru")
+    for key in ("d", "2", "End"):
+        page.keyboard.press(key)
+    assert page.locator(".rgru").get_attribute("data-view") == "split"
+
+
 def test_a_browser_that_adds_noise_is_found_out_and_shows_no_wrong_picture(browser, written):
     page = browser.new_context().new_page()
     page.add_init_script(
@@ -922,11 +946,20 @@ def test_other_weights_for_the_same_photo_leave_nothing_of_the_first(filling, pi
 
 
 def test_the_end_of_the_work_is_spoken_once_and_the_steps_before_are_not(filling):
+    filling.evaluate(
+        """() => {
+            window.spoken = [];
+            for (const node of document.querySelectorAll('.rgru [aria-live], .rgru [role=status]')) {
+                const heard = () => window.spoken.push(node.textContent);
+                new MutationObserver(heard).observe(node, { childList: true, characterData: true, subtree: true });
+            }
+        }"""
+    )
     filling.fill_to(2)
-    assert text(filling, ".rgru-live") == ""
-    assert filling.locator(".rgru [role=status]").count() == 0
     filling.evaluate("window.finish()")
-    filling.wait_for_function("document.querySelector('.rgru-live').textContent.startsWith('All pictures')")
+    filling.evaluate("window.finish()")
+    filling.wait_for_timeout(900)  # a rest is announced after 700 ms
+    assert filling.evaluate("window.spoken") == ["All pictures and readings are here."]
 
 
 def test_the_slider_is_filled_to_the_thumb_and_paler_to_what_is_there(filling):

@@ -376,11 +376,15 @@ def upload(bar, name, content):
     bar.wait()
 
 
-def test_a_new_explorer_stops_the_one_that_is_still_computing(bar, sample):
+def test_of_two_explorers_the_one_that_begins_stops_the_other(bar, sample):
     bar._iterations.value = 16
-    Explorer(sample("chelsea", 40, 50), iterations=1).wait()
+    other = Explorer(sample("chelsea", 40, 50), iterations=1)
     assert not bar.scrubber.is_computing
     assert len(bar.progression) < 16
+    other._iterations.value = 16
+    bar._iterations.value = 1
+    assert not other.scrubber.is_computing
+    assert len(other.progression) < 16
 
 
 def test_the_same_file_can_be_uploaded_once_more(bar, sample):

@@ -214,7 +214,7 @@ def verdict(number: str, answer) -> str | None:
     return None
 
 
-FLOAT64 = "the values are float64, which np.zeros and np.where give; make them float32: .float()"
+FLOAT64 = "the values are float64, which np.zeros and np.where give; make them float32: torch.as_tensor(…).float()"
 
 IN_WORDS = {
     "ellipsis": "a gap is still `...`; fill every one",
@@ -226,6 +226,7 @@ IN_WORDS = {
     ),
     "Double did not match Float": FLOAT64,
     "float != double": FLOAT64,
+    "double != float": FLOAT64,
 }
 """What Python, torch and numpy say of slips that are common in exercises, and what it means."""
 

@@ -18,16 +18,17 @@ EXPLORER_PIXELS = 400_000
 """Larger photographs are scaled down to this in a notebook, to stay under the 1 GB that Binder gives a kernel: one of
 this size, all noise, was measured at 0.74 GB."""
 
-_EXPLORERS: weakref.WeakSet = weakref.WeakSet()
-
 UPLOAD_BYTES = 9_000_000
 """Largest file to upload: Jupyter's connection to the kernel carries 10 MiB at a time."""
+
+_EXPLORERS: weakref.WeakSet = weakref.WeakSet()
+"""All there are: one of them computes at a time."""
 
 
 class Explorer:
     """Choose a photograph, and see it go through the codec.
 
-    One computes at a time, for the memory's sake: a new one, as when its cell runs again, stops the one before.
+    One computes at a time, for the memory's sake: whichever begins, as when its cell runs again, stops the others.
 
     Args:
         photo: (H, W, 3) uint8 or a path to begin with; None: the first sample.
@@ -38,9 +39,6 @@ class Explorer:
     def __init__(self, photo=None, model_name: str = DEFAULT_MODEL, iterations: int = 8):
         check_iterations(iterations)
         self.weights = model.load(model_name)
-        for earlier in list(_EXPLORERS):
-            if earlier.scrubber.is_computing:
-                earlier.stop()
         self.scrubber = Scrubber()
         _EXPLORERS.add(self)
         self._photo = None
@@ -114,6 +112,9 @@ class Explorer:
         self._begin()
 
     def _begin(self):
+        for other in list(_EXPLORERS):
+            if other is not self and other.scrubber.is_computing:
+                other.stop()
         self.scrubber.load(Progression(self.weights, self._photo), self.iterations)
 
     def _chosen(self, change):

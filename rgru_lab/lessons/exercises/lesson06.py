@@ -64,7 +64,7 @@ def _variant(coder):
 
 
 def _pictures(answer, coder, x):
-    """Four of the learner's pictures, or what it returns instead."""
+    """Four of the learner's pictures."""
     variant = _variant(coder)
     try:
         got = given(answer(variant, x.clone(), 4))

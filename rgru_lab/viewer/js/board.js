@@ -89,6 +89,7 @@ class Board {
 
   // What moves only when new readings come.
   plot() {
+    if (!this.facts.setup.iterations) return;
     const { facts } = this, { setup } = facts, top = Math.min(facts.open, setup.iterations);
     const ours = facts.rows("ours").slice(0, top);
     const every = setup.iterations <= 8 ? 1 : 3;

@@ -1,5 +1,6 @@
 // What Python has said so far, by the names in which the rest of this page asks for it:
-//   setup      { iterations, width, height, level, against: [{ key, label }], scale, weights }
+//   setup      { run, iterations, width, height, level, against: [{ key, label }], scale, weights }; another run for
+//              each photo and each choice of weights
 //   readings   { ours: [...], "bytes-jpeg": [...], "level-jpeg": [...] }: a row per iteration
 //   guess      {} or { what, iteration }; answer goes back to Python: {}, { value } or { skipped }
 

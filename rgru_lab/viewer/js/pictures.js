@@ -78,7 +78,7 @@ async function readsTruly(read) {
 
 // Every picture by its name: "I", "P3", "jpeg-12", and differences "I|P3|signed|1" (of what, minus what, how, gain).
 class Album {
-  // `tables(kind, gain)` gives colours; `arrived(name)` and `failed(error)` are told of.
+  // `tables(kind, gain)` gives colours; `arrived(name)` and `failed(name, error)` are told of.
   constructor(tables, arrived, failed) {
     Object.assign(this, { tables, arrived, failed });
     this.scratch = h("canvas").getContext("2d", { willReadFrequently: true });
@@ -107,14 +107,18 @@ class Album {
       if (generation !== this.generation) return;
       if (!(await this.isTrue)) throw new Error(DISTURBED);
       if (before && !this.data.has(before)) return; // that one failed, and said so
-      let data = this.read(await decode(file));
+      const decoded = await decode(file);
       if (generation !== this.generation) return;
+      let data = this.read(decoded);
+      decoded.close();
       if (before) data = sumOf(this.data.get(before), data);
       const bitmap = await createImageBitmap(data);
       if (generation !== this.generation) return;
       this.data.set(name, data);
       this.pictures.set(name, bitmap);
-    }).catch((error) => this.failed(error)).finally(() => {
+    }).catch((error) => {
+      if (generation === this.generation) this.failed(name, error);
+    }).finally(() => {
       if (generation !== this.generation) return;
       this.waiting--;
       this.arrived(name);
@@ -157,7 +161,7 @@ class Album {
   async open(name) {
     const { generation, opened } = this;
     opened.add(name); // once is enough, unless it is dropped later
-    const bitmap = await decode(this.files.get(name)).catch((error) => this.failed(error));
+    const bitmap = await decode(this.files.get(name)).catch((error) => this.failed(name, error));
     if (!bitmap || generation !== this.generation) return;
     opened.delete(name);
     this.put(name, bitmap);

@@ -65,7 +65,7 @@ class Question {
 
   verdict(what, said) {
     const truth = this.truth(what, this.facts.guess.iteration), start = `You said ${this.value(what, said)}.`;
-    if (truth === undefined && this.facts.isDone) return `${start} The truth was not measured: it was stopped before.`;
+    if (truth === undefined && this.facts.isDone) return `${start} The truth was not measured.`;
     if (truth === undefined) return `${start} The truth is still being measured …`;
     if (truth === null) return `${start} There is no such number here.`;
     const off = said - truth, isSame = this.value(what, said) === this.value(what, truth);

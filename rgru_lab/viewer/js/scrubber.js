@@ -59,7 +59,8 @@ class Scrubber {
   constructor(model, el) {
     Object.assign(this, { model, el, state: { ...BEGINNING }, tables: new Map() });
     this.facts = new Facts(model);
-    const failed = (error) => {
+    const failed = (name, error) => {
+      if (!this.album.isKept(name)) return; // an opponent's file that this browser cannot read: its place stays empty
       this.trouble ??= `The browser cannot show a picture: ${error.message}`; // what follows from it says less
       this.report();
       say(this.live, this.trouble);
@@ -291,7 +292,8 @@ class Scrubber {
   }
 
   report() {
-    const { share, text, failed } = this.model.get("progress"), isDone = share >= 1, said = this.trouble ?? text;
+    const { share, text, failed } = this.model.get("progress"), isDone = share >= 1;
+    const said = failed ? text : this.trouble ?? text;
     this.progress.value = share;
     this.progress.hidden = isDone;
     this.statusRow.hidden = isDone && !said;
