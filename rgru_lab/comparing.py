@@ -21,9 +21,9 @@ PUBLISHED = DATA / "published.json"
 
 YARDSTICK = {0.90: 0.2864, 0.95: 0.507, 0.98: 1.035}
 """Bits per pixel of optimised JPEG 4:2:0 on Kodak at an MS-SSIM, by which the bars were set before anything here was
-measured. It can be rebuilt from the sizes of optimised files and the MS-SSIM that CompressAI published for JPEG. The JPEG
-measured here needs about 5 % less (its MS-SSIM reads higher at the same sizes), so a bar may be met against the one and
-missed against the other; `_bars` says both."""
+measured. It can be rebuilt from the sizes of optimised files and the MS-SSIM that CompressAI published for JPEG. The
+JPEG measured here needs about 5 % less (its MS-SSIM reads higher at the same sizes), so a bar may be met against the
+one and missed against the other; `_bars` says both."""
 
 BARS_PERCENT = {
     "small": {"raw": {0.90: -22, 0.95: -20, 0.98: -10}, "coded": {0.90: -38, 0.95: -27, 0.98: -12}},
