@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from rgru_lab import __version__, adaptive, bitnet, comparing, images, measuring, reports
+from rgru_lab.codec import uses_bf16
 from rgru_lab.config import MAX_ITERATIONS
 from rgru_lab.opponents import CODECS
 from rgru_lab.search import Searching
@@ -83,6 +84,7 @@ def run(
     rows = [row for group in progress(groups, len(paths), weights.name) for row in group]
     summary = comparing.summarise(weights, set_name, rows, theirs, slopes, search)
     summary["bit_model"] = identity["bit_model"]
+    summary["precision"] = "bfloat16" if uses_bf16(weights.model) else "float32"
     measuring.write(folder / f"{name}.csv", rows)
     images.write_json(folder / f"{name}.json", summary)
     _write(folder / f"{name}.md", reports.report(summary))

@@ -236,7 +236,8 @@ def report(summary: dict) -> str:
         f"# {label(summary)} on {summary['pictures']} pictures ({summary['set']})",
         "",
         f"Sizes are bytes of real files, headers included. {summary['averaging']} JPEG: "
-        f"{summary['jpeg']['encoder']}, {summary['jpeg']['subsampling']}, optimised tables. {summary['date']}.",
+        f"{summary['jpeg']['encoder']}, {summary['jpeg']['subsampling']}, optimised tables. "
+        f"{_ran(summary)}{summary['date']}.",
         "",
         table(summary),
         *_bars_table(summary["bars"]),
@@ -267,6 +268,11 @@ def report(summary: dict) -> str:
         lines.append(f"| {where} | {rates} | {readings} | {seconds} |")
         before = point["ms_ssim"]
     return "\n".join(lines) + "\n"
+
+
+def _ran(summary: dict) -> str:
+    """What the networks ran in, where the summary says it."""
+    return f"The networks ran in {summary['precision']}. " if "precision" in summary else ""
 
 
 def _bars_table(bars: list[dict]) -> list[str]:

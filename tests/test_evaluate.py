@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from rgru_lab import adaptive, evaluate, images, measuring
+from rgru_lab import adaptive, evaluate, images, measuring, reports
 from rgru_lab.progression import Progression
 from rgru_lab.search import Searching
 
@@ -69,6 +69,14 @@ def test_the_files_of_an_evaluation(done, weights):
     ]
     assert (folder / f"{name}.md").read_text(encoding="utf-8").startswith(f"# {weights.name} on 2 pictures (two)")
     assert summary["pictures"] == 2
+
+
+@pytest.mark.parametrize(("wanted", "precision"), [("0", "float32"), ("1", "bfloat16")])
+def test_what_the_networks_ran_in_is_kept(done, weights, paths, tmp_path, monkeypatch, wanted, precision):
+    monkeypatch.setenv("RGRU_LAB_BF16", wanted)
+    summary = evaluate.run(weights, "two", paths, _copied(done[0], tmp_path), iterations=1)
+    assert summary["precision"] == precision
+    assert f"The networks ran in {precision}." in reports.report(summary)
 
 
 def test_opponents_that_stand_there_are_not_measured_again(done, weights, paths, watched):
