@@ -162,10 +162,12 @@ class Album {
     const { generation, opened } = this;
     opened.add(name); // once is enough, unless it is dropped later
     const bitmap = await decode(this.files.get(name)).catch((error) => this.failed(name, error));
-    if (!bitmap || generation !== this.generation) return;
-    opened.delete(name);
-    this.put(name, bitmap);
-    this.arrived(name);
+    if (generation !== this.generation) return;
+    if (bitmap) {
+      opened.delete(name);
+      this.put(name, bitmap);
+    }
+    this.arrived(name); // or what else there is to make would wait for it
   }
 
   subtract(name) {
