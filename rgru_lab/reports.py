@@ -152,7 +152,7 @@ def bars_met(summaries: list[dict]) -> str:
     return (
         "Beforehand, aims had been set against a JPEG that was put together from others' curves (in data/results each "
         f"stands beside what was reached). {' '.join(said)} The JPEG measured here is a little smaller; against that "
-        f"fewer are reached: {'; '.join(measured)}.\n"
+        f"these are reached: {'; '.join(measured)}.\n"
     )
 
 
