@@ -34,6 +34,17 @@ BARS_PERCENT = {
 """What each preset is to be smaller by than the yardstick, its bits stored as they are, and coded; `best` in adaptive
 files, as small as Johnston et al. published."""
 
+RISING, SHIFT = "MS-SSIM that the worst iteration adds", "colour shift of the worst iteration, levels"
+BJONTEGAARD = "Bjøntegaard's difference to JPEG, %"
+SMALLER = "photographs on which it is smaller than WebP, at the worst MS-SSIM from 0.90 to 0.98"
+
+AIMS = {
+    "small": {RISING: ("over", 0), SHIFT: ("at most", 1)},
+    "base": {RISING: ("over", 0), SHIFT: ("at most", 1)},
+    "best, adaptive": {BJONTEGAARD: ("at most", -50), SMALLER: ("at least", 22)},
+}
+"""What else each preset is to reach."""
+
 OURS_RAW = "ours, bits as they are"
 """The second name of `beside`; the first is "ours"."""
 
@@ -64,6 +75,7 @@ def summarise(
     ours, jpeg = mean_curve(rows), mean_curve(grouped(opponents, "codec")["jpeg"])
     where = f", at slopes of {adaptive.SEARCH_PAYS} and over" if slopes else ""
     searched = SEARCHED.format(search, where) if search else ""
+    preset = weights.name.rpartition("-")[0] + (", adaptive" if slopes else "")
     return {
         "model": weights.name,
         "weights_sha256": weights.sha256,
@@ -72,16 +84,15 @@ def summarise(
         "averaging": (ADAPTIVE if slopes else "") + searched + AVERAGING,
         "slopes": list(slopes),
         "search": search,
-        "curve": ours,
-        "jpeg_curve": jpeg,
+        "curve": written(ours),
+        "jpeg_curve": written(jpeg),
         "at_equal_ms_ssim": [_at(ours, jpeg, target) for target in TARGETS],
         "opponents": [_against(rows, group) for group in grouped(opponents, "codec").values()],
         "coding": [_coded_at(ours, target) for target in TARGETS],
         "area": {"coded": _area(ours), "raw": _area(_if("raw", ours))},
         "published": beside(ours, jpeg) if set_name == "kodak" else [],
-        "bars": _bars(weights.name.rpartition("-")[0] + (", adaptive" if slopes else ""), ours, jpeg)
-        if set_name == "kodak"
-        else [],
+        "bars": _bars(preset, ours, jpeg) if set_name == "kodak" else [],
+        "aims": _aims(preset, ours, rows, opponents) if set_name == "kodak" else [],
         "jpeg": JPEG_SETTINGS | {"encoder": CODECS["jpeg"].version},
         **provenance(),
     }
@@ -106,10 +117,15 @@ def mean_curve(rows: list[dict]) -> list[dict]:
             means |= {key: _mean(group, key) for key in ("encode_s", "decode_s")}
             for name in ("raw", "counted"):
                 bpp = [row["bpp"] * row[f"{name}_bytes"] / row["size_bytes"] for row in group]
-                means[f"{name}_bpp"] = round(float(np.mean(bpp)), 5)
+                means[f"{name}_bpp"] = float(np.mean(bpp))
         shifts = [_mean(group, f"shift_{channel}") for channel in "rgb"]
         curve.append({"point": point} | means | {"colour_shift": max(shifts, key=abs)})
     return curve
+
+
+def written(curve: list[dict]) -> list[dict]:
+    """A curve as files hold it, to five digits: what follows from a curve is worked out before."""
+    return [{key: round(value, 5) if value is not None else None for key, value in point.items()} for point in curve]
 
 
 def bpp_at(curve: list[dict], level: float, key: str = "ms_ssim") -> float | None:
@@ -161,7 +177,7 @@ def beside(ours: list[dict], jpeg: list[dict]) -> list[dict]:
         {
             "name": name,
             "at_equal_ms_ssim": [{"ms_ssim": target, "bpp": _rate(bpp_at(curve, target))} for target in TARGETS],
-            "bjontegaard_ms_ssim_percent": _bjontegaard(curve, jpeg, "ms_ssim"),
+            "bjontegaard_ms_ssim_percent": _percent(_bjontegaard(curve, jpeg, "ms_ssim")),
             "area": _area(curve),
         }
         for name, curve in curves.items()
@@ -186,12 +202,12 @@ def _against(ours: list[dict], theirs: list[dict]) -> dict:
         "moved": {
             "at_equal_ms_ssim": [_at(curve, their_curve, target, MOVED) for target in TARGETS],
             "per_picture": [per_picture(ours, theirs, target, MOVED) for target in TARGETS],
-            "bjontegaard_ms_ssim_percent": _bjontegaard(curve, their_curve, MOVED),
+            "bjontegaard_ms_ssim_percent": _percent(_bjontegaard(curve, their_curve, MOVED)),
             "bjontegaard_up_to": _both_reach(curve, their_curve, MOVED),
         },
-        "bjontegaard_ms_ssim_percent": _bjontegaard(curve, their_curve, "ms_ssim"),
+        "bjontegaard_ms_ssim_percent": _percent(_bjontegaard(curve, their_curve, "ms_ssim")),
         "bjontegaard_up_to": _both_reach(curve, their_curve, "ms_ssim"),
-        "bjontegaard_psnr_percent": _bjontegaard(curve, their_curve, "psnr_db"),
+        "bjontegaard_psnr_percent": _percent(_bjontegaard(curve, their_curve, "psnr_db")),
         "area": _area(their_curve),
     }
 
@@ -223,6 +239,25 @@ def _bars(preset: str, curve: list[dict], jpeg: list[dict]) -> list[dict]:
     return rows
 
 
+def _aims(preset: str, curve: list[dict], rows: list[dict], opponents: list[dict]) -> list[dict]:
+    """What was reached of what else is asked of a preset: one dict for each of its `AIMS`."""
+    others = grouped(opponents, "codec")
+    levels = [round(0.9 + step / 100, 2) for step in range(9)]
+    reach = {
+        RISING: lambda: min((b["ms_ssim"] - a["ms_ssim"] for a, b in pairwise(curve)), default=None),
+        SHIFT: lambda: max(abs(point["colour_shift"]) for point in curve),
+        BJONTEGAARD: lambda: _bjontegaard(curve, mean_curve(others["jpeg"]), "ms_ssim"),
+        SMALLER: lambda: min(per_picture(rows, others["webp"], level)["won"] for level in levels),
+    }
+    found = []
+    for what, (word, aim) in AIMS.get(preset, {}).items():
+        if what != SMALLER or "webp" in others:
+            value = reach[what]()
+            met = value is not None and {"over": value > aim, "at most": value <= aim, "at least": value >= aim}[word]
+            found.append({"what": what, "aim": f"{word} {aim}", "reached": value and round(value, 4), "met": met})
+    return found
+
+
 def _if(coding: str, curve: list[dict]) -> list[dict]:
     """The curve of the same bits stored as they are ("raw"), or coded with counts alone ("counted")."""
     return [point | {"bpp": point[f"{coding}_bpp"]} for point in curve]
@@ -241,12 +276,13 @@ def _bpp_for(curve: list[dict], ms_ssim: float, key: str) -> float | None:
 
 
 def _bjontegaard(ours: list[dict], theirs: list[dict], key: str) -> float | None:
+    """As `metrics.bjontegaard_percent`, not rounded."""
+
     def points(curve):
         level = float if key == "psnr_db" else metrics.ms_ssim_db
         return [(point["bpp"], level(point[key])) for point in curve if point[key] is not None]
 
-    percent = metrics.bjontegaard_percent(points(ours), points(theirs))
-    return None if percent is None else round(percent, 1)
+    return metrics.bjontegaard_percent(points(ours), points(theirs))
 
 
 def _both_reach(ours: list[dict], theirs: list[dict], key: str) -> float:
@@ -260,12 +296,16 @@ def _area(curve: list[dict]) -> float | None:
 
 
 def _rate(bpp: float | None) -> float | None:
-    """To be written: everything that is decided is decided before."""
-    return None if bpp is None else round(bpp, 4)
+    """To be written, to more digits than are shown: everything that is decided is decided before."""
+    return None if bpp is None else round(bpp, 6)
+
+
+def _percent(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)
 
 
 def _change(bpp: float | None, their_bpp: float | None) -> float | None:
-    return None if bpp is None or their_bpp is None else round(100 * (bpp / their_bpp - 1), 1)
+    return _percent(None if bpp is None or their_bpp is None else 100 * (bpp / their_bpp - 1))
 
 
 def grouped(rows: Sequence[dict], key: str) -> dict:
@@ -282,4 +322,4 @@ def _mean(rows: list[dict], key: str) -> float | None:
     if None in values:
         return None
     mean = float(np.mean(values))
-    return round(mean, 5) if np.isfinite(mean) else None
+    return mean if np.isfinite(mean) else None

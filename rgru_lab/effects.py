@@ -156,7 +156,14 @@ def measure(
             work = partial(measured.func, weights, bit_model=bit_model, **measured.keywords)
             groups = measuring.every(work, paths, kept, identity | measured.keywords, jobs=at_once)
             rows = [row for group in progress(groups, len(paths), f"{idea.key}, {kind}") for row in group]
-            found.append({"key": idea.key, "says": idea.says, "files": kind, "curve": comparing.mean_curve(rows)})
+            found.append(
+                {
+                    "key": idea.key,
+                    "says": idea.says,
+                    "files": kind,
+                    "curve": comparing.written(comparing.mean_curve(rows)),
+                }
+            )
     return found
 
 

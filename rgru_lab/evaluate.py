@@ -130,7 +130,8 @@ def opponents(
         "set": set_name,
         "pictures": pictures,
         "codecs": {
-            codec: (there if codec in known else asked)[codec] | {"curve": comparing.mean_curve(group)}
+            codec: (there if codec in known else asked)[codec]
+            | {"curve": comparing.written(comparing.mean_curve(group))}
             for codec, group in comparing.grouped(rows, "codec").items()
         },
         **comparing.provenance(),

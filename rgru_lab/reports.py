@@ -149,10 +149,17 @@ def bars_met(summaries: list[dict]) -> str:
         ]
         met = len(summary["bars"]) - len(missed) or "none"
         said.append(f"{label(summary)} reaches {met} of its {len(summary['bars'])} and is short {', '.join(short)}.")
+    missed = [
+        f"{label(summary)}: {row['what']}, {_plain(row)} (asked: {row['aim']})"
+        for summary in summaries
+        for row in summary["aims"]
+        if not row["met"]
+    ]
+    besides = f" Of what else was asked these are missed: {'; '.join(missed)}." if missed else ""
     return (
-        "Beforehand, aims had been set against a JPEG that was put together from others' curves (in data/results each "
-        f"stands beside what was reached). {' '.join(said)} The JPEG measured here is a little smaller; against that "
-        f"these are reached: {'; '.join(measured)}.\n"
+        "Beforehand, sizes had been set as aims, against a JPEG that was put together from others' curves (in "
+        f"data/results each stands beside what was reached). {' '.join(said)} The JPEG measured here is a little "
+        f"smaller; against that these are reached: {'; '.join(measured)}.{besides}\n"
     )
 
 
@@ -241,6 +248,7 @@ def report(summary: dict) -> str:
         "",
         table(summary),
         *_bars_table(summary["bars"]),
+        *_aims_table(summary["aims"]),
         *coding_table(summary["coding"]),
         *_opponents_table(summary["opponents"]),
         *_moved_table(summary["opponents"]),
@@ -302,6 +310,13 @@ def _bars_table(bars: list[dict]) -> list[str]:
             f"{_signed(row['measured_percent'])} | {measured} |"
         )
     return [*lines, ""]
+
+
+def _aims_table(aims: list[dict]) -> list[str]:
+    lines = ["What else these weights were to reach:", "", "| | asked | reached | |", "|---|---|---|---|"]
+    for row in aims:
+        lines.append(f"| {row['what']} | {row['aim']} | {_plain(row)} | {'met' if row['met'] else 'missed'} |")
+    return [*lines, ""] if aims else []
 
 
 def coding_table(rows: list[dict]) -> list[str]:
@@ -407,6 +422,10 @@ def _signed(percent: float | None) -> str:
 
 def _number(value: float | None, digits: int = 3) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _plain(aim: dict) -> str:
+    return "–" if aim["reached"] is None else f"{aim['reached']:.4g}"
 
 
 def _more(percent: float) -> str:

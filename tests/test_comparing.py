@@ -110,6 +110,39 @@ def test_bits_as_they_are_and_coded_ones_have_bars_of_their_own():
     assert (coded["bits"], coded["bpp"], coded["change_percent"], coded["bar_percent"]) == ("coded", 0.17, -40.6, -38)
 
 
+def _aims(summary):
+    return {row["what"]: (row["reached"], row["met"]) for row in summary["aims"]}
+
+
+def test_what_else_is_asked_by_hand():
+    """MS-SSIM of .85, .90, .8999: the worst iteration loses .0001; blue is off by -1.5 levels in the first."""
+    rows = [_row("small-9", i, 0.1 * i, q) for i, q in ((1, 0.85), (2, 0.90), (3, 0.8999))]
+    rows[0]["shift_b"] = -1.5
+    summary = comparing.summarise(WEIGHTS, "kodak", rows, JPEG_ROWS)
+    assert _aims(summary) == {comparing.RISING: (-0.0001, False), comparing.SHIFT: (1.5, False)}
+    line = "| colour shift of the worst iteration, levels | at most 1 | 1.5 | missed |"
+    assert line in reports.report(summary).splitlines()
+    rows[0]["shift_b"], rows[2]["ms_ssim"] = 1.0, 0.9001
+    found = _aims(comparing.summarise(WEIGHTS, "kodak", rows, JPEG_ROWS))
+    assert found == {comparing.RISING: (0.0001, True), comparing.SHIFT: (1.0, True)}
+    assert comparing.summarise(WEIGHTS, "holiday", rows, JPEG_ROWS)["aims"] == []
+
+
+@pytest.mark.parametrize(("bpp", "met"), [(0.09999, True), (0.10001, False)])
+def test_half_of_jpegs_bits_is_met_before_rounding_and_webp_counts_where_it_is_hardest(bpp, met):
+    """JPEG and WebP have one straight curve of .2 and 2 bpp; ours is half of that, but for a ten-thousandth."""
+    best = SimpleNamespace(name="best-9", sha256="")
+    theirs = [
+        _row(codec, i, rate, q) for codec in ("jpeg", "webp") for i, (rate, q) in enumerate([(0.2, 0.8), (2, 0.99)])
+    ]
+    ours = [_row("best-9", 1, bpp, 0.8), _row("best-9", 2, 10 * bpp, 0.99)]
+    summary = comparing.summarise(best, "kodak", ours, theirs, slopes=(1.0, 0.5))
+    halved = (pytest.approx(100 * (bpp / 0.2 - 1), abs=1e-4), met)
+    assert _aims(summary) == {comparing.BJONTEGAARD: halved, comparing.SMALLER: (1, False)}
+    ours[1:] = [_row("best-9", 2, 0.2, 0.97), _row("best-9", 3, 4.0, 0.99)]  # WebP's is smaller at 0.98 alone
+    assert _aims(comparing.summarise(best, "kodak", ours, theirs, slopes=(1.0, 0.5)))[comparing.SMALLER][0] == 0
+
+
 def test_what_coding_saves_is_at_equal_quality_and_read_from_the_sizes_by_hand():
     """Files of 1000 bytes that would take 1250 with raw bits and 1100 counted: 0.2, 0.25 and 0.22 bpp."""
     rows = [

@@ -180,7 +180,7 @@ def test_the_adaptive_summary_follows_from_its_rows_and_is_of_the_weights():
     (summary,) = (summary for summary in SUMMARIES if summary.get("slopes"))
     assert summary["weights_sha256"] == model.load(release.BEST).sha256
     rows = measuring.read(release.RESULTS / f"kodak-{summary['model']}-adaptive.csv")
-    assert comparing.mean_curve(rows) == summary["curve"]
+    assert comparing.written(comparing.mean_curve(rows)) == summary["curve"]
     assert len(rows) == 24 * len(summary["slopes"])
 
 
@@ -191,7 +191,7 @@ def test_the_opponents_rows_make_their_curves():
     assert len(found["pictures"]) == 24
     for name, entry in found["codecs"].items():
         group = [row for row in rows if row["codec"] == name]
-        assert entry["curve"] == comparing.mean_curve(group)
+        assert entry["curve"] == comparing.written(comparing.mean_curve(group))
         assert entry["settings"] == CODECS[name].settings
         assert entry["points"] == sorted({row["point"] for row in group})
         assert len(group) == 24 * len(entry["points"])

@@ -89,7 +89,7 @@ def test_adaptive_results_say_so_wherever_they_stand():
     bars = [{"bits": "coded", "ms_ssim": 0.9, "change_percent": -50.0, "bar_percent": -61, "met": False}]
     bars[0] |= {"measured_percent": -48.0, "measured_met": False}
     said = "best-1, adaptive reaches none of its 1 and is short by 11.0 points at 0.90 (coded bits)."
-    assert said in reports.bars_met([summary | {"bars": bars}])
+    assert said in reports.bars_met([summary | {"bars": bars, "aims": []}])
 
 
 def test_weights_stand_side_by_side_against_the_same_jpeg():
@@ -125,15 +125,23 @@ def test_aims_that_are_missed_are_named_with_how_far():
             "measured_met": met and change < -31
         }
 
-    whole = {"model": "small-9", "bars": [bar("raw", 0.90, -31.0, True), bar("coded", 0.90, -40.0, True)]}
+    aims = [
+        {"what": "colour shift, levels", "aim": "at most 1", "reached": 1.3514, "met": False},
+        {"what": "wins", "aim": "at least 22", "reached": 23, "met": True},
+    ]
+    whole = {"model": "small-9", "bars": [bar("raw", 0.90, -31.0, True), bar("coded", 0.90, -40.0, True)], "aims": []}
     bars = [bar("raw", 0.90, -31.0, True), bar("coded", 0.95, -28.5, False), bar("raw", 0.98, None, False)]
-    text = reports.bars_met([whole, {"model": "base-9", "bars": bars}, {"model": "micro-1", "bars": []}])
+    text = reports.bars_met(
+        [whole, {"model": "base-9", "bars": bars, "aims": aims}, {"model": "micro-1", "bars": [], "aims": []}]
+    )
     assert "small-9 reaches all 2 that were set for it. base-9 reaches 1 of its 3 and is short" in text
     assert "by 1.5 points at 0.95 (coded bits), of 0.98, which it does not reach (bits as they are)." in text
     assert "micro-1" not in text
     assert "against that these are reached: small-9 1 of 2; base-9 0 of 3." in text
-    one = reports.bars_met([{"model": "fast-9", "bars": bars[:1]}])
+    assert text.endswith("these are missed: base-9: colour shift, levels, 1.351 (asked: at most 1).\n")
+    one = reports.bars_met([{"model": "fast-9", "bars": bars[:1], "aims": aims[1:]}])
     assert "fast-9 reaches the one that was set for it." in one
+    assert "missed" not in one
 
 
 def test_the_caption_of_the_claim_says_what_was_compared():
