@@ -227,6 +227,26 @@ def test_unstuck_keeps_a_right_answer_and_replaces_a_wrong_one(double, capsys):
         assert "the reference for 99.1" in capsys.readouterr().out
 
 
+def test_the_reference_is_not_taken_for_the_learners_own(double, capsys):
+    """Where only the cell of the check runs again, the learner's name holds what `unstuck` put there."""
+    lent = lessons.unstuck("99.1", ...)
+    capsys.readouterr()
+    lessons.check("99.1", lent)
+    assert lessons.unstuck("99.1", lent) is lent
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("○ 99.1 doubling: this is the reference. Run the cell with your own answer first")
+    assert said[1] == "Going on with the reference for 99.1."
+    assert lessons.solved() == []
+    lessons.check("99.1", lambda x: x + x)
+    assert lessons.solved() == ["99.1"]
+
+
+def test_a_number_that_is_right_counts_though_the_reference_was_the_same(capsys):
+    assert lessons.unstuck("02.3", ...) == -6
+    lessons.check("02.3", -6)
+    assert lessons.solved() == ["02.3"]
+
+
 def test_an_unknown_exercise_is_refused():
     for number in ("02.9", "77.1", "x"):
         with pytest.raises(InputError, match="there is no exercise"):

@@ -169,6 +169,9 @@ class Exercise(NamedTuple):
 
 EXERCISES: dict[str, Exercise] = {}
 
+_lent: dict[str, object] = {}
+"""The reference that `unstuck` gave last, by exercise: it stands under the learner's own name from then on."""
+
 
 def exercise(number: str, title: str, reference: Callable):
     """Register a test as the exercise `number`; `reference` takes nothing and returns a right answer."""
@@ -246,11 +249,13 @@ def check(number: str, answer):
     """Say whether an answer is right, and if not, what it does wrong. Any right answer is accepted."""
     wrong = verdict(number, answer)
     title = find(number).title
-    if wrong is None:
+    if _is_lent(number, answer):
+        print(f"○ {number} {title}: this is the reference. Run the cell with your own answer first, then this one.")
+    elif wrong is None:
         print(f"✓ {number} {title}: right.")
         _remember(number)
     elif wrong == "no answer yet":
-        print(f"○ {number} {title}: no answer yet. Fill the gap and run the cell again.")
+        print(f"○ {number} {title}: no answer yet. Fill the gap, run its cell, then this one again.")
     elif wrong.startswith("no answer yet"):
         print(f"○ {number} {title}: {wrong}")
     else:
@@ -259,11 +264,18 @@ def check(number: str, answer):
 
 def unstuck(number: str, answer=None):
     """The learner's answer if it is right, else the reference, so that the lesson goes on either way."""
-    if verdict(number, answer) is None:
-        print(f"Going on with your own answer to {number}.")
-        return answer
+    if not _is_lent(number, answer):
+        if verdict(number, answer) is None:
+            print(f"Going on with your own answer to {number}.")
+            return answer
+        _lent[number] = find(number).reference()
     print(f"Going on with the reference for {number}.")
-    return find(number).reference()
+    return _lent[number]
+
+
+def _is_lent(number: str, answer) -> bool:
+    """Whether this is what `unstuck` gave; of a number nobody can tell."""
+    return answer is _lent.get(number, _lent) and not isinstance(answer, Real)
 
 
 def solved() -> list[str]:
