@@ -254,6 +254,19 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("--seed", type=int, metavar="N", help="of weights, patches and random bits (default 0)")
 
     new = command(
+        commands.average,
+        "the mean of trained weights",
+        "Number by number, of weights that have a common beginning: of two trainings alike but for --seed, or "
+        "of weights and what was trained on from them.",
+    )
+    new.add_argument("weights", nargs="+", metavar="NAME", help="two or more: names, or paths of .safetensors files")
+    new.add_argument(
+        "--shares", type=float, nargs="+", metavar="SHARE", help="how much of each (default: as much of each)"
+    )
+    new.add_argument("--output", required=True, metavar="NAME.safetensors")
+    add_force(new)
+
+    new = command(
         commands.trials,
         "small trainings that decide the recipe",
         "One change at a time, a few seeds; goes on if stopped.",

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from rgru_lab import __main__ as cli
@@ -302,6 +303,32 @@ def test_partial_gives_nothing_where_the_first_iteration_is_damaged(capsys, tmp_
     words = ("decompress", tmp_path / "damaged.rgru", tmp_path / "d.png", "--model", weights_path, "--partial")
     assert "segment 1 is damaged" in refused(capsys, *words)
     assert not (tmp_path / "d.png").exists()
+
+
+def test_average_writes_weights_that_name_their_parts(capsys, tmp_path, make_coder, weights_path):
+    other, target = tmp_path / "micro-2.safetensors", tmp_path / "micro-3.safetensors"
+    model.save(make_coder(seed=5), other, record={"steps": 7})
+    words = ("average", other, weights_path, "--output", target)
+    assert run(*words, "--shares", "1", "3") == 0
+    out = capsys.readouterr().out
+    assert "25% micro-2, 75% micro-1" in out
+    assert f"train-bits --model {target} --start-from {other}" in out
+    parts = [model.load(path) for path in (other, weights_path)]
+    found = model.load(target)
+    assert found.record["steps"] == 7
+    assert found.record["mean_of"] == [
+        {"name": part.name, "sha256": part.sha256, "share": share}
+        for part, share in zip(parts, (0.25, 0.75), strict=True)
+    ]
+    expected = model.mean([part.model for part in parts], [1, 3])
+    for mine, theirs in zip(found.model.parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs.half().float())
+    assert "add --force" in refused(capsys, *words)
+    assert run(*words, "--force") == 0
+    assert {part["share"] for part in model.load(target).record["mean_of"]} == {0.5}
+    assert "is the input" in refused(capsys, *words[:-1], other, "--force")
+    assert "ends in .safetensors" in refused(capsys, *words[:-1], tmp_path / "micro-4")
+    assert "give two or more" in refused(capsys, "average", other, "--output", tmp_path / "micro-5.safetensors")
 
 
 def test_train_bits_makes_a_model_that_is_used_and_can_be_resumed(capsys, tmp_path, weights_path, make_learned):

@@ -20,6 +20,30 @@ def make_folder(folder: Path, option: str = "--output"):
         raise UsageError(f"the folder {folder} cannot be written to; choose another {option}")
 
 
+def check_output(path, suffix: str, source, force: bool):
+    """Refuse, before any work is done, a name that the result cannot or should not have; - is the standard output."""
+    if path == "-":
+        return
+    path = Path(path)
+    if path.suffix.lower() != suffix:
+        raise UsageError(f"the output is called {str(path)!r}; give it a name that ends in {suffix}")
+    try:
+        there, a_file = os.path.lexists(path), path.is_file()
+        the_input = there and os.path.exists(source) and os.path.samefile(path, source)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{str(path)[:60]!r} cannot be a file's name ({error}); choose another") from None
+    if there and not a_file:
+        raise UsageError(f"{path} is there and is not a file; choose another name")
+    if the_input:
+        raise UsageError(f"{path} is the input; choose another name for the output")
+    if there and not force:
+        raise UsageError(f"{path} is there already; add --force to overwrite it, or choose another name")
+    if not path.parent.is_dir():
+        raise UsageError(f"there is no folder {path.parent}; make it first")
+    if not os.access(path.parent, os.W_OK):
+        raise UsageError(f"the folder {path.parent} cannot be written to; choose another")
+
+
 def pictures(images: str) -> tuple[str, list[Path]]:
     """A set's name and the paths of its pictures: of the word kodak, or of a folder; a `UsageError` if it has none."""
     from rgru_lab import photos

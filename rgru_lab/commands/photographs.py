@@ -6,7 +6,7 @@ import sys
 from collections import deque
 from pathlib import Path
 
-from rgru_lab.commands.common import UsageError, bar, say
+from rgru_lab.commands.common import UsageError, bar, check_output, say
 from rgru_lab.config import MAX_ITERATIONS
 
 PAGE_PIXELS = 1_500_000
@@ -18,7 +18,7 @@ def compress(options):
     from rgru_lab.metrics import MS_SSIM_MIN_SIDE, has_ms_ssim
     from rgru_lab.progression import Progression
 
-    _check_output(options.output, ".rgru", options.input, options.force)
+    check_output(options.output, ".rgru", options.input, options.force)
     if options.search:
         search.check_steps(options.search)
     photo = images.load(*_bytes_of(options.input))
@@ -94,7 +94,7 @@ def _adaptive(weights, photo, options, limit_bytes):
 def decompress(options):
     from rgru_lab import bitstream, images, progression
 
-    _check_output(options.output, ".png", options.input, options.force)
+    check_output(options.output, ".png", options.input, options.force)
     source, name = _bytes_of(options.input)
     limit = frames = None
     while frames is None:
@@ -155,9 +155,9 @@ def compare(options):
     photo = images.load(*_bytes_of(options.photo))
     name = "standard input" if options.photo == "-" else options.photo
     output = Path(options.output or f"{'stdin' if options.photo == '-' else Path(name).stem}-compare.png")
-    _check_output(output, ".png", options.photo, options.force)
+    check_output(output, ".png", options.photo, options.force)
     if options.html:
-        _check_output(options.html, ".html", options.photo, options.force)
+        check_output(options.html, ".html", options.photo, options.force)
         if photo.shape[0] * photo.shape[1] > PAGE_PIXELS:
             whole, photo = photo, images.shrink(photo, PAGE_PIXELS)
             print(f"scaled down from {whole.shape[1]} x {whole.shape[0]} px, to make a page that opens quickly")
@@ -224,30 +224,6 @@ def _write(name: str, data: bytes):
 
 def _messages(output: str):
     return sys.stderr if output == "-" else sys.stdout
-
-
-def _check_output(path, suffix: str, source, force: bool):
-    """Refuse, before any work is done, a name that the result cannot or should not have; - is the standard output."""
-    if path == "-":
-        return
-    path = Path(path)
-    if path.suffix.lower() != suffix:
-        raise UsageError(f"the output is called {str(path)!r}; give it a name that ends in {suffix}")
-    try:
-        there, a_file = os.path.lexists(path), path.is_file()
-        the_input = there and os.path.exists(source) and os.path.samefile(path, source)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{str(path)[:60]!r} cannot be a file's name ({error}); choose another") from None
-    if there and not a_file:
-        raise UsageError(f"{path} is there and is not a file; choose another name")
-    if the_input:
-        raise UsageError(f"{path} is the input; choose another name for the output")
-    if there and not force:
-        raise UsageError(f"{path} is there already; add --force to overwrite it, or choose another name")
-    if not path.parent.is_dir():
-        raise UsageError(f"there is no folder {path.parent}; make it first")
-    if not os.access(path.parent, os.W_OK):
-        raise UsageError(f"the folder {path.parent} cannot be written to; choose another")
 
 
 def _size_of(decoded, with_ms_ssim: bool = False) -> str:

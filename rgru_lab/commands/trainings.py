@@ -1,4 +1,4 @@
-"""What learns: train, train-bits, trials, effects."""
+"""What learns: train, average, train-bits, trials, effects."""
 
 import contextlib
 import os
@@ -7,7 +7,7 @@ import time
 from dataclasses import fields, replace
 from pathlib import Path
 
-from rgru_lab.commands.common import UsageError, bar, each_picture, make_folder, pictures, say
+from rgru_lab.commands.common import UsageError, bar, check_output, each_picture, make_folder, pictures, say
 from rgru_lab.config import WEIGHTLESS
 
 
@@ -93,6 +93,24 @@ def _keep(trainer, weights: Path, data: Path):
         more = f"train-bits --model {weights} --start-from {weights} --images {data} --force"
         print(f"{bits}: what predicts its bits; python -m rgru_lab {more} goes on")
     print(f"try it: python -m rgru_lab compare photo.jpg --model {weights}")
+
+
+def average(options):
+    from rgru_lab import bitnet, model
+
+    target = Path(options.output)
+    check_output(target, ".safetensors", options.weights[0], options.force)
+    weights = [model.load(name) for name in options.weights]
+    shares = options.shares or [1.0] * len(weights)
+    averaged = model.mean([each.model for each in weights], shares)
+    parts = [
+        {"name": each.name, "sha256": each.sha256, "share": round(share / sum(shares), 6)}
+        for each, share in zip(weights, shares, strict=True)
+    ]
+    model.save(averaged, target, record=weights[0].record | {"mean_of": parts})
+    print(f"{target}: {', '.join('{share:.0%} {name}'.format(**part) for part in parts)}")
+    more = f"train-bits --model {target} --start-from {options.weights[0]} --images DIR"
+    print(f"its bits are coded by counting until a {bitnet.SUFFIX} file learns them: python -m rgru_lab {more}")
 
 
 def _shaped_as(shape, like):
