@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import os
 import platform
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -100,10 +101,13 @@ def summarise(
 
 def provenance() -> dict:
     """Versions, machine and day: what a measurement depends on."""
+    import torch
+
     others = {name: version(name) for name in ("torch", "pillow", "pytorch-msssim", "numpy")}
     return {
         "versions": {"rgru-lab": __version__} | others,  # on Colab the kit is a clone that pip does not know
-        "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "machine": f"{platform.system()} {platform.machine()} ({torch.backends.cpu.get_cpu_capability()}), "
+        f"{os.cpu_count()} logical cores, Python {platform.python_version()}",
         "date": datetime.date.today().isoformat(),
     }
 

@@ -978,7 +978,18 @@ def test_release_asks_for_the_speeds_before_it_measures_for_hours(capsys, tmp_pa
 
     monkeypatch.setattr(release, "RESULTS", tmp_path)
     monkeypatch.setattr(photos, "kodak", lambda: pytest.fail("it began"))
+    monkeypatch.setenv(codec.BF16_VARIABLE, "")  # and put back what release changes
     assert f"the speed of {release.shipped()[0]} is not known; run" in refused(capsys, "release")
+
+
+def test_release_runs_in_float32_wherever_it_is(monkeypatch):
+    from rgru_lab import release
+
+    seen = []
+    monkeypatch.setattr(release, "notebooks", lambda names: seen.append(codec.uses_bf16(model.load().model)) or [])
+    monkeypatch.setenv(codec.BF16_VARIABLE, "1")
+    assert run("release", "--notebooks", "02") == 0
+    assert seen == [False]
 
 
 def test_train_says_what_is_missing(capsys, tmp_path):

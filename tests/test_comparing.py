@@ -1,6 +1,7 @@
 """Comparing: curves, rates, averages, wins and bars, each by hand; and the tables that people read."""
 
 import json
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -27,6 +28,11 @@ def _summary(points, set_name="kodak", weights=WEIGHTS, raw_bytes=1000):
     """Of one picture with these (bpp, MS-SSIM); every file has 1000 bytes, and would have `raw_bytes` with raw bits."""
     rows = [_row(weights.name, i, *point, raw_bytes=raw_bytes) for i, point in enumerate(points, start=1)]
     return comparing.summarise(weights, set_name, rows, JPEG_ROWS)
+
+
+def test_a_summary_says_on_what_it_was_measured():
+    machine = comparing.provenance()["machine"]
+    assert re.fullmatch(r"\w+ \w+ \([\w ]+\), \d+ logical cores, Python 3\.\d+\.\d+\S*", machine)
 
 
 def test_the_curve_has_the_largest_channels_mean_shift_with_its_sign():

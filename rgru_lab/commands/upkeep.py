@@ -1,13 +1,15 @@
 """What keeps the kit together: release, fork, student."""
 
+import os
 from pathlib import Path
 
 from rgru_lab.commands.common import each_picture, make_folder
 
 
 def release(options):
-    from rgru_lab import model, photos, release
+    from rgru_lab import codec, model, photos, release
 
+    os.environ[codec.BF16_VARIABLE] = "0"  # what is published is of float32, wherever it is made
     if options.notebooks is not None:
         for path in release.notebooks(options.notebooks):
             print(path)
