@@ -35,9 +35,9 @@ BARS_PERCENT = {
 """What each preset is to be smaller by than the yardstick, its bits stored as they are, and coded; `best` in adaptive
 files, as small as Johnston et al. published."""
 
-RISING, SHIFT = "MS-SSIM that the worst iteration adds", "colour shift of the worst iteration, levels"
+RISING, SHIFT = "MS-SSIM that the worst iteration adds", "Colour shift of the worst iteration, levels"
 BJONTEGAARD = "Bjøntegaard's difference to JPEG, %"
-SMALLER = "photographs on which it is smaller than WebP, at the worst MS-SSIM from 0.90 to 0.98"
+SMALLER = "Photographs on which it is smaller than WebP, at the worst MS-SSIM from 0.90 to 0.98"
 
 AIMS = {
     "small": {RISING: ("over", 0), SHIFT: ("at most", 1)},

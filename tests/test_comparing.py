@@ -126,7 +126,7 @@ def test_what_else_is_asked_by_hand():
     rows[0]["shift_b"] = -1.5
     summary = comparing.summarise(WEIGHTS, "kodak", rows, JPEG_ROWS)
     assert _aims(summary) == {comparing.RISING: (-0.0001, False), comparing.SHIFT: (1.5, False)}
-    line = "| colour shift of the worst iteration, levels | at most 1 | 1.5 | missed |"
+    line = "| Colour shift of the worst iteration, levels | at most 1 | 1.5 | missed |"
     assert line in reports.report(summary).splitlines()
     rows[0]["shift_b"], rows[2]["ms_ssim"] = 1.0, 0.9001
     found = _aims(comparing.summarise(WEIGHTS, "kodak", rows, JPEG_ROWS))

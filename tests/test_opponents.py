@@ -9,7 +9,7 @@ from PIL import Image, JpegImagePlugin, features
 from rgru_lab import metrics
 from rgru_lab.config import InputError
 from rgru_lab.images import PictureError
-from rgru_lab.opponents import CODECS, Ladder
+from rgru_lab.opponents import CODECS, Ladder, jpeg_between
 
 
 @pytest.fixture(scope="module")
@@ -245,3 +245,17 @@ def test_an_unknown_codec_and_a_photo_too_long_for_one_are_refused_in_words():
 def test_what_is_no_photo_has_no_ladder():
     with pytest.raises(PictureError, match="float64"):
         Ladder(np.zeros((4, 4, 3)))
+
+
+def test_between_two_qualities_there_is_a_jpeg_of_nearly_any_ms_ssim(sample):
+    """Its tables are the standard's times a factor, so any size in between can be had."""
+    photo = sample("astronaut", 176, 176)
+    low, high = (Ladder(photo)[quality] for quality in (9, 10))
+    middle = (low.ms_ssim + high.ms_ssim) / 2
+    found = jpeg_between(photo, middle)
+    assert found.ms_ssim == pytest.approx(middle, abs=0.002)
+    assert low.ms_ssim < found.ms_ssim < high.ms_ssim
+    assert low.size_bytes < found.size_bytes < high.size_bytes
+    whole = jpeg_between(photo, high.ms_ssim)
+    assert whole.ms_ssim == pytest.approx(high.ms_ssim, abs=0.001)
+    assert whole.size_bytes == pytest.approx(high.size_bytes, rel=0.02)

@@ -138,7 +138,7 @@ def test_aims_that_are_missed_are_named_with_how_far():
     assert "by 1.5 points at 0.95 (coded bits), of 0.98, which it does not reach (bits as they are)." in text
     assert "micro-1" not in text
     assert "against that these are reached: small-9 1 of 2; base-9 0 of 3." in text
-    assert text.endswith("these are missed: base-9: colour shift, levels, 1.351 (asked: at most 1).\n")
+    assert text.endswith("this is missed. colour shift, levels (asked: at most 1): base-9 1.351.\n")
     one = reports.bars_met([{"model": "fast-9", "bars": bars[:1], "aims": aims[1:]}])
     assert "fast-9 reaches the one that was set for it." in one
     assert "missed" not in one
@@ -147,7 +147,7 @@ def test_aims_that_are_missed_are_named_with_how_far():
 def test_the_caption_of_the_claim_says_what_was_compared():
     found = {"ms_ssim": 0.9004, "jpeg_ms_ssim": 0.8991, "size_bytes": 1585, "jpeg_size_bytes": 2840}
     text = reports.claim(found | {"smaller_percent": 44.2, "model": "best-1", "iterations": 3}, 0.9, 25)
-    assert "0.900 and 0.899, ours takes 1,585 bytes and the JPEG 2,840: ours is 44 % smaller" in text
+    assert "0.9004 and 0.8991, ours takes 1,585 bytes and the JPEG 2,840: ours is 44 % smaller" in text
     assert "Announced were 25 % at 0.90. Ours is an adaptive file of best-1 of up to 3 iterations" in text
 
 
