@@ -27,6 +27,7 @@ from rgru_lab import bitnet, bitstream, codec, photos
 from rgru_lab.codec import unroll
 from rgru_lab.config import GRID, MAX_ITERATIONS, InputError, TrainConfig
 from rgru_lab.fused import fused
+from rgru_lab.images import to_tensor
 from rgru_lab.model import ResidualCoder, Weights, load
 from rgru_lab.progression import Progression
 from rgru_lab.training import Unrolled
@@ -141,6 +142,12 @@ def iteration_s(model: ResidualCoder, size: tuple[int, int], *, bf16: bool, chan
     return _median_s(run) / count
 
 
+def encode_s(model: ResidualCoder, size: tuple[int, int], count: int) -> float:
+    """Seconds of one iteration of encoding, through `codec.encode`, which reconstructs as well, the mean of `count`."""
+    photo = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    return _median_s(lambda: list(codec.encode(model, photo, count))) / count
+
+
 def decode_s(model: ResidualCoder, size: tuple[int, int], count: int) -> float:
     """Seconds of one iteration of decoding from bits alone, through `codec.decode`, the mean of `count`."""
     h, w = (-(-side // GRID) for side in size)
@@ -214,16 +221,27 @@ def line(x: Sequence[float], y: Sequence[float]) -> Line:
     return Line(float(slope), float(intercept), float(100 * np.abs(fitted / y - 1).max()))
 
 
-def peak_memory_bytes(weights: Path, size: tuple[int, int]) -> int:
-    """Memory that compressing takes on top of the weights in this file, at its peak, in a process of its own."""
+def peak_memory_bytes(weights: Path, size: tuple[int, int], *, plain: bool = False) -> int:
+    """Memory that compressing takes on top of the weights in this file, at its peak, in a process of its own.
+
+    With `plain` that of the straightforward loop.
+    """
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_peak_memory_bytes, (weights, size))
+        return pool.apply(_peak_memory_bytes, (weights, size, plain))
 
 
-def _peak_memory_bytes(weights: Path, size: tuple[int, int]) -> int:
+def _peak_memory_bytes(weights: Path, size: tuple[int, int], plain: bool) -> int:
     model = load(weights).model
     photo = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    list(codec.encode(model, photo[:64, :64], 2))
+    model = straightforward(model) if plain else model
+
+    def work(photo):
+        if not plain:
+            return list(codec.encode(model, photo, 2))
+        with torch.inference_mode():
+            return [step.picture for step in islice(unroll(model, to_tensor(photo) - 0.5), 2)]
+
+    work(photo[:64, :64])
     process, done = psutil.Process(), threading.Event()
     before, mark = process.memory_info().rss, _high_water_bytes()
     seen = [before]
@@ -234,7 +252,7 @@ def _peak_memory_bytes(weights: Path, size: tuple[int, int]) -> int:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    list(codec.encode(model, photo, 2))
+    work(photo)
     done.set()
     watcher.join()
     if _high_water_bytes() > mark:  # exact; what was seen may have missed the peak
@@ -323,8 +341,19 @@ def report(weights: Weights, *, large: bool = True) -> Iterator[tuple[str, objec
         yield f"{at}: first iteration, s", _short(iteration)
         yield f"{at}: peak memory, MB", _short(taken)
         yield f"{at}: memory predicted, MB", _short(codec.memory_bytes(model.config, *size) / 1e6)
+        if size == LARGE:  # of the others 768 x 512 stands above
+            yield f"{at}: encoding, s per iteration", _short(encode_s(model, size, 2))
+            yield f"{at}: decoding, s per iteration", _short(decode_s(model, size, 2))
+        if size in (KODAK, LARGE):
+            slow = iteration_s(plain, size, bf16=False, channels_last=False, count=1)
+            yield f"{at}: straightforward loop, first iteration, s", _short(slow)
+        if size == KODAK:  # of twelve megapixels it does not fit into everybody's
+            slow = peak_memory_bytes(weights.path, size, plain=True)
+            yield f"{at}: straightforward loop, peak memory, MB", _short(slow / 1e6)
     counts = (1, 2, 4, 8, ITERATIONS)
     repeated = [count * iteration_s(quick, KODAK, bf16=False, channels_last=True, count=count) for count in counts]
+    power, _ = np.polyfit(np.log(megapixels), np.log(seconds), 1)
+    yield "seconds of the first iteration: the power of the pixels that fits best", _short(float(power))
     for what, unit, fitted in (
         ("seconds of the first iteration", "s per megapixel", line(megapixels, seconds)),
         ("peak memory", "MB per megapixel", line(megapixels, memory)),

@@ -149,7 +149,17 @@ def test_compressing_takes_memory_but_less_than_twice_of_what_is_predicted(weigh
     assert 384 * 512 * 3 * 4 < taken < 2 * codec.memory_bytes(weights.model.config, *size)
 
 
+def test_the_straightforward_loop_takes_more_memory(weights_path, monkeypatch):
+    monkeypatch.setenv(codec.BF16_VARIABLE, "0")
+    ours, plain = (bench.peak_memory_bytes(str(weights_path), (384, 512), plain=plain) for plain in (False, True))
+    assert plain > 1.2 * ours
+
+
 # The report
+
+
+def _memory(path, size, *, plain=False):
+    return (1500 if plain else 1000) * size[0] * size[1]
 
 
 @pytest.fixture
@@ -162,7 +172,7 @@ def tiny(monkeypatch):
     monkeypatch.setattr(bench, "MATRIX", 32)
     monkeypatch.setattr(bench, "ITERATIONS", 2)
     monkeypatch.setattr(bench.TrainConfig, "curriculum", (Stage(1.0, 2, 32, 1),))
-    monkeypatch.setattr(bench, "peak_memory_bytes", lambda name, size: 1000 * size[0] * size[1])
+    monkeypatch.setattr(bench, "peak_memory_bytes", _memory)
     monkeypatch.setattr(bench, "there_and_back_s", lambda weights, photo: (3, 0.7))  # it needs more pixels
 
 
@@ -181,6 +191,9 @@ def test_every_quantity_of_the_report_is_positive_and_named_once(weights_path):
     of_any_size = {what for what in reports.SPEEDS if " px: " not in what and not what.startswith("bfloat16, %")}
     assert of_any_size - named.keys() <= {"bfloat16, times as fast as the straightforward loop"}  # if it pays
     assert named["64 x 48 px: peak memory, MB"] == 3.07
+    assert named["48 x 32 px: straightforward loop, peak memory, MB"] == 2.3
+    large = {what.partition(": ")[2] for what in named if what.startswith("64 x 48 px: ")}
+    assert {"encoding, s per iteration", "straightforward loop, first iteration, s"} < large
 
 
 @pytest.mark.usefixtures("tiny")

@@ -3,6 +3,8 @@
 import torch
 from torch.nn import functional as F
 
+from rgru_lab.model import DecoderState
+
 
 def _by_strides(x):
     out = torch.zeros(x.shape[0], x.shape[1] // 4, 2 * x.shape[2], 2 * x.shape[3])
@@ -52,13 +54,28 @@ def _swapped(decoder, planes):
     return pictures
 
 
+def _beginning_with(memory):
+    def receive(decoder, planes):
+        state, pictures = memory(decoder, planes), []
+        for bits in planes:
+            picture, state = decoder(bits, state)
+            pictures.append(picture)
+        return pictures
+
+    return receive
+
+
+def _zeros(decoder, planes):
+    return DecoderState(*(torch.zeros_like(h) for h in decoder(planes[0])[1]))
+
+
 def _pooled(x):
     return F.avg_pool1d(x.flatten(2).transpose(1, 2), 4).repeat_interleave(4, 2).transpose(1, 2).view_as(x)
 
 
 VARIANTS = {
-    "05.1": [_by_strides, _axes(0, 1, 4, 2, 5, 3), torch.nn.PixelShuffle(2)],
-    "05.2": [_receive(torch.stack), _receive(tuple)],
+    "05.1": [_by_strides, _axes(0, 1, 4, 2, 5, 3)],
+    "05.2": [_receive(torch.stack), _receive(tuple), _beginning_with(_zeros)],
     "05.3": [
         _pooled,
         lambda x: sum(x[:, k::4] for k in range(4)).div(4).repeat_interleave(4, dim=1),
@@ -67,6 +84,8 @@ VARIANTS = {
 
 MISTAKES = {
     "05.1": [
+        (lambda x: F.pixel_shuffle(x, 2), "PyTorch's own"),
+        (torch.nn.PixelShuffle(2), "PyTorch's own"),
         (lambda x: x, "shape it got"),
         (lambda x: x.reshape(x.shape[0], -1, 2 * x.shape[2], 2 * x.shape[3]), "tears"),
         (_axes(0, 1, 4, 3, 5, 2), "exchanged"),
@@ -74,7 +93,7 @@ MISTAKES = {
         (_axes(0, 1, 2, 4, 3, 5), "four times"),
         (lambda x: x[:, ::4].repeat_interleave(2, 2).repeat_interleave(2, 3), "alike"),
         (lambda x: x.view(2, 3, 2, 2, 3, 5).permute(0, 1, 4, 2, 5, 3), "reshape"),
-        (lambda x: F.pixel_shuffle(x, 2).flip(1), "not at their places"),
+        (lambda x: _by_strides(x).flip(1), "not at their places"),
         (lambda x: x.permute(0, 2, 3, 1), "shape"),
         (lambda x: x.numpy(), "ndarray"),
     ],
@@ -90,6 +109,7 @@ MISTAKES = {
         (_generator, "return a list"),
         (_receive(lambda p: []), "append each picture"),
         (_swapped, "picture first"),
+        (_beginning_with(lambda decoder, planes: torch.zeros(1, 8, 2, 3)), "begin with `state = None`"),
         (lambda decoder, planes: [decoder(b)[1] for b in planes], "picture first"),
         (_old_memory, "not the right ones"),
         (lambda decoder, planes: [p.numpy() for p in _generator(decoder, planes)], "ndarray"),

@@ -32,6 +32,12 @@ def _swapped(coder, x, n):
     return [coder.reconstruct(output, None, 1.0)] * n
 
 
+def _first_gap_open(coder, x, n):
+    bits, encoder_state = coder.encode(x, None)
+    output, decoder_state = ...
+    return [coder.reconstruct(output, None, 1.0)]
+
+
 def _without_reconstruct(coder, x, n):
     encoder_state = decoder_state = picture = None
     r, pictures = x, []
@@ -82,14 +88,17 @@ MISTAKES = {
         (lambda *a: _by_the_kit(*a)[1:], "3 things"),
         (_bits, "list holds"),
         (_residuals, "returns the residuals"),
-        (_loop(lambda x, p, r: r), "never changes"),
-        (_loop(lambda x, p, r: p - x), "wrong sign"),
-        (_loop(lambda x, p, r: r - p), "old one"),
+        (_loop(lambda x, p, r, g: r), "never changes"),
+        (_loop(lambda x, p, r, g: p - x), "wrong sign"),
+        (_loop(lambda x, p, r, g: r - p), "old one"),
         (_loop(gain=False), "gain is missing"),
         (_loop(encoder=False), "encoder begins"),
         (_loop(decoder=False), "decoder begins"),
-        (_loop(lambda x, p, r: (x - p) / 2), "P[2] is the first"),
-        (_loop(lambda x, p, r: 3 * (x - p)), "twice"),
+        (_loop(lambda x, p, r, g: (x - p) / 2), "P[2] is the first"),
+        (_loop(lambda x, p, r, g: g * (x - p)), "multiplied by g twice"),
+        (_loop(lambda x, p, r, g: 3 * (x - p)), "the next g twice"),
+        (_loop(lambda x, p, r, g: ...), "a gap is still `...`; fill both"),
+        (_first_gap_open, "a gap is still `...`; fill both"),
         (_states_mixed_up, "other half's memory"),
         (_loop(whole=False), "decoder's output"),
         (_without_reconstruct, "added up"),

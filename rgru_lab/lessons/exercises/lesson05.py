@@ -2,6 +2,7 @@
 
 import torch
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 from rgru_lab.config import ModelConfig
 from rgru_lab.lessons import Wrong, exercise
@@ -19,14 +20,28 @@ def _tensor(got, expected, what):
 
 
 def _depth_to_space():
-    return lambda x: F.pixel_shuffle(x, 2)
+    def depth_to_space(x):
+        B, C, h, w = x.shape
+        return x.reshape(B, C // 4, 2, 2, h, w).permute(0, 1, 4, 2, 5, 3).reshape(B, C // 4, 2 * h, 2 * w)
+
+    return depth_to_space
+
+
+class _WithoutShuffle(TorchFunctionMode):
+    """Refuses PyTorch's own depth-to-space, by whatever name it is called."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func is torch.pixel_shuffle:
+            raise Wrong("this is PyTorch's own `pixel_shuffle`; write it with `permute` and `reshape`")
+        return func(*args, **(kwargs or {}))
 
 
 @exercise("05.1", "depth to space", _depth_to_space)
 def depth_to_space(answer):
     x = torch.randn(2, 12, 3, 5)
     expected = F.pixel_shuffle(x, 2)
-    got = answer(x.clone())
+    with _WithoutShuffle():
+        got = answer(x.clone())
     if isinstance(got, torch.Tensor) and got.shape == x.shape:
         raise Wrong("it returns the shape it got; four channels at a place should become 2 x 2 places of one channel")
     if isinstance(got, torch.Tensor) and got.shape == (2, 3, 3, 2, 5, 2):
@@ -60,11 +75,14 @@ def _receive():
 
 
 class _Watched(Decoder):
-    """A decoder that notices a picture in the place of its memory."""
+    """A decoder that notices a tensor in the place of its memory: a picture, or at first what stands for nothing."""
+
+    called = False
 
     def forward(self, bits, state=None):
         if isinstance(state, torch.Tensor):
-            raise Wrong(SWAPPED)
+            raise Wrong(SWAPPED if self.called else "the first memory is a tensor; begin with `state = None`")
+        self.called = True
         return super().forward(bits, state)
 
 
@@ -74,6 +92,7 @@ def receive(answer):
     planes = [torch.randn(1, 4, 2, 3).sign() for _ in range(3)]
     with torch.no_grad():
         expected = _receive()(decoder, planes)
+        decoder.called = False
         got = given(answer(decoder, [bits.clone() for bits in planes]))
         if isinstance(got, torch.Tensor) and got.shape == expected[0].shape:
             raise Wrong("it returns one picture; wanted is a list of all, P[1], P[2] and so on")

@@ -12,7 +12,7 @@ from rgru_lab.model import DecoderState, ResidualCoder
 SHAPE = {"encoder": (4, 4, 4, 4), "decoder": (8, 8, 8, 8, 8), "bits": 4, "alpha_x": 1.0, "gain": 3.0}
 
 
-def _loop(residual=lambda x, picture, r: x - picture, *, gain=True, encoder=True, decoder=True, whole=True):
+def _loop(residual=lambda x, picture, r, g: x - picture, *, gain=True, encoder=True, decoder=True, whole=True):
     """The loop, or with other arguments one that does something wrong."""
 
     def loop(coder, x, n):
@@ -25,7 +25,7 @@ def _loop(residual=lambda x, picture, r: x - picture, *, gain=True, encoder=True
             output, new = coder.decode(bits, decoder_state)
             decoder_state = new if decoder else None
             picture = coder.reconstruct(output, picture, g)
-            r = residual(x, picture if whole else output, r)
+            r = residual(x, picture if whole else output, r, g)
             pictures.append(picture)
         return pictures
 
@@ -33,14 +33,19 @@ def _loop(residual=lambda x, picture, r: x - picture, *, gain=True, encoder=True
 
 
 _WRONG_LOOPS = {
-    "the residual never changes: after each pass it is the original minus the new picture": _loop(lambda x, p, r: r),
-    "the residual has the wrong sign: it is the original minus the picture, I - P": _loop(lambda x, p, r: p - x),
+    "the residual never changes: after each pass it is the original minus the new picture": (
+        _loop(lambda x, p, r, g: r)
+    ),
+    "the residual has the wrong sign: it is the original minus the picture, I - P": (_loop(lambda x, p, r, g: p - x)),
     "the new residual is taken from the old one; each P[i] is the whole picture, so compare it with the original, x": (
-        _loop(lambda x, p, r: r - p)
+        _loop(lambda x, p, r, g: r - p)
     ),
     "the gain is missing: the encoder should see g * r": _loop(gain=False),
-    "the residual is multiplied by g twice; the line of the encoder does it already": _loop(
-        lambda x, p, r: 3 * (x - p)  # SHAPE's gain
+    "the residual is multiplied by g twice; the line of the encoder does it already": (
+        _loop(lambda x, p, r, g: g * (x - p))
+    ),
+    "the residual is multiplied by the next g twice; the line of the encoder will do it": (
+        _loop(lambda x, p, r, g: 3 * (x - p))  # SHAPE's gain: what coder.gain(picture) says
     ),
     "it subtracts the decoder's output; P[i] is what coder.reconstruct made of it": _loop(whole=False),
     "the encoder begins every pass with an empty memory; give it back the state that it returned": _loop(encoder=False),
@@ -76,7 +81,7 @@ def _pictures(answer, coder, x):
         ) from None
     except TypeError as error:
         if "ellipsis" in str(error):
-            raise NotImplementedError from None
+            raise NotImplementedError("a gap is still `...`; fill both") from None
         raise
     except ValueError as error:
         if "unpack" in str(error):
@@ -97,6 +102,7 @@ def _pictures(answer, coder, x):
 
 @exercise("06.1", "close the circle", _loop)
 def loop(answer):
+    torch.random.default_generator.manual_seed(1)  # of seed 0 the bits are the same for two of the mistakes
     x = torch.rand(2, 3, 48, 32) - 0.5
     for way in ("one-shot", "additive"):
         coder = ResidualCoder(ModelConfig(**SHAPE, reconstruction=way)).eval()
