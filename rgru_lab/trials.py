@@ -139,8 +139,8 @@ DECISIONS = {
     "α_h": "0.1, the paper's, stays: 1 is no better.",
     "gain": "4 in the presets that ship.",
     "learning rate": "The higher the better in so short a training; 1e-3 for long ones, less from weights.",
-    "patch size": "64 px to begin with. In the long trainings 128 px and more where MS-SSIM is in the loss, since a smaller "
-    "patch has not all of its five scales; so short a training gains nothing by it.",
+    "patch size": "64 px to begin with. In the long trainings 128 px and more where MS-SSIM is in the loss, since a "
+    "smaller patch has not all of its five scales; so short a training gains nothing by it.",
     "bits in training": "The sign, not drawn.",
     "curriculum": "A tie at equal steps; fewer iterations first, since such steps take less time.",
     "averaged weights": "A tie here, where the rate falls to nearly nothing; kept for trainings that are stopped.",

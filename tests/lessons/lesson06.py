@@ -33,9 +33,8 @@ def _swapped(coder, x, n):
 
 
 def _first_gap_open(coder, x, n):
-    bits, encoder_state = coder.encode(x, None)
     output, decoder_state = ...
-    return [coder.reconstruct(output, None, 1.0)]
+    return output, decoder_state
 
 
 def _without_reconstruct(coder, x, n):
@@ -96,7 +95,7 @@ MISTAKES = {
         (_loop(decoder=False), "decoder begins"),
         (_loop(lambda x, p, r, g: (x - p) / 2), "P[2] is the first"),
         (_loop(lambda x, p, r, g: g * (x - p)), "multiplied by g twice"),
-        (_loop(lambda x, p, r, g: 3 * (x - p)), "the next g twice"),
+        (_loop(lambda x, p, r, g: 3 * (x - p)), "the next pass's g"),
         (_loop(lambda x, p, r, g: ...), "a gap is still `...`; fill both"),
         (_first_gap_open, "a gap is still `...`; fill both"),
         (_states_mixed_up, "other half's memory"),

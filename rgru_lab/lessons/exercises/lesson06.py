@@ -44,7 +44,7 @@ _WRONG_LOOPS = {
     "the residual is multiplied by g twice; the line of the encoder does it already": (
         _loop(lambda x, p, r, g: g * (x - p))
     ),
-    "the residual is multiplied by the next g twice; the line of the encoder will do it": (
+    "the residual is multiplied by the next pass's g beforehand; the line of the encoder does it then": (
         _loop(lambda x, p, r, g: 3 * (x - p))  # SHAPE's gain: what coder.gain(picture) says
     ),
     "it subtracts the decoder's output; P[i] is what coder.reconstruct made of it": _loop(whole=False),

@@ -1,9 +1,15 @@
 """Exercises of lesson 08, bits are not all equal."""
 
+from functools import cache
+
 import numpy as np
 
+from rgru_lab import codec, model, photos
 from rgru_lab.lessons import Wrong, exercise
 from rgru_lab.lessons.exercises import given
+
+FRAME = 2
+"""Rows and columns of zeros around the bits that a context may look at."""
 
 
 def _entropy():
@@ -59,35 +65,41 @@ def _context():
     return context
 
 
-def _planes():
-    """(4, 24, 32): four noisy pictures of the same few large shapes, thresholded; neighbours mostly agree."""
-    random = np.random.default_rng(8)
-    y, x = np.mgrid[:24, :32] / 8
-    planes = []
-    for _ in range(4):
-        shape = sum(np.sin(x * a + y * b + c) for a, b, c in random.uniform(-2, 3, (4, 3)))
-        planes.append(np.where(shape + random.normal(0, 0.5, shape.shape) > 0, 1, -1))
-    return np.array(planes, np.int8)
+@cache
+def _plane():
+    """B[1] of the lesson's photo, (32, 18, 28)."""
+    photo = photos.sample("astronaut")[:288, 32:480]
+    return next(codec.encode(model.load("small").model, photo, 1))[0]
 
 
 def _cost(plane, context):
     """Bits per bit, and how many contexts there were."""
     bits, h, w = plane.shape
-    known = np.zeros((bits, h + 2, w + 2), np.int8)
+    known = np.zeros((bits, h + 2 * FRAME, w + 2 * FRAME), np.int8)
     counts, cost = {}, 0.0
     for k, y, x in np.ndindex(plane.shape):
-        seen = counts.setdefault(context(known, k, y + 1, x + 1), [0.5, 0.5])
+        seen = counts.setdefault(context(known, k, y + FRAME, x + FRAME), [0.5, 0.5])
         bit = int(plane[k, y, x] > 0)
         cost -= np.log2(seen[bit] / sum(seen))
         seen[bit] += 1
-        known[k, y + 1, x + 1] = plane[k, y, x]
+        known[k, y + FRAME, x + FRAME] = plane[k, y, x]
     return cost / plane.size, len(counts)
+
+
+def _sees(answer, known, rows, columns):
+    """Whether a context changes with the bit that stands so many rows down and columns right of the one to come."""
+    for k, y, x in np.ndindex(3, 4, 4):
+        other = known.copy()
+        other[k, y + 6 + rows, x + 6 + columns] *= -1
+        if answer(known, k, y + 6, x + 6) != answer(other, k, y + 6, x + 6):
+            return True
+    return False
 
 
 @exercise("08.2", "design a context", _context)
 def context(answer):
-    plane = _planes()
-    known = np.pad(plane, ((0, 0), (1, 1), (1, 1)))
+    plane = _plane()
+    known = np.pad(plane, ((0, 0), (FRAME, FRAME), (FRAME, FRAME)))
     before = known.copy()
     try:
         first = given(answer(known, 2, 5, 7))
@@ -101,26 +113,33 @@ def context(answer):
     except TypeError:
         inside = [f" with a {type(part).__name__} in it" for part in parts if type(part).__hash__ is None]
         kind = type(first).__name__ + "".join(inside[:1])
-        raise Wrong(f"no dictionary can look up a {kind}; return a tuple of numbers") from None
+        raise Wrong(f"no dictionary can look up a {kind}; return a tuple of bits, each `known[k, y, x]`") from None
     if not np.array_equal(known, before):
         raise Wrong("it changes `known`, which belongs to the coder; only read it")
-    cost, contexts = _cost(plane, answer)
+    try:
+        cost, contexts = _cost(plane, answer)
+    except IndexError:
+        raise Wrong(
+            "it looks past the edge of `known`, which has a frame of two zeros; look at most two rows or columns away, "
+            "and at channels before k"
+        ) from None
     goal = _cost(plane, _context())[0]
     if cost <= 1.02 * goal:
         return
-    said = f"our test plane takes {cost:.3f} bits per bit, with left and above {goal:.3f}"
+    said = f"B[1] takes {cost:.3f} bits per bit, with left and above {goal:.3f}"
     if contexts == 1:
         raise Wrong(f"every bit gets the same context, and so the same probability: {said}; look at neighbours")
-    if contexts > plane.size / 8:
-        raise Wrong(f"{contexts:,} contexts for {plane.size:,} bits: too few of each to learn from; {said}")
-    if cost > 0.98 * _cost(plane, lambda known, k, y, x: k)[0]:
-        raise Wrong(f"it tells channels apart, or looks where nothing is known yet: {said}; look left and above")
-    empty = np.zeros_like(known)
-    below = empty.copy()
-    below[2, 6, 6:9] = 1
-    if answer(empty, 2, 5, 7) != answer(below, 2, 5, 7):
+    left, above, below = (_sees(answer, known, *place) for place in ((0, -1), (-1, 0), (1, 0)))
+    if below and not above:
         raise Wrong("it looks below, at y + 1, where nothing is known yet; rows count from the top, so above is y - 1")
-    raise Wrong(f"it helps, but not enough: {said}; do you look at both?")
+    if not left and not above:
+        raise Wrong(f"it tells channels or places apart, or looks elsewhere: {said}; look left and above")
+    if not left or not above:
+        one, other = ("left", "above") if left else ("above", "left")
+        raise Wrong(f"it looks {one} but not {other}: {said}; do you look at both?")
+    if contexts <= 9:
+        raise Wrong(f"it looks left and above, but does not tell the two apart: {said}; return both, in a tuple")
+    raise Wrong(f"{contexts:,} contexts are too many to learn from {plane.size:,} bits; use fewer: {said}")
 
 
 def _iterations_for():
