@@ -67,8 +67,8 @@ def summarise(weights, set_name: str, rows: list[dict], evaluation: dict, traine
     for cut in CUTS:
         for point in sorted({row["point"] for row in rows}):
             group = [row for row in rows if (row["cut"], row["point"]) == (cut, point)]
-            means = {key: round(float(np.mean([row[key] for row in group])), 5) for key in ("psnr_db", "ms_ssim")}
-            memory.append({"cut": cut, "point": point} | means)
+            means = {key: comparing.mean(group, key) for key in ("psnr_db", "ms_ssim")}
+            memory += [{"cut": cut} | row for row in comparing.written([{"point": point} | means])]
     return {
         "model": weights.name,
         "weights_sha256": weights.sha256,
@@ -118,7 +118,7 @@ def report(summary: dict) -> str:
     ]
     for point in points:
         cells = [memory[cut, point] for cut in CUTS]
-        lines.append(f"| {point} | " + " | ".join(f"{c['ms_ssim']:.4f} ({c['psnr_db']:.2f})" for c in cells) + " |")
+        lines.append(f"| {point} | " + " | ".join(_reading(c) for c in cells) + " |")
     lines += [
         "",
         "## Coded bits",
@@ -140,6 +140,11 @@ def report(summary: dict) -> str:
         quality = " / ".join(f"{value:.4f}" for value in row["ms_ssim"])
         lines.append(f"| {row['budget']} | {row['setting']} | {steps} | {levels} | {quality} | {row['verdict']} |")
     return "\n".join(lines) + "\n"
+
+
+def _reading(means: dict) -> str:
+    psnr_db = "∞" if means["psnr_db"] is None else f"{means['psnr_db']:.2f}"  # a picture came back exactly
+    return f"{means['ms_ssim']:.4f} ({psnr_db})"
 
 
 def write(folder: Path, summary: dict) -> Iterator[Path]:

@@ -247,6 +247,11 @@ class BitTrainer(Schedule):
         self.net.train()
         self.net.forget = self.config.forget if self.progress < 0.5 else 0.0
         loss = self.net(planes, iteration)
+        if not loss.isfinite():
+            raise TrainingError(
+                f"training diverged at step {self.step_count} ({loss:g} bits per bit); what was there before is left "
+                f"as it is; start anew with a learning rate under {self.config.learning_rate:g}"
+            )
         self.optimiser.zero_grad()
         loss.backward()
         for group in self.optimiser.param_groups:

@@ -56,6 +56,11 @@ def exists(folder: str | os.PathLike) -> bool:
     return bool(_whole(Path(folder)))
 
 
+def last_step(folder: str | os.PathLike) -> int | None:
+    """The step of the newest whole checkpoint of a folder; None if there is none."""
+    return max(_whole(Path(folder)), default=None)
+
+
 def read(folder: str | os.PathLike) -> dict:
     """The newest whole checkpoint of a folder.
 

@@ -73,7 +73,7 @@ class Step(NamedTuple):
     """What one iteration of the loop leaves behind, as tensors."""
 
     bits: Tensor
-    """B[i]: (B, K, H/16, W/16), -1 and +1."""
+    """B[i]: (B, K, H/16, W/16), -1 and +1; 0 where a position has stopped."""
     picture: Tensor
     """P[i]: (B, 3, H, W), around [-0.5, 0.5]."""
     residual: Tensor
@@ -167,7 +167,8 @@ def encode(
         photo: I, (H, W, 3) uint8.
         iterations: N, 1 to 16.
         counts: (h, w), the number of iterations that each position sends bits in; None: all. See `adaptive`.
-        sending: what the loop runs on instead of the model: `search.Searching`, which tries other bits, for one.
+        sending: what the loop runs on instead of the model: `search.Searching`, which tries other bits, for one. It
+            must be of the same model, of which it holds the fast copy from then on.
 
     Yields:
         (B[i], P[i]): a plane (K, h, w) int8 and the photo (H, W, 3) uint8 that the bits so far decode to.

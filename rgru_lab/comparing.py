@@ -116,13 +116,13 @@ def mean_curve(rows: list[dict]) -> list[dict]:
     """Means over the pictures at every rate point of one codec."""
     curve = []
     for point, group in sorted(grouped(rows, "point").items()):
-        means = {key: _mean(group, key) for key in ("bpp", "psnr_db", "ssim", "ms_ssim", MOVED)}
+        means = {key: mean(group, key) for key in ("bpp", "psnr_db", "ssim", "ms_ssim", MOVED)}
         if all(row["raw_bytes"] for row in group):  # ours
-            means |= {key: _mean(group, key) for key in ("encode_s", "decode_s")}
+            means |= {key: mean(group, key) for key in ("encode_s", "decode_s")}
             for name in ("raw", "counted"):
                 bpp = [row["bpp"] * row[f"{name}_bytes"] / row["size_bytes"] for row in group]
                 means[f"{name}_bpp"] = float(np.mean(bpp))
-        shifts = [_mean(group, f"shift_{channel}") for channel in "rgb"]
+        shifts = [mean(group, f"shift_{channel}") for channel in "rgb"]
         curve.append({"point": point} | means | {"colour_shift": max(shifts, key=abs)})
     return curve
 
@@ -320,8 +320,8 @@ def grouped(rows: Sequence[dict], key: str) -> dict:
     return groups
 
 
-def _mean(rows: list[dict], key: str) -> float | None:
-    """None where one of them is not known or infinite, as the PSNR of a picture that came back exactly is."""
+def mean(rows: list[dict], key: str) -> float | None:
+    """Of one reading; None where one of them is not known or infinite: the PSNR of a picture that came back exactly."""
     values = [row[key] for row in rows]
     if None in values:
         return None

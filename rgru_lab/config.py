@@ -3,7 +3,9 @@
 Nothing here imports torch: a config can be read, printed and validated before anything heavy is loaded.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
+from numbers import Integral, Real
 from pathlib import Path
 from typing import NamedTuple
 
@@ -82,6 +84,17 @@ def _check(condition: bool, message: str):
         raise InputError(message)
 
 
+def _check_numbers(config):
+    """Fields whose default is a whole number hold one, those with a float a finite number."""
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if type(field.default) is int:
+            _check(isinstance(value, Integral), f"{field.name} is {value!r}; give a whole number")
+        elif type(field.default) is float:
+            finite = isinstance(value, Real) and math.isfinite(value)
+            _check(finite, f"{field.name} is {value!r}; give a finite number")
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """The shape of one codec. It travels inside the weights' file.
@@ -132,6 +145,7 @@ class ModelConfig:
     def __post_init__(self):
         object.__setattr__(self, "encoder", tuple(self.encoder))
         object.__setattr__(self, "decoder", tuple(self.decoder))
+        _check_numbers(self)
         _check(len(self.encoder) == 4, f"encoder is {self.encoder}; give 4 channel counts: a convolution, 3 cells")
         _check(len(self.decoder) == 5, f"decoder is {self.decoder}; give 5 channel counts: a convolution, 4 cells")
         _check(min(self.encoder + self.decoder) >= 1, f"channels are {self.encoder + self.decoder}; each must be >= 1")
@@ -225,10 +239,11 @@ class TrainConfig:
     def __post_init__(self):
         stages = tuple(Stage(float(s), int(n), int(p), int(b)) for s, n, p, b in self.curriculum)
         object.__setattr__(self, "curriculum", stages)
+        _check_numbers(self)
         _check(self.loss in LOSSES, f"loss is {self.loss!r}; choose one of {', '.join(LOSSES)}")
         _check(0 <= self.share <= 1, f"share is {self.share}; choose 0 to 1")
         _check(self.colour >= 0, f"colour is {self.colour}; choose 0 (off) or more")
-        _check(0 <= self.rate < float("inf"), f"rate is {self.rate}; choose 0 (off) or more, a finite number")
+        _check(self.rate >= 0, f"rate is {self.rate}; choose 0 (off) or more")
         _check(0 <= self.adaptive <= 1, f"adaptive is {self.adaptive}; choose 0 (off) to 1 (all patches)")
         _check(0 < self.hard <= 1, f"hard is {self.hard}; choose more than 0, at most 1 (all places)")
         _check(self.clip > 0, f"clip is {self.clip}; it must be positive")
@@ -239,7 +254,7 @@ class TrainConfig:
         _check(0 <= self.ema < 1, f"ema is {self.ema}; choose 0 (off) up to, not including, 1")
         shares = [stage.until for stage in stages]
         _check(
-            bool(shares) and shares == sorted(shares) and shares[-1] == 1.0,
+            bool(shares) and shares == sorted(shares) and all(0 < share <= 1 for share in shares) and shares[-1] == 1.0,
             f"the stages of the curriculum end at {shares}; they must rise to 1.0",
         )
         _check(self.skip >= 0, f"skip is {self.skip}; choose 0 or more")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rgru_lab import __version__, adaptive, bitnet, bittraining, comparing, images, measuring, training
+from rgru_lab import adaptive, bitnet, bittraining, comparing, images, measuring, training
 from rgru_lab import model as models
 from rgru_lab.bitmodel import BitModel
 from rgru_lab.config import InputError, TrainConfig
@@ -147,8 +147,7 @@ def measure(
         path = folder / f"{idea.key}.safetensors"
         weights = models.load(path)
         bit_model = bitnet.find(weights)
-        identity = {"weights": weights.sha256, "bit_model": bit_model.fingerprint.hex()}
-        identity |= {"readings": list(measuring.READINGS), "version": __version__}
+        identity = measuring.our_identity(weights, bit_model)
         at_once = measuring.affordable_jobs(weights, paths, jobs, adaptive.TIMES_MEMORY)
         for kind in idea.files:
             measured = FILES[kind]

@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
-from rgru_lab import __version__, adaptive, bitnet, comparing, images, measuring, reports
-from rgru_lab.codec import uses_bf16
+from rgru_lab import adaptive, bitnet, comparing, images, measuring, reports
 from rgru_lab.config import MAX_ITERATIONS
 from rgru_lab.opponents import CODECS
 from rgru_lab.search import Searching
@@ -56,13 +55,7 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     bit_model = bitnet.asked_for(weights, bit_model)
     theirs = opponents(set_name, paths, folder, against, jobs=jobs, fresh=fresh, progress=progress)
-    identity = {
-        "weights": weights.sha256,
-        "bit_model": "" if bit_model is None else bit_model.fingerprint.hex(),
-        "iterations": iterations,
-        "readings": list(measuring.READINGS),
-        "version": __version__,
-    }
+    identity = measuring.our_identity(weights, bit_model) | {"iterations": iterations}
     times = Searching.times_memory if search else adaptive.TIMES_MEMORY if slopes else 1.0
     jobs = measuring.affordable_jobs(weights, paths, jobs, times)
     name = f"{set_name}-{weights.name}"
@@ -83,12 +76,11 @@ def run(
     groups = measuring.every(work, paths, kept, identity, jobs=jobs)
     rows = [row for group in progress(groups, len(paths), weights.name) for row in group]
     summary = comparing.summarise(weights, set_name, rows, theirs, slopes, search)
-    summary["bit_model"] = identity["bit_model"]
-    summary["precision"] = "bfloat16" if uses_bf16(weights.model) else "float32"
+    summary |= {key: identity[key] for key in ("bit_model", "precision")}
     measuring.write(folder / f"{name}.csv", rows)
     images.write_json(folder / f"{name}.json", summary)
     _write(folder / f"{name}.md", reports.report(summary))
-    kept.unlink()
+    kept.unlink(missing_ok=True)  # another evaluation may have been at the same
     return summary
 
 
@@ -137,7 +129,7 @@ def opponents(
         **comparing.provenance(),
     }
     images.write_json(page, found)
-    kept.unlink()
+    kept.unlink(missing_ok=True)  # another evaluation may have been at the same
     return rows
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rgru_lab import adaptive, bitnet, bitstream, codec, images, metrics
+from rgru_lab import __version__, adaptive, bitnet, bitstream, codec, images, metrics
 from rgru_lab.bitmodel import Counts
 from rgru_lab.config import MAX_ITERATIONS
 from rgru_lab.opponents import CODECS, Ladder
@@ -32,6 +32,10 @@ COLUMNS = ("picture", "codec", "point", "size_bytes", *OURS_ONLY[:2], "bpp", *RE
 our file would take if its bits were stored as they are, `counted_bytes` if they were coded with counts alone;
 `encode_s` and `decode_s` are the processor seconds from the photo to our file and back, which other work on the machine
 hardly changes. Opponents have none of these four, a file that had been made beforehand has no `encode_s`."""
+
+
+PROCESS_BYTES = 250e6
+"""What a process takes before it has seen a picture: Python, torch, the weights."""
 
 
 def check(paths: Iterable[Path]):
@@ -57,7 +61,7 @@ def affordable_jobs(weights, paths: Iterable[Path], jobs: int, times: float = 1.
         with Image.open(path) as picture:
             sizes.append(picture.size)
     largest = max(codec.memory_bytes(weights.model.config, height, width) for width, height in sizes)
-    return max(1, min(jobs, int(codec.free_bytes() / (times * largest))))
+    return max(1, min(jobs, int(codec.free_bytes() / (times * largest + PROCESS_BYTES))))
 
 
 def ours(weights, path: Path, iterations: int, bit_model="find", search: int = 0) -> Iterator[dict]:
@@ -237,6 +241,17 @@ def read(path: Path) -> list[dict]:
 
 def _number(text: str) -> int | float:
     return int(text) if re.fullmatch(r"-?\d+", text) else float(text)  # "inf" is one: a PSNR of equal pictures
+
+
+def our_identity(weights, bit_model) -> dict:
+    """All that the rows of weights depend on, besides the pictures and what a file is asked to be."""
+    return {
+        "weights": weights.sha256,
+        "bit_model": "" if bit_model is None else bit_model.fingerprint.hex(),
+        "precision": "bfloat16" if codec.uses_bf16(weights.model) else "float32",
+        "readings": list(READINGS),
+        "version": __version__,
+    }
 
 
 def identity(codec: str) -> dict:

@@ -258,9 +258,9 @@ def take_over(old: ResidualCoder, new: ResidualCoder):
     model's own, random weights; the old channels do not look at the new ones yet (those weights are 0), but the new
     ones look at all, so training can make use of them at once.
 
-    Where there are fewer channels only the first ones stay, and of a larger `hidden_kernel` the sum over its places.
-    Either leaves something else, which training has to mend; so does another value of what no weight belongs to
-    (`config.WEIGHTLESS`).
+    Where there are fewer channels only the first ones stay, of a larger `hidden_kernel` its middle, or, where 1 x 1 is
+    asked for, the sum over its places. Any of these leaves something else, which training has to mend; so does another
+    value of what no weight belongs to (`config.WEIGHTLESS`).
 
     Args:
         old: the trained model.
@@ -387,6 +387,8 @@ def load(name: str | os.PathLike = DEFAULT_MODEL) -> Weights:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         config, record = json.loads(metadata["config"]), json.loads(metadata["record"])
         config = ModelConfig(**config)
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read ({error.strerror or error}); check its permissions") from None
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path} holds no weights of this kit ({error}); fetch the file again") from None
     if _sha256(metadata["config"], tensors) != metadata.get("sha256"):  # before memory is taken for what it says

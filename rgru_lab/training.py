@@ -28,6 +28,7 @@ from rgru_lab.codec import Sending, bf16_speedup, unroll
 from rgru_lab.config import GRID, ModelConfig, TrainConfig, TrainingError
 from rgru_lab.graphs import Graphs
 from rgru_lab.graphs import record as record_graph
+from rgru_lab.images import write_atomically
 from rgru_lab.losses import Loss, Similarity, good_enough
 from rgru_lab.model import ResidualCoder, Weights, take_over
 from rgru_lab.patches import Patches
@@ -35,6 +36,7 @@ from rgru_lab.schedule import Schedule, circumstances, values
 
 SAVE_EVERY_S = 60
 LOG_EVERY = 50
+LOG = "log.jsonl"
 
 FOLLOWING = 6.0
 """Times the codec's learning rate, that of the model of the bits: beside 1e-3 that is the 6e-3 of train-bits."""
@@ -224,8 +226,8 @@ class Trainer(Schedule):
         norm, loss, *readings = torch.cat([norm[None], readings]).tolist()
         if not math.isfinite(norm):
             raise TrainingError(
-                f"training diverged at step {self.step_count} (loss {loss:g}, its gradient {norm:g}); the last "
-                "checkpoint is good; start anew in another --output with a learning rate under "
+                f"training diverged at step {self.step_count} (loss {loss:g}, its gradient {norm:g}); what was saved "
+                "before is left as it is; start anew in another --output with a learning rate under "
                 f"{self.config.learning_rate:g}"
             )
         for group, times in zip(self.optimiser.param_groups, (1, FOLLOWING), strict=False):
@@ -357,7 +359,7 @@ def run(
 
     Writes a checkpoint every `save_every_s` seconds, when the caller stops and at the end, and a line of JSON
     every 50 steps to `log.jsonl`. Ctrl-C and SIGTERM wait for the step to end, so that a later resume goes on exactly
-    there. After a divergence the last good checkpoint is left alone. With several processes the first one writes.
+    there. After a divergence the last checkpoint is left alone. With several processes the first one writes.
 
     Args:
         trainer: what to train.
@@ -370,10 +372,17 @@ def run(
 
     Raises:
         KeyboardInterrupt: after Ctrl-C or SIGTERM, when everything is saved.
-        TrainingError: training diverged.
+        TrainingError: training diverged; or the folder holds a checkpoint of another training, or of a later step.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    if (last := checkpoints.last_step(folder)) is not None and last > trainer.step_count:
+        raise TrainingError(
+            f"{folder} holds a checkpoint of step {last}, and this training is at step {trainer.step_count}; load that "
+            "checkpoint first, or choose another folder"
+        )
+    if trainer.rank == 0:
+        _cut_log(folder / LOG, trainer.step_count)
 
     def save():
         state = trainer.state_dict()
@@ -387,7 +396,7 @@ def run(
             while not trainer.finished:
                 record = trainer.step()
                 if trainer.rank == 0 and (record.step % LOG_EVERY == 0 or trainer.finished):
-                    with open(folder / "log.jsonl", "a", encoding="utf-8") as log:
+                    with open(folder / LOG, "a", encoding="utf-8") as log:
                         log.write(json.dumps(record._asdict()) + "\n")
                 # Every process must come to the same decision, since saving needs them all.
                 due, stopped = _largest(time.monotonic() - saved >= save_every_s, stop.is_set())
@@ -400,6 +409,20 @@ def run(
             save()
             raise
         save()
+
+
+def _cut_log(log: Path, step: int):
+    """Leave out what an interrupted training logged after its last checkpoint: these steps are taken again."""
+    if log.exists():
+        lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
+        write_atomically(log, "".join(line for line in lines if _step_of(line) <= step).encode())
+
+
+def _step_of(line: str) -> float:
+    try:
+        return json.loads(line)["step"]
+    except ValueError:  # it was being written when the power went
+        return math.inf
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """The ablation: who forgets forgets, and the three tables say what the rows say."""
 
 import copy
+import json
 from itertools import islice
 from types import SimpleNamespace
 
@@ -98,6 +99,17 @@ def test_means_are_over_the_pictures(summary):
     assert summary["pictures"] == 2
     assert summary["memory"][1] == {"cut": "as it is", "point": 2, "psnr_db": 22.0, "ms_ssim": 0.83}
     assert "| 2 | 0.8300 (22.00) | 0.8300 (22.00) |" in ablation.report(summary)
+
+
+def test_a_picture_that_came_back_exactly_has_no_mean_psnr():
+    rows = [
+        {"picture": name, "cut": cut, "point": 1, "psnr_db": psnr_db, "ms_ssim": 1.0}
+        for name, psnr_db in (("a", 40.0), ("b", float("inf")))
+        for cut in ablation.CUTS
+    ]
+    found = ablation.summarise(WEIGHTS, "set", rows, {"weights_sha256": "77", "coding": CODING}, copy.deepcopy(TRAINED))
+    json.dumps(found, allow_nan=False)
+    assert "| 1 | 1.0000 (∞) | 1.0000 (∞) |" in ablation.report(found)
 
 
 def test_what_coding_saves_is_the_evaluations(summary):

@@ -353,6 +353,17 @@ def test_known_bits_are_forgotten_in_the_first_half_of_the_training_alone(monkey
     assert shares == [*[pytest.approx(0.3, abs=0.05)] * 3, 0, 0, 0]
 
 
+def test_a_training_of_bits_that_is_not_finite_stops_and_spares_the_average():
+    config = bittraining.BitTrainConfig(hidden=4, middle=4, batch=1)
+    trainer = bittraining.BitTrainer([smooth(1, (32, 8, 8))], config, steps=6)
+    trainer.step()
+    with torch.no_grad():
+        next(trainer.net.parameters()).fill_(float("nan"))
+    with pytest.raises(TrainingError, match=r"diverged at step 1 .*start anew with a learning rate under 0\.006"):
+        trainer.step()
+    assert all(value.isfinite().all() for value in trainer.average.values())
+
+
 def test_the_time_is_shared_out_as_the_help_says():
     assert "Two fifths of the time make bits" in TRAIN_BITS
     assert "half of it trains" in TRAIN_BITS

@@ -165,9 +165,11 @@ def test_the_decision_on_bfloat16_is_handed_on(monkeypatch):
 @pytest.mark.parametrize(("pictures", "jobs"), [(0.5, 1), (1.5, 1), (2.5, 2), (99, 4)])
 def test_memory_decides_how_many_pictures_at_a_time(weights, paths, monkeypatch, pictures, jobs):
     largest = codec.memory_bytes(weights.model.config, 192, 224)
-    monkeypatch.setattr(codec, "free_bytes", lambda: int(pictures * largest))
+    process = measuring.PROCESS_BYTES
+    monkeypatch.setattr(codec, "free_bytes", lambda: int(pictures * (largest + process)))
     assert measuring.affordable_jobs(weights, paths, 4) == jobs
-    assert measuring.affordable_jobs(weights, paths, 4, times=3.0) == max(1, min(4, int(pictures / 3)))
+    three = int(pictures * (largest + process) / (3 * largest + process))
+    assert measuring.affordable_jobs(weights, paths, 4, times=3.0) == max(1, min(4, three))
 
 
 # --- stopped and resumed ---

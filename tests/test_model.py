@@ -102,19 +102,38 @@ def test_an_unknown_cell_or_reconstruction_is_answered_with_the_known_ones(field
 @pytest.mark.parametrize("field", ["priming", "diffusion"])
 @pytest.mark.parametrize("looks", [-1, 17, 1.5, math.nan, "one"], ids=str)
 def test_looks_out_of_range_are_refused(field, looks):
-    with pytest.raises(InputError, match=f"^{field} is {looks}; choose 0 to 16 extra looks$"):
+    with pytest.raises(InputError, match=f"^{field} is '?{looks}'?; (choose 0 to 16 extra looks|give a whole number)$"):
         ModelConfig(**{field: looks})
 
 
 @pytest.mark.parametrize("count", [-1, 33, 1.5, "one"], ids=str)
 def test_more_bits_in_the_first_iteration_than_there_are_are_refused(count):
-    with pytest.raises(InputError, match=rf"^first_bits is {count}; choose 1 to 32, or 0 for all$"):
+    with pytest.raises(
+        InputError, match=rf"^first_bits is '?{count}'?; (choose 1 to 32, or 0 for all|give a whole number)$"
+    ):
         ModelConfig(first_bits=count)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"alpha_h": math.nan}, "alpha_h is nan; give a finite number"),
+        ({"alpha_x": math.inf}, "alpha_x is inf; give a finite number"),
+        ({"gain": math.inf}, "gain is inf; give a finite number"),
+        ({"bits": 32.0}, "bits is 32.0; give a whole number"),
+        ({"gain": "4"}, "gain is '4'; give a finite number"),
+    ],
+)
+def test_a_config_holds_finite_and_whole_numbers(changes, said):
+    with pytest.raises(InputError, match=f"^{said}$"):
+        ModelConfig(**changes)
 
 
 @pytest.mark.parametrize("side", [0, 2, 7, -1, 1.5, "one"], ids=str)
 def test_a_hidden_kernel_that_the_kit_does_not_take_is_refused(side):
-    with pytest.raises(InputError, match=rf"^hidden_kernel is {side}; choose one of \(1, 3, 5\)$"):
+    with pytest.raises(
+        InputError, match=rf"^hidden_kernel is '?{side}'?; (choose one of \(1, 3, 5\)|give a whole number)$"
+    ):
         ModelConfig(hidden_kernel=side)
 
 
@@ -462,6 +481,15 @@ def shelf(weights_path, tmp_path, monkeypatch):
     for name in ("micro-1", "micro-2", "micro-10"):
         (tmp_path / f"{name}.safetensors").write_bytes(weights_path.read_bytes())
     monkeypatch.setattr(model, "MODELS", tmp_path)
+
+
+def test_weights_that_the_system_does_not_give_are_named(weights_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(model.safetensors, "safe_open", refuse)
+    with pytest.raises(model.WeightsError, match=r"cannot be read \(Permission denied\); check its permissions"):
+        model.load(weights_path)
 
 
 def test_a_mean_of_weights_is_theirs_number_by_number_and_leaves_them_alone(make_coder):

@@ -496,6 +496,12 @@ def test_pictures_that_are_too_small_for_a_later_stage_are_refused_at_the_start(
         ({"rate": -0.1}, "rate is -0.1"),
         ({"rate": math.nan}, "rate is nan"),
         ({"rate": math.inf}, "rate is inf"),
+        ({"colour": math.inf}, "colour is inf; give a finite number"),
+        ({"clip": math.inf}, "clip is inf"),
+        ({"learning_rate": math.inf}, "learning_rate is inf"),
+        ({"skip": 1.5}, "skip is 1.5; give a whole number"),
+        ({"curriculum": ((0.5, 2, 64, 8), (math.nan, 2, 64, 8), (1, 2, 64, 8))}, "must rise"),
+        ({"curriculum": ((-1, 2, 64, 8), (1, 2, 64, 8))}, "must rise"),
         ({"hard": 0.0}, "hard is 0.0"),
         ({"hard": 1.5}, "hard is 1.5"),
         ({"learning_rate": 0.0}, "learning_rate is 0.0"),
@@ -588,6 +594,30 @@ def test_the_average_is_a_mean_of_the_weights_so_far(trainer):
 
 
 # A run in a folder
+
+
+def test_what_was_logged_after_the_last_checkpoint_is_not_logged_twice(trainer, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "LOG_EVERY", 2)
+    steps = training.run(trainer(steps=9), tmp_path)
+    for _ in range(4):
+        next(steps)
+    steps.close()
+    log = tmp_path / "log.jsonl"
+    lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
+    more = [lines[-1].replace('"step": 4', f'"step": {step}') for step in (6, 8)]
+    log.write_text("".join([*lines, *more, more[0][:20]]), encoding="utf-8")  # and then it was killed
+    resumed = trainer(steps=9)
+    _load(resumed, tmp_path)
+    list(training.run(resumed, tmp_path))
+    found = [json.loads(line)["step"] for line in log.read_text(encoding="utf-8").splitlines()]
+    assert found == [2, 4, 6, 8, 9]
+
+
+def test_a_folder_with_a_later_checkpoint_is_left_alone(trainer, tmp_path):
+    list(training.run(trainer(steps=3), tmp_path))
+    with pytest.raises(TrainingError, match="holds a checkpoint of step 3, and this training is at step 0; load that"):
+        next(training.run(trainer(steps=5), tmp_path))
+    assert [p.name for p in tmp_path.glob("*.pt")] == ["checkpoint-00000003-1of1.pt"]
 
 
 def test_a_run_that_is_closed_early_leaves_a_checkpoint_to_go_on_from(trainer, tmp_path):

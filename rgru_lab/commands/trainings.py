@@ -218,9 +218,11 @@ def train_bits(options):
     if not codes:
         print("none of the validation photographs can be read, so nothing is measured")
         return
+    counted, told = (bittraining.bits_per_bit(each, codes) for each in (bitmodel.Counts(), learned))
+    if told[0] > counted[0]:
+        print("counting tells B[1] better than what was learned: train longer, or with another --learning-rate")
     print("bits per bit on validation photographs\n  i  counts  learned")
-    both = (bittraining.bits_per_bit(each, codes) for each in (bitmodel.Counts(), learned))
-    for i, (counts, best) in enumerate(zip(*both, strict=True), start=1):
+    for i, (counts, best) in enumerate(zip(counted, told, strict=True), start=1):
         print(f"{i:3}  {counts:.4f}  {best:.4f}")
 
 
