@@ -79,6 +79,10 @@ JPEG_SETTINGS = CODECS["jpeg"].settings
 RIPPLE = 3
 """How many neighbours are tried too, because neither size nor quality rises with every single step."""
 
+SPREAD = 10
+"""A photograph's best file is tens of times as large as its smallest. Where it is not even this many times as large,
+the picture is a drawing, flat, or tiny, and sizes go up and down: every quality is tried."""
+
 
 def check_codec(codec: str) -> None:
     """Raise an `InputError` if there is no such codec, or if this Pillow was built without it."""
@@ -159,7 +163,13 @@ class Ladder:
     @property
     def smallest(self) -> Rung:
         """The smallest file that the codec can make of this photo."""
-        return min((self[quality] for quality in self._qualities[:RIPPLE]), key=lambda rung: rung.size_bytes)
+        candidates = self.rungs if self._ripples else [self[quality] for quality in self._qualities[:RIPPLE]]
+        return min(candidates, key=lambda rung: rung.size_bytes)
+
+    @property
+    def _ripples(self) -> bool:
+        """Whether this is a picture whose sizes do not rise with the quality."""
+        return self.best.size_bytes < SPREAD * self[self._qualities[0]].size_bytes
 
     @property
     def best(self) -> Rung:
@@ -169,19 +179,23 @@ class Ladder:
     def fitting(self, size_bytes: int) -> Rung | None:
         """The file of the largest quality that is not larger than this; None if even the smallest is.
 
-        The size rises with the quality but for ripples; it is found by halving, about ten files are encoded.
+        Of a photograph the size rises with the quality but for ripples; it is found by halving, about ten files are
+        encoded.
         """
-        above = bisect_right(self._qualities, size_bytes, key=lambda quality: self[quality].size_bytes)
-        tried = [self[quality] for quality in self._qualities[max(0, above - 1) : above + RIPPLE]]
+        if self._ripples:
+            tried = self.rungs
+        else:
+            above = bisect_right(self._qualities, size_bytes, key=lambda quality: self[quality].size_bytes)
+            tried = [self[quality] for quality in self._qualities[max(0, above - 1) : above + RIPPLE]]
         fits = [rung for rung in (*tried, self.smallest) if rung.size_bytes <= size_bytes]
         return max(fits, key=lambda rung: rung.quality, default=None)
 
     def reaching(self, level: float, by: str = "ms_ssim") -> Rung | None:
         """The file of the least quality whose reading is at least this; None if no quality gets there.
 
-        It is found by halving, then the three qualities below are tried too: about ten measurements instead of 100. It
-        rises with the quality but for ripples, so on a small photo a still lower quality may, in rare cases, reach as
-        far.
+        Of a photograph it is found by halving, then the three qualities below are tried too: about ten measurements
+        instead of 100. The reading rises with the quality but for ripples, so a still lower quality may, in rare cases,
+        reach as far. Of a drawing it is the smallest file of all that reach it.
 
         Args:
             level: what to reach.
@@ -191,6 +205,9 @@ class Ladder:
         def read(quality: int) -> float:
             return getattr(self[quality], by)
 
+        if self._ripples:
+            rising = sorted(self.rungs, key=lambda rung: rung.size_bytes)
+            return next((rung for rung in rising if read(rung.quality) >= level), None)
         place = bisect_left(self._qualities, level, key=read)
         tried = self._qualities[max(0, place - RIPPLE) : place + 1]
         found = next((quality for quality in tried if read(quality) >= level), None)

@@ -224,7 +224,8 @@ def test_any_quality_reaches_nothing(ladder, webp):
 def test_a_photo_too_small_for_ms_ssim_is_matched_by_psnr(sample):
     ladder = Ladder(sample("astronaut", 40, 40))
     found = ladder.reaching(30.0, by="psnr_db")
-    assert found.psnr_db >= 30.0 > ladder[found.quality - 1].psnr_db
+    assert found.psnr_db >= 30.0
+    assert found.size_bytes == min(rung.size_bytes for rung in ladder.rungs if rung.psnr_db >= 30.0)
 
 
 def test_reaching_measures_few_of_the_hundred(sample):
@@ -245,6 +246,34 @@ def test_an_unknown_codec_and_a_photo_too_long_for_one_are_refused_in_words():
 def test_what_is_no_photo_has_no_ladder():
     with pytest.raises(PictureError, match="float64"):
         Ladder(np.zeros((4, 4, 3)))
+
+
+def _drawing(name):
+    """A picture that is no photograph: (96, 128, 3) uint8."""
+    across, down = np.arange(128)[None, :, None], np.arange(96)[:, None, None]
+    values = {
+        "flat": 200 + 0 * (across + down),
+        "two colours": np.where(across // 32 % 2, [250, 20, 20], [20, 20, 250]) + 0 * down,
+        "gradient": 2 * across + 0 * down,
+        "squares": (across // 16 + down // 16) % 2 * 255,
+    }[name]
+    return np.broadcast_to(values, (96, 128, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("codec", ["jpeg", "webp"])
+@pytest.mark.parametrize("name", ["flat", "two colours", "gradient", "squares"])
+def test_of_a_drawing_too_the_opponent_gets_its_best_file(name, codec):
+    """Of drawings the size does not rise with the quality, and the best file may be among the smallest."""
+    ladder = Ladder(_drawing(name), codec)
+    sizes = {rung.quality: rung.size_bytes for rung in ladder.rungs}
+    assert ladder.smallest.size_bytes == min(sizes.values())
+    for limit in {min(sizes.values()), max(sizes.values()), *list(sizes.values())[::9]}:
+        assert ladder.fitting(limit).quality == max(q for q, size in sizes.items() if size <= limit)
+    assert ladder.fitting(min(sizes.values()) - 1) is None
+    for level in (25.0, 35.0, 45.0):
+        enough = [rung.size_bytes for rung in ladder.rungs if rung.psnr_db >= level]
+        found = ladder.reaching(level, by="psnr_db")
+        assert (found.size_bytes if found else None) == min(enough, default=None)
 
 
 def test_between_two_qualities_there_is_a_jpeg_of_nearly_any_ms_ssim(sample):
