@@ -143,8 +143,8 @@ def _find(weights, photo, bit_model, iterations, search, progress, predicted, ac
 
     If the first one leads beyond it already, that is what comes back; where nothing else was within, it is tried last.
 
-    What is predicted and what comes out are nearly in proportion, so each time the next prediction is put right; where
-    that leads out of what is still possible, the middle of it is tried.
+    What is predicted and what comes out are nearly in proportion, so each time the next prediction is put right; once
+    one was within and one beyond, a straight line between them says where the limit lies.
     """
     if search:
         codec.check_memory(weights.model.config, *photo.shape[:2], Searching.times_memory)
@@ -152,13 +152,14 @@ def _find(weights, photo, bit_model, iterations, search, progress, predicted, ac
     choices = {sent.tobytes(): (sent, slope) for sent, slope in ((counts(curves, slope), slope) for slope in slopes)}
     choices = list(choices.values())
     forecasts = np.array([predicted(curves, sent) for sent, _ in choices]).clip(1e-9)
-    best, least, proportion, within, over = None, None, 1.0, -1, len(choices)
+    best, least, proportion, within, over, came = None, None, 1.0, -1, len(choices), {}
     for left in reversed(range(TRIES)):
-        k = int(np.searchsorted(proportion * forecasts, limit, side="right")) - 1
-        if not within < k < over:
-            k = (within + over) // 2 if best or k > within else 0
-        if not (best or left):
-            k = 0
+        aim = limit / proportion
+        if within in came and over in came:
+            share = (limit - came[within]) / (came[over] - came[within])
+            aim = forecasts[within] + share * (forecasts[over] - forecasts[within])
+        k = int(np.searchsorted(forecasts, aim, side="right")) - 1
+        k = min(max(k, within + 1), over - 1) if best or left else 0
         if not within < k < over:
             break
         sent, slope = choices[k]
@@ -166,7 +167,7 @@ def _find(weights, photo, bit_model, iterations, search, progress, predicted, ac
         longest = int(sent.max())
         for _ in progress(progression.run(longest), longest):
             pass
-        reached = actual(progression)
+        reached = came[k] = actual(progression)
         if reached <= limit:
             best, within = progression, k
             if reached > (1 - NEAR) * limit:

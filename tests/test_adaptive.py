@@ -240,6 +240,18 @@ def test_the_file_that_reaches_a_quality_reaches_it_and_is_not_much_better(weigh
     assert len(found.file(len(found))) < 0.95 * size
 
 
+def test_where_predictions_are_off_a_line_between_two_tries_finds_the_slope(sample, monkeypatch):
+    """Of this photo the forecasts lead to one side and the other in turn: putting them right alone takes all tries."""
+    runs = []
+    run = Progression.run
+    monkeypatch.setattr(Progression, "run", lambda progression, n: runs.append(n) or run(progression, n))
+    monkeypatch.setenv(codec.BF16_VARIABLE, "0")
+    progression = adaptive.reaching(model.load("best-3"), sample("chelsea", 176, 176), 0.98, iterations=10)
+    reached = progression[len(progression)].ms_ssim
+    assert 0.98 <= reached < 0.98 + 0.02 * adaptive.NEAR
+    assert len(runs) < adaptive.TRIES
+
+
 def test_a_photo_too_small_for_ms_ssim_is_refused_before_the_work(weights, photo):
     with pytest.raises(metrics.MetricError, match="sides of 161 px"):
         adaptive.reaching(weights, photo[:100], 0.9)
