@@ -188,6 +188,9 @@ def test_every_quantity_of_the_report_is_positive_and_named_once(weights_path):
     assert named["peak memory: growth, MB per megapixel"] == 1000
     assert named["peak memory: farthest from that line, %"] == pytest.approx(0, abs=1e-6)
     assert json.loads(json.dumps(named)) == named
+    two = named["GFLOP per iteration at 768 x 512"] + named["GFLOP of the first iteration at 768 x 512"]
+    share = 100 * two / 2 / named["float32, s per iteration at 768 x 512"] / named["matrix product, float32, GFLOP/s"]
+    assert named["float32, % of the matrix product's peak"] == pytest.approx(share, rel=0.03)
     of_any_size = {what for what in reports.SPEEDS if " px: " not in what and not what.startswith("bfloat16, %")}
     assert of_any_size - named.keys() <= {"bfloat16, times as fast as the straightforward loop"}  # if it pays
     assert named["64 x 48 px: peak memory, MB"] == 3.07

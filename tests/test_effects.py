@@ -62,6 +62,19 @@ def test_all_begin_with_the_same_weights_and_see_the_same_patches(weights, sampl
     assert bitnet.load(tmp_path / "rate.bits").codec == rate.fingerprint
 
 
+def test_what_files_are_asked_to_be_is_part_of_what_was_measured(weights, sample, tmp_path, folder, monkeypatch):
+    list(effects.train(weights, Counts(), [sample("coffee", 64, 64)], tmp_path, IDEAS[:1], data="a photo"))
+    seen = []
+    monkeypatch.setattr(measuring, "every", lambda work, paths, kept, identity, jobs: seen.append(identity) or [])
+    monkeypatch.setattr(effects.comparing, "mean_curve", lambda rows: [])
+    for iterations in (1, 2):
+        monkeypatch.setattr(effects, "FILES", {"all": partial(measuring.ours, iterations=iterations)})
+        idea = effects.Idea("common", "nothing new", files=("all",))
+        effects.measure(tmp_path, sorted(folder.iterdir()), ideas=[idea])
+    assert [identity["iterations"] for identity in seen] == [1, 2]
+    assert seen[0]["weights"] == seen[1]["weights"]
+
+
 def test_what_is_trained_is_not_trained_again(weights, sample, tmp_path):
     photos = [sample("coffee", 64, 64)]
     steps = effects.train(weights, Counts(), photos, tmp_path, IDEAS, data="two photos")

@@ -207,3 +207,13 @@ def test_colour_adds_the_mean_error_of_each_patch_and_channel(name):
     plain = Loss(name, 0.84, 0.0, x)(picture, x - picture)
     weighed = Loss(name, 0.84, 2.0, x)(picture, x - picture)
     assert float(weighed - plain) == pytest.approx(2 * 0.3 / 6, abs=5e-4)
+
+
+@pytest.mark.parametrize("side", [64, 192])
+def test_a_picture_that_lost_all_contrast_is_unlike_by_nearly_one_at_any_number_of_scales(side):
+    """A small picture has fewer scales, whose weights do not add up to 1 by themselves."""
+    random = torch.Generator().manual_seed(0)
+    sides = [torch.rand(1, 3, side // k, side // k, generator=random).round() for k in (1, 4, 16)]
+    x = sum(torch.nn.functional.interpolate(part, size=(side, side)) for part in sides) / 3 - 0.5
+    unlike = losses.Similarity(x).local_unlikeness(torch.zeros_like(x))
+    assert 0.85 < float(unlike.mean()) <= 1.0

@@ -46,6 +46,17 @@ def test_more_steps_find_bits_whose_picture_is_more_like_the_original(weights, p
     assert 0 < changed < 0.2  # only bits that stood on the edge
 
 
+def test_steps_that_lead_astray_leave_the_best_bits_so_far(photo, monkeypatch):
+    """Steps so long that nearly every bit turns: the encoder's first idea is better than all that is tried."""
+    monkeypatch.setattr(search, "STEP", 50.0)
+    weights = model.load()
+    (plain, unlike), (sent, found) = (
+        _first(weights, photo, steps and search.Searching(weights.model, steps)) for steps in (0, 2)
+    )
+    assert found <= unlike
+    assert (sent != plain).mean() < 0.2
+
+
 def test_only_bits_turn_that_stood_on_the_edge(photo):
     weights, heard, steps = model.load(), [], 12
     handle = weights.model.binarizer.conv.register_forward_hook(lambda conv, features, sums: heard.append(sums))

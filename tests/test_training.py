@@ -439,6 +439,14 @@ def test_a_checkpoint_from_before_there_was_a_setting_goes_on_with_its_default(t
         trainer(seed=3, skip=1).load_state_dict(state)
 
 
+@pytest.mark.parametrize("began", [True, False])
+def test_a_resumed_training_runs_in_what_it_began_in(trainer, began):
+    teacher, resumed = trainer(bf16=None), trainer(bf16=None)
+    teacher.bf16, resumed.bf16 = began, not began  # another machine, on which the other is faster
+    resumed.load_state_dict(teacher.state_dict())
+    assert resumed.bf16 is began
+
+
 # What stops it
 
 
