@@ -95,34 +95,12 @@ def _parser() -> argparse.ArgumentParser:
         new.set_defaults(run=run)
         return new
 
-    def add_model(parser, default=DEFAULT_MODEL):
-        parser.add_argument(
-            "--model",
-            default=default,
-            metavar="NAME",
-            help=f"weights by name or path (default {default or 'those that the file names'})",
-        )
+    for group in (_photographs, _trainings, _measurements, _upkeep):
+        group(command)
+    return parser
 
-    def add_iterations(parser, default, help):
-        parser.add_argument("--iterations", type=_count, default=default, metavar="N", help=help)
 
-    def add_jobs(parser):
-        parser.add_argument("--jobs", type=_count, default=1, metavar="N", help="pictures at a time (default 1)")
-
-    def add_search(parser):
-        parser.add_argument(
-            "--search",
-            type=_count,
-            default=0,
-            metavar="STEPS",
-            help="the encoder tries other bits, in iteration 1 so many times, 20 for one, later fewer times, and keeps "
-            "those that are worth most for their bytes; it pays with --adaptive; encoding takes many times as long, "
-            "decoding does not",
-        )
-
-    def add_force(parser):
-        parser.add_argument("--force", action="store_true", help="overwrite what is there")
-
+def _photographs(command):
     new = command(
         commands.compress,
         "photograph to .rgru file",
@@ -130,9 +108,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     new.add_argument("input", metavar="PHOTO", help="- for the standard input")
     new.add_argument("output", metavar="OUT.rgru", help="- for the standard output")
-    add_model(new)
+    _add_model(new)
     size = new.add_mutually_exclusive_group()
-    add_iterations(size, None, f"1 to {MAX_ITERATIONS}; each adds at most 0.125 bits per pixel (default 8)")
+    _add_iterations(size, None, f"1 to {MAX_ITERATIONS}; each adds at most 0.125 bits per pixel (default 8)")
     size.add_argument("--bpp", type=_positive, metavar="X", help="as many as fit into so many bits per pixel")
     size.add_argument("--bytes", type=_count, metavar="B", help="as many as fit into so many bytes")
     size.add_argument("--quality", type=_share, metavar="Q", help="as few as reach this MS-SSIM, 0.95 for one")
@@ -142,11 +120,11 @@ def _parser() -> argparse.ArgumentParser:
         help="positions stop sending bits where an iteration no longer pays: smaller files, and several times the time "
         "to find out where; with --quality, --bpp or --bytes",
     )
-    add_search(new)
+    _add_search(new)
     new.add_argument(
         "--coding", choices=CODINGS, help="of the bits (default: learned where the weights have a model, else counts)"
     )
-    add_force(new)
+    _add_force(new)
 
     new = command(
         commands.decompress,
@@ -155,10 +133,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     new.add_argument("input", metavar="IN.rgru", help="- for the standard input")
     new.add_argument("output", metavar="OUT.png", help="- for the standard output")
-    add_model(new, None)
-    add_iterations(new, None, "stop after so many (default: all that the file holds)")
+    _add_model(new, None)
+    _add_iterations(new, None, "stop after so many (default: all that the file holds)")
     new.add_argument("--partial", action="store_true", help="of a damaged file, take what comes before the damage")
-    add_force(new)
+    _add_force(new)
 
     new = command(
         commands.info, "what a .rgru file holds", "Header, iterations and bytes of a .rgru file; every part is checked."
@@ -173,10 +151,12 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("photo", metavar="PHOTO", help="- for the standard input")
     new.add_argument("--output", metavar="PNG", help="the figure (default: PHOTO-compare.png here)")
     new.add_argument("--html", metavar="PAGE", help="also a page with the slider, for any browser, without Python")
-    add_model(new)
-    add_iterations(new, 8, "how many to show (default 8)")
-    add_force(new)
+    _add_model(new)
+    _add_iterations(new, 8, "how many to show (default 8)")
+    _add_force(new)
 
+
+def _trainings(command):
     new = command(commands.train, "train a codec on a folder of photographs", TRAIN)
     new.add_argument("--preset", choices=PRESETS, default=DEFAULT_MODEL)
     new.add_argument("--images", required=True, metavar="DIR", help="photographs, sub-folders included")
@@ -264,7 +244,7 @@ def _parser() -> argparse.ArgumentParser:
         "--shares", type=float, nargs="+", metavar="SHARE", help="how much of each (default: as much of each)"
     )
     new.add_argument("--output", required=True, metavar="NAME.safetensors")
-    add_force(new)
+    _add_force(new)
 
     new = command(
         commands.trials,
@@ -278,7 +258,7 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("--weights", metavar="DIR", help="keep the weights of the comparison of cells here")
 
     new = command(commands.train_bits, "train the model that predicts a codec's bits", TRAIN_BITS)
-    add_model(new)
+    _add_model(new)
     new.add_argument("--images", required=True, metavar="DIR", help="photographs, sub-folders included")
     new.add_argument("--time-budget", type=_duration, default=600.0, metavar="TIME", help="default 10m")
     new.add_argument(
@@ -298,8 +278,10 @@ def _parser() -> argparse.ArgumentParser:
         help="in this share of the crops positions stop sending, as in adaptive files (default 0)",
     )
     new.add_argument("--seed", type=int, metavar="N", help="of weights and crops (default 0)")
-    add_force(new)
+    _add_force(new)
 
+
+def _measurements(command):
     new = command(
         commands.evaluate,
         "a set of photographs, into data/results",
@@ -307,8 +289,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     new.add_argument("--images", default="kodak", metavar="kodak|DIR")
     new.add_argument("--output", default="data/results", metavar="DIR")
-    add_model(new)
-    add_iterations(new, MAX_ITERATIONS, f"how far to go (default {MAX_ITERATIONS})")
+    _add_model(new)
+    _add_iterations(new, MAX_ITERATIONS, f"how far to go (default {MAX_ITERATIONS})")
     new.add_argument(
         "--adaptive", action="store_true", help="adaptive files instead, in which positions stop where it pays no more"
     )
@@ -317,7 +299,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="keep the adaptive files in this folder; those that lie there already are measured and not made again",
     )
-    add_search(new)
+    _add_search(new)
     new.add_argument(
         "--against",
         default="jpeg",
@@ -325,13 +307,13 @@ def _parser() -> argparse.ArgumentParser:
         help="opponents: jpeg (always among them), webp, avif, or all, with JPEG's variants (default jpeg)",
     )
     new.add_argument("--fresh", action="store_true", help="measure the opponents again, even where their results are")
-    add_jobs(new)
+    _add_jobs(new)
 
     new = command(commands.ablation, "what each part is worth", "Without memory, without coded bits, with other cells.")
     new.add_argument("--images", default="kodak", metavar="kodak|DIR")
     new.add_argument("--output", default="data/results", metavar="DIR", help="where evaluate and trials wrote, too")
-    add_model(new)
-    add_iterations(new, 4, "how far to go (default 4)")
+    _add_model(new)
+    _add_iterations(new, 4, "how far to go (default 4)")
 
     new = command(
         commands.effects,
@@ -344,10 +326,10 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("--start-from", default=DEFAULT_MODEL, metavar="NAME", help="weights (default %(default)s)")
     new.add_argument("--weights", default="runs/effects", metavar="DIR", help="keep weights here (default %(default)s)")
     new.add_argument("--output", default="data/results", metavar="DIR")
-    add_jobs(new)
+    _add_jobs(new)
 
     new = command(commands.fuzz, "damaged files by the thousand: nothing may break", FUZZ)
-    add_model(new)
+    _add_model(new)
     new.add_argument("--files", type=_count, default=10_000, metavar="N", help="default 10000")
     new.add_argument("--kodak", action="store_true", help="also cut the files of the Kodak photographs at every byte")
     new.add_argument("--seed", type=int, default=0)
@@ -358,7 +340,7 @@ def _parser() -> argparse.ArgumentParser:
         "how fast this machine is at it",
         "Seconds, memory and share of peak, beside a straightforward loop.",
     )
-    add_model(new)
+    _add_model(new)
     new.add_argument("--output", default="data/results", metavar="DIR")
     new.add_argument("--small", action="store_true", help="leave out the picture of 12 megapixels")
     new.add_argument("--viewer", action="store_true", help="the scrubber in Chromium instead (needs playwright)")
@@ -366,6 +348,8 @@ def _parser() -> argparse.ArgumentParser:
         "--payload", metavar="kodak|DIR", help="how much the scrubber sends for these photographs, instead"
     )
 
+
+def _upkeep(command):
     new = command(
         commands.release,
         "rebuild all that depends on the weights",
@@ -373,7 +357,7 @@ def _parser() -> argparse.ArgumentParser:
         "it only reads is measured by trials, effects, bench, bench --viewer, bench --payload, fuzz, and evaluate "
         "--adaptive --search 20.",
     )
-    add_jobs(new)
+    _add_jobs(new)
     new.add_argument(
         "--notebooks", nargs="*", metavar="NAME", help="only run notebooks: all, or those named, 02 for one"
     )
@@ -386,7 +370,39 @@ def _parser() -> argparse.ArgumentParser:
 
     new = command(commands.student, "notebooks without solutions and outputs", "Copies of all notebooks, for a class.")
     new.add_argument("folder", metavar="DIR")
-    return parser
+
+
+def _add_model(parser, default=DEFAULT_MODEL):
+    parser.add_argument(
+        "--model",
+        default=default,
+        metavar="NAME",
+        help=f"weights by name or path (default {default or 'those that the file names'})",
+    )
+
+
+def _add_iterations(parser, default, help):
+    parser.add_argument("--iterations", type=_count, default=default, metavar="N", help=help)
+
+
+def _add_jobs(parser):
+    parser.add_argument("--jobs", type=_count, default=1, metavar="N", help="pictures at a time (default 1)")
+
+
+def _add_search(parser):
+    parser.add_argument(
+        "--search",
+        type=_count,
+        default=0,
+        metavar="STEPS",
+        help="the encoder tries other bits, in iteration 1 so many times, 20 for one, later fewer times, and keeps "
+        "those that are worth most for their bytes; it pays with --adaptive; encoding takes many times as long, "
+        "decoding does not",
+    )
+
+
+def _add_force(parser):
+    parser.add_argument("--force", action="store_true", help="overwrite what is there")
 
 
 def _positive(text: str) -> float:
