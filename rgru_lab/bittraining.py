@@ -169,7 +169,8 @@ class BitNet(nn.Module):
         """Bits needed per bit of the last of these planes, given those before it; differentiable, by the planes too.
 
         Args:
-            planes: B[i] and the two before it, as far as there are any: (B, 1 to 3, K, h, w) float, -1 and +1.
+            planes: B[i] and the two before it, as far as there are any: (B, 1 to 3, K, h, w) float, -1 and +1,
+                and 0 where a position has stopped.
             iteration: i, from 1.
         """
         h, w = planes.shape[-2:]
