@@ -25,7 +25,8 @@
                    the others; range-coded, `Counts` gives them their probabilities. What is not sent takes no room
 
 Numbers are little-endian. Every size is checked against the limits before anything of that size is allocated.
-Version 1 is the same without codings 1 and 2, kinds 2 and 3 and positions that stop. `data/FORMAT.md` walks through a file byte by byte.
+Version 1 is the same without codings 1 and 2, kinds 2 and 3 and positions that stop. `data/FORMAT.md` walks through a
+file byte by byte.
 """
 
 import struct
