@@ -128,11 +128,19 @@ def iteration_flops(model: ResidualCoder, height: int, width: int, iteration: in
     return counter.get_total_flops() * height * width // x[0, 0].numel()
 
 
-def iteration_s(model: ResidualCoder, size: tuple[int, int], *, bf16: bool, channels_last: bool, count: int) -> float:
-    """Seconds of one iteration of the loop on a picture of this size, the mean of `count`."""
-    x = torch.rand(1, 3, *(-(-side // GRID) * GRID for side in size)) - 0.5
-    if channels_last:
-        x = x.to(memory_format=torch.channels_last)
+def iteration_s(model: ResidualCoder, size: tuple[int, int], *, count: int, bf16: bool = False) -> float:
+    """Seconds of one iteration of the loop on a picture of this size, as `codec` runs it, the mean of `count`."""
+    with codec.keeping_memory():
+        return _iteration_s(model, size, count, bf16, torch.channels_last)
+
+
+def plain_iteration_s(plain: ResidualCoder, size: tuple[int, int], *, count: int) -> float:
+    """The same of the straightforward loop: float32, contiguous, memory as it comes."""
+    return _iteration_s(plain, size, count, False, torch.contiguous_format)
+
+
+def _iteration_s(model, size, count, bf16, layout) -> float:
+    x = (torch.rand(1, 3, *(-(-side // GRID) * GRID for side in size)) - 0.5).to(memory_format=layout)
 
     def run():
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
@@ -299,16 +307,16 @@ def report(weights: Weights, *, large: bool = True) -> Iterator[tuple[str, objec
     first = iteration_flops(quick, *KODAK, iteration=1)
     yield "GFLOP of the first iteration at 768 x 512", _short(first / 1e9)
     flops = (first + flops) / 2  # of the two that are timed
-    slow = iteration_s(plain, KODAK, bf16=False, channels_last=False, count=2)
+    slow = plain_iteration_s(plain, KODAK, count=2)
     yield "straightforward loop, s per iteration at 768 x 512", _short(slow)
-    fast = iteration_s(quick, KODAK, bf16=False, channels_last=True, count=2)
+    fast = iteration_s(quick, KODAK, count=2)
     yield "float32, s per iteration at 768 x 512", _short(fast)
     yield "float32, times as fast as the straightforward loop", _short(slow / fast)
     yield "float32, % of the matrix product's peak", _short(100 * flops / fast / floats)
     if speedup > 1:  # else no one would choose it, and without such instructions a matrix product takes minutes
         halves = peak_flops(torch.bfloat16)
         yield "matrix product, bfloat16, GFLOP/s", _short(halves / 1e9)
-        half = iteration_s(fused(model, torch.bfloat16), KODAK, bf16=True, channels_last=True, count=2)
+        half = iteration_s(fused(model, torch.bfloat16), KODAK, count=2, bf16=True)
         yield "bfloat16, s per iteration at 768 x 512", _short(half)
         yield "bfloat16, times as fast as the straightforward loop", _short(slow / half)
         yield "bfloat16, % of the matrix product's peak", _short(100 * flops / half / halves)
@@ -334,7 +342,7 @@ def report(weights: Weights, *, large: bool = True) -> Iterator[tuple[str, objec
     yield f"training, straightforward loop, {trained}", _short(theirs)
     sizes = SIZES if large else SIZES[:3]
     megapixels = [height * width / 1e6 for height, width in sizes]
-    seconds = [iteration_s(quick, size, bf16=False, channels_last=True, count=1) for size in sizes]
+    seconds = [iteration_s(quick, size, count=1) for size in sizes]
     memory = [peak_memory_bytes(weights.path, size) / 1e6 for size in sizes]
     for size, iteration, taken in zip(sizes, seconds, memory, strict=True):
         at = f"{size[1]} x {size[0]} px"
@@ -345,13 +353,13 @@ def report(weights: Weights, *, large: bool = True) -> Iterator[tuple[str, objec
             yield f"{at}: encoding, s per iteration", _short(encode_s(model, size, 2))
             yield f"{at}: decoding, s per iteration", _short(decode_s(model, size, 2))
         if size in (KODAK, LARGE):
-            slow = iteration_s(plain, size, bf16=False, channels_last=False, count=1)
+            slow = plain_iteration_s(plain, size, count=1)
             yield f"{at}: straightforward loop, first iteration, s", _short(slow)
         if size == KODAK:  # of twelve megapixels it does not fit into everybody's
             slow = peak_memory_bytes(weights.path, size, plain=True)
             yield f"{at}: straightforward loop, peak memory, MB", _short(slow / 1e6)
     counts = (1, 2, 4, 8, ITERATIONS)
-    repeated = [count * iteration_s(quick, KODAK, bf16=False, channels_last=True, count=count) for count in counts]
+    repeated = [count * iteration_s(quick, KODAK, count=count) for count in counts]
     power, _ = np.polyfit(np.log(megapixels), np.log(seconds), 1)
     yield "seconds of the first iteration: the power of the pixels that fits best", _short(float(power))
     for what, unit, fitted in (

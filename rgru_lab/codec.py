@@ -191,7 +191,7 @@ def _encode(model, photo, iterations, counts, sending, bf16):
     height, width = photo.shape[:2]
     with torch.inference_mode():
         steps = unroll(sending, _place(model, centred(photo)))
-    with _keeping_memory():
+    with keeping_memory():
         for i in range(1, iterations + 1):
             if counts is not None:
                 sending.going_on = torch.from_numpy(counts >= i)[None].to(next(model.parameters()).device)
@@ -225,7 +225,7 @@ def decode(model: ResidualCoder, codes: Codes) -> Iterator[np.ndarray]:
 def _decode(model, codes, bf16):
     model = _quick(model, bf16)
     state = picture = None
-    with _keeping_memory():
+    with keeping_memory():
         for plane in codes.planes:
             with torch.inference_mode(), _precision(model, bf16):
                 gain = model.gain(picture)
@@ -237,7 +237,7 @@ def _decode(model, codes, bf16):
 
 
 @contextlib.contextmanager
-def _keeping_memory():
+def keeping_memory():
     """What a tensor leaves behind serves the next one; to the system it goes back at the end.
 
     Left alone, glibc gives large blocks back at once, and the next tensor pays a page fault for every 4 KB of it. Where
