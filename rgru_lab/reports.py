@@ -355,7 +355,8 @@ def _opponents_table(opponents: list[dict]) -> list[str]:
         "",
         "Over all qualities that both reach, how many percent more bits ours takes (Bjøntegaard: the mean difference "
         "of the rates' logarithms over MS-SSIM in decibels, curves drawn with PCHIP); and the opponent's area under "
-        "MS-SSIM from 0.125 to 2 bits per pixel, flat from where its curve ends.",
+        "MS-SSIM from 0.125 to 2 bits per pixel, flat from where its curve ends (a dash: its smallest files are larger "
+        "than that).",
         "",
         "| against | Bjøntegaard, MS-SSIM in dB | up to MS-SSIM | Bjøntegaard, PSNR | area |",
         "|---|---|---|---|---|",
