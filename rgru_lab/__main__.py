@@ -347,6 +347,7 @@ def _measurements(command):
     new.add_argument(
         "--payload", metavar="kodak|DIR", help="how much the scrubber sends for these photographs, instead"
     )
+    new.add_argument("--precision", metavar="kodak|DIR", help="what bfloat16 changes in these photographs, instead")
 
 
 def _upkeep(command):

@@ -23,11 +23,10 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from rgru_lab import bitnet, bitstream, codec, photos
+from rgru_lab import bitnet, bitstream, codec, images, metrics, photos
 from rgru_lab.codec import unroll
 from rgru_lab.config import GRID, MAX_ITERATIONS, InputError, TrainConfig
 from rgru_lab.fused import fused
-from rgru_lab.images import to_tensor
 from rgru_lab.model import ResidualCoder, Weights, load
 from rgru_lab.progression import Progression
 from rgru_lab.training import Unrolled
@@ -156,6 +155,29 @@ def encode_s(model: ResidualCoder, size: tuple[int, int], count: int) -> float:
     return _median_s(lambda: list(codec.encode(model, photo, count))) / count
 
 
+def precision(weights: Weights, paths: Sequence[Path]) -> Iterator[tuple[str, object]]:
+    """What bfloat16 changes: the PSNR of each P[i] beside that in float32; yields (what, value)."""
+    yield "model", weights.name
+    changes = []
+    for path in paths:
+        photo = images.load(path)
+        exact, rough = (
+            [metrics.psnr_db(photo, frame) for _, frame in codec.encode(weights.model, photo, ITERATIONS, bf16=bf16)]
+            for bf16 in (False, True)
+        )
+        changes.append(np.subtract(rough, exact))
+        yield f"PSNR in bfloat16 against float32, {path.name}, farthest, dB", _signed(max(changes[-1], key=abs))
+    changes = np.array(changes)
+    for i in sorted({min(8, ITERATIONS), ITERATIONS}):
+        yield f"PSNR in bfloat16 against float32, P[{i}], mean, dB", _signed(changes[:, i - 1].mean())
+        farthest = max(changes[:, :i].flat, key=abs)
+        yield f"PSNR in bfloat16 against float32, P[1] to P[{i}], farthest, dB", _signed(farthest)
+
+
+def _signed(decibels: float) -> float:
+    return round(float(decibels), 4)
+
+
 def decode_s(model: ResidualCoder, size: tuple[int, int], count: int) -> float:
     """Seconds of one iteration of decoding from bits alone, through `codec.decode`, the mean of `count`."""
     h, w = (-(-side // GRID) for side in size)
@@ -247,7 +269,7 @@ def _peak_memory_bytes(weights: Path, size: tuple[int, int], plain: bool) -> int
         if not plain:
             return list(codec.encode(model, photo, 2))
         with torch.inference_mode():
-            return [step.picture for step in islice(unroll(model, to_tensor(photo) - 0.5), 2)]
+            return [step.picture for step in islice(unroll(model, images.to_tensor(photo) - 0.5), 2)]
 
     work(photo[:64, :64])
     process, done = psutil.Process(), threading.Event()

@@ -159,6 +159,8 @@ def encode(
     iterations: int,
     counts: np.ndarray | None = None,
     sending: Sending | None = None,
+    *,
+    bf16: bool | None = None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Compress a photo progressively. Stop whenever you like: what came so far is a complete compressed image.
 
@@ -169,6 +171,7 @@ def encode(
         counts: (h, w), the number of iterations that each position sends bits in; None: all. See `adaptive`.
         sending: what the loop runs on instead of the model: `search.Searching`, which tries other bits, for one. It
             must be of the same model, of which it holds the fast copy from then on.
+        bf16: run the networks in bfloat16; None: as `uses_bf16` says.
 
     Yields:
         (B[i], P[i]): a plane (K, h, w) int8 and the photo (H, W, 3) uint8 that the bits so far decode to.
@@ -183,7 +186,7 @@ def encode(
         raise InputError(f"counts has shape {counts.shape}; this picture needs {grid_size(height, width)}")
     sending = sending or Sending(model)
     check_memory(model.config, height, width, sending.times_memory)
-    return _encode(model, photo, iterations, counts, sending, uses_bf16(model))
+    return _encode(model, photo, iterations, counts, sending, uses_bf16(model) if bf16 is None else bf16)
 
 
 def _encode(model, photo, iterations, counts, sending, bf16):

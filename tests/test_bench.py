@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rgru_lab import __main__ as cli
-from rgru_lab import bench, codec, model, photos, reports
+from rgru_lab import bench, codec, images, metrics, model, photos, reports
 from rgru_lab.cells import ResidualGRUCell
 from rgru_lab.config import InputError, Stage, preset
 from rgru_lab.fused import fused
@@ -153,6 +153,23 @@ def test_the_straightforward_loop_takes_more_memory(weights_path, monkeypatch):
     monkeypatch.setenv(codec.BF16_VARIABLE, "0")
     ours, plain = (bench.peak_memory_bytes(str(weights_path), (384, 512), plain=plain) for plain in (False, True))
     assert plain > 1.2 * ours
+
+
+def test_what_bfloat16_changes_is_the_difference_of_two_psnrs(weights, sample, tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "ITERATIONS", 2)
+    photo = sample("coffee", 40, 56)
+    images.save_png(photo, tmp_path / "coffee.png")
+    found = dict(bench.precision(weights, [tmp_path / "coffee.png"]))
+    psnr = {
+        bf16: [metrics.psnr_db(photo, frame) for _, frame in codec.encode(weights.model, photo, 2, bf16=bf16)]
+        for bf16 in (False, True)
+    }
+    differences = [rough - exact for exact, rough in zip(psnr[False], psnr[True], strict=True)]
+    assert any(differences)
+    what = "PSNR in bfloat16 against float32"
+    assert found[f"{what}, P[2], mean, dB"] == round(differences[1], 4)
+    assert found[f"{what}, P[1] to P[2], farthest, dB"] == round(max(differences, key=abs), 4)
+    assert found[f"{what}, coffee.png, farthest, dB"] == round(max(differences, key=abs), 4)
 
 
 # The report

@@ -49,12 +49,14 @@ def bench(options):
     output = Path(options.output)
     make_folder(output)
     rows, weights = {}, model.load(options.model)
-    what = "viewer" if options.viewer else "payload" if options.payload else "bench"
+    what = next((what for what in ("viewer", "payload", "precision") if getattr(options, what)), "bench")
     with tempfile.TemporaryDirectory() as folder:
         if options.viewer:
             report = latency.report(weights, Path(folder))
         elif options.payload:
             report = latency.sizes(weights, pictures(options.payload)[1], Path(folder))
+        elif options.precision:
+            report = bench.precision(weights, pictures(options.precision)[1])
         else:
             report = bench.report(weights, large=not options.small)
         for quantity, value in report:
