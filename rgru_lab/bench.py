@@ -1,7 +1,8 @@
 """How fast the codec is: seconds per iteration, memory, and the share of what the machine can do at best.
 
 All beside a straightforward loop: a convolution for every gate, float32, contiguous memory. Both compute the same
-pictures. Timings are the median of a few runs, all in one process and one after the other.
+pictures. Timings are the median of a few runs (of one, at 12 megapixels) after a first that does not count, all in
+one process and one after the other.
 """
 
 import copy
@@ -146,13 +147,13 @@ def _iteration_s(model, size, count, bf16, layout) -> float:
             for _ in islice(unroll(model, x), count):
                 pass
 
-    return _median_s(run) / count
+    return _median_s(run, _runs(size)) / count
 
 
 def encode_s(model: ResidualCoder, size: tuple[int, int], count: int) -> float:
     """Seconds of one iteration of encoding, through `codec.encode`, which reconstructs as well, the mean of `count`."""
     photo = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    return _median_s(lambda: list(codec.encode(model, photo, count))) / count
+    return _median_s(lambda: list(codec.encode(model, photo, count)), _runs(size)) / count
 
 
 def precision(weights: Weights, paths: Sequence[Path]) -> Iterator[tuple[str, object]]:
@@ -183,7 +184,7 @@ def decode_s(model: ResidualCoder, size: tuple[int, int], count: int) -> float:
     h, w = (-(-side // GRID) for side in size)
     planes = np.random.default_rng(0).integers(0, 2, (count, model.config.bits, h, w)).astype(np.int8) * 2 - 1
     codes = codec.Codes(*size, tuple(planes))
-    return _median_s(lambda: list(codec.decode(model, codes))) / count
+    return _median_s(lambda: list(codec.decode(model, codes)), _runs(size)) / count
 
 
 def coding_s(weights: Weights, photo: np.ndarray) -> tuple[float, float]:
@@ -396,6 +397,11 @@ def report(weights: Weights, *, large: bool = True) -> Iterator[tuple[str, objec
 def _short(value: float) -> float:
     """Three significant digits, and whole numbers from 100 on: no timing is steadier."""
     return round(value) if value >= 100 else float(f"{value:.3g}")
+
+
+def _runs(size: tuple[int, int]) -> int:
+    """One where a run takes seconds."""
+    return RUNS if size[0] * size[1] < LARGE[0] * LARGE[1] else 1
 
 
 def _median_s(work: Callable, runs: int = RUNS) -> float:
