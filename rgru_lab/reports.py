@@ -70,6 +70,10 @@ def side_by_side(summaries: list[dict]) -> str:
             change = "" if row["change_percent"] is None else f" ({_signed(row['change_percent'])})"
             cells.append(_reached(summary, row) + change)
         lines.append(f"| {rows[0]['ms_ssim']:.2f} | {_jpegs(rows[0])} | {' | '.join(cells)} |")
+    jpegs = [next(row for row in summary["opponents"] if row["codec"] == "jpeg") for summary in summaries]
+    for name, key in (("Bjøntegaard, by MS-SSIM", "ms_ssim"), ("Bjøntegaard, by PSNR", "psnr")):
+        over_all = " | ".join(_signed(jpeg[f"bjontegaard_{key}_percent"]) for jpeg in jpegs)
+        lines.append(f"| {name} | | {over_all} |")
     return "\n".join(lines) + "\n"
 
 

@@ -104,6 +104,8 @@ def test_weights_stand_side_by_side_against_the_same_jpeg():
         "| 0.85 | not measured | smallest file is better | smallest file is better |",
         "| 0.90 | 0.300 | 0.200 (-36.0 %) | 0.200 (-50.0 %) |",
         "| 0.99 | 1.700 | not reached | not reached |",
+        "| Bjøntegaard, by MS-SSIM | | -28.6 % | -28.6 % |",
+        "| Bjøntegaard, by PSNR | | +12.3 % | +12.3 % |",
     ]
 
 
