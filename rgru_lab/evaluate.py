@@ -72,7 +72,7 @@ def run(
         name += "-search"
         identity |= {"search": search}
         work = partial(work, search=search)
-    kept = folder / f".{name}.part"
+    kept = folder / f".{name}-{identity['precision']}.part"
     groups = measuring.every(work, paths, kept, identity, jobs=jobs)
     rows = [row for group in progress(groups, len(paths), weights.name) for row in group]
     summary = comparing.summarise(weights, set_name, rows, theirs, slopes, search)

@@ -79,9 +79,12 @@ JPEG_SETTINGS = CODECS["jpeg"].settings
 RIPPLE = 3
 """How many neighbours are tried too, because neither size nor quality rises with every single step."""
 
-SPREAD = 10
-"""A photograph's best file is tens of times as large as its smallest. Where it is not even this many times as large,
-the picture is a drawing, flat, or tiny, and sizes go up and down: every quality is tried."""
+SPREAD = 20
+"""A photograph's best file is more than so many times as large as its smallest. Where it is not, the picture is a
+drawing, flat, or tiny, and sizes go up and down with the quality: they have to be tried one by one."""
+
+TRIED_PIXELS = 100_000
+"""Up to so many pixels every quality of such a picture is tried, and over it those of `Codec.points`."""
 
 
 def check_codec(codec: str) -> None:
@@ -163,13 +166,16 @@ class Ladder:
     @property
     def smallest(self) -> Rung:
         """The smallest file that the codec can make of this photo."""
-        candidates = self.rungs if self._ripples else [self[quality] for quality in self._qualities[:RIPPLE]]
+        candidates = (*self._one_by_one, *(self[quality] for quality in self._qualities[:RIPPLE]))
         return min(candidates, key=lambda rung: rung.size_bytes)
 
     @property
-    def _ripples(self) -> bool:
-        """Whether this is a picture whose sizes do not rise with the quality."""
-        return self.best.size_bytes < SPREAD * self[self._qualities[0]].size_bytes
+    def _one_by_one(self) -> list[Rung]:
+        """The files to try of a picture whose sizes do not rise with the quality; of a photograph none."""
+        if self.best.size_bytes > SPREAD * self[self._qualities[0]].size_bytes:
+            return []
+        few = self.original.shape[0] * self.original.shape[1] <= TRIED_PIXELS
+        return [self[quality] for quality in (self._qualities if few else CODECS[self.codec].points)]
 
     @property
     def best(self) -> Rung:
@@ -182,12 +188,9 @@ class Ladder:
         Of a photograph the size rises with the quality but for ripples; it is found by halving, about ten files are
         encoded.
         """
-        if self._ripples:
-            tried = self.rungs
-        else:
-            above = bisect_right(self._qualities, size_bytes, key=lambda quality: self[quality].size_bytes)
-            tried = [self[quality] for quality in self._qualities[max(0, above - 1) : above + RIPPLE]]
-        fits = [rung for rung in (*tried, self.smallest) if rung.size_bytes <= size_bytes]
+        above = bisect_right(self._qualities, size_bytes, key=lambda quality: self[quality].size_bytes)
+        tried = [self[quality] for quality in self._qualities[max(0, above - 1) : above + RIPPLE]]
+        fits = [rung for rung in (*tried, *self._one_by_one, self.smallest) if rung.size_bytes <= size_bytes]
         return max(fits, key=lambda rung: rung.quality, default=None)
 
     def reaching(self, level: float, by: str = "ms_ssim") -> Rung | None:
@@ -195,7 +198,7 @@ class Ladder:
 
         Of a photograph it is found by halving, then the three qualities below are tried too: about ten measurements
         instead of 100. The reading rises with the quality but for ripples, so a still lower quality may, in rare cases,
-        reach as far. Of a drawing it is the smallest file of all that reach it.
+        reach as far. Of a drawing (see `SPREAD`) it is the smallest file of those tried that reach it.
 
         Args:
             level: what to reach.
@@ -205,21 +208,24 @@ class Ladder:
         def read(quality: int) -> float:
             return getattr(self[quality], by)
 
-        if self._ripples:
-            rising = sorted(self.rungs, key=lambda rung: rung.size_bytes)
-            return next((rung for rung in rising if read(rung.quality) >= level), None)
         place = bisect_left(self._qualities, level, key=read)
         tried = self._qualities[max(0, place - RIPPLE) : place + 1]
         found = next((quality for quality in tried if read(quality) >= level), None)
         while found is not None and found - 1 in self._qualities and read(found - 1) >= level:
             found -= 1
+        smaller = [rung for rung in self._one_by_one if found is None or rung.size_bytes < self[found].size_bytes]
+        for rung in sorted(smaller, key=lambda rung: rung.size_bytes):
+            if getattr(rung, by) >= level:
+                return rung
+            vars(rung).pop("photo", None)  # decoded to be read; a hundred of them would fill the memory
         return None if found is None else self[found]
 
 
 def jpeg_between(photo: np.ndarray, ms_ssim: float) -> Decoded:
-    """The kit's JPEG at an MS-SSIM, as near as tables go: its qualities are far apart where they are low.
+    """The kit's JPEG of a colour photo at an MS-SSIM, as near as tables go: low qualities are far apart.
 
-    A quality q under 50 is the standard's two tables times 50 / q; here the factor may be any from 1 to 50.
+    A quality q up to 50 is the standard's two tables times 50 / q; here the factor may be any from 1 to 50, so what
+    quality 50 does not reach, this does not either.
     """
     from PIL import Image
 

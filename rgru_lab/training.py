@@ -372,7 +372,7 @@ def run(
 
     Raises:
         KeyboardInterrupt: after Ctrl-C or SIGTERM, when everything is saved.
-        TrainingError: training diverged; or the folder holds a checkpoint of another training, or of a later step.
+        TrainingError: training diverged; or the folder holds a checkpoint of a later step than this training's.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -414,14 +414,14 @@ def run(
 def _cut_log(log: Path, step: int):
     """Leave out what an interrupted training logged after its last checkpoint: these steps are taken again."""
     if log.exists():
-        lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
         write_atomically(log, "".join(line for line in lines if _step_of(line) <= step).encode())
 
 
 def _step_of(line: str) -> float:
     try:
-        return json.loads(line)["step"]
-    except ValueError:  # it was being written when the power went
+        return json.loads(line)["step"] if line.endswith("\n") else math.inf
+    except (ValueError, KeyError, TypeError):  # it was being written when the power went
         return math.inf
 
 

@@ -184,8 +184,15 @@ def run(
             key = (trial.question, trial.setting, trial.budget, seed)
             if key not in known:
                 known[key] = _one(trial, seed, photos, crops, weights, data)
-                images.write_json(results, list(known.values()))
+                images.write_json(results, sorted(known.values(), key=_place))
             yield known[key]
+
+
+def _place(row: dict) -> tuple[int, int]:
+    """Where a row stands in the table: in the order of `TRIALS`, what is not among them last."""
+    order = [(trial.question, trial.setting, trial.budget) for trial in TRIALS]
+    key = row["question"], row["setting"], row["budget"]
+    return order.index(key) if key in order else len(order), row["seed"]
 
 
 def _one(

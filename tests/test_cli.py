@@ -312,7 +312,7 @@ def test_average_writes_weights_that_name_their_parts(capsys, tmp_path, make_cod
     assert run(*words, "--shares", "1", "3") == 0
     out = capsys.readouterr().out
     assert "25% micro-2, 75% micro-1" in out
-    assert f"train-bits --model {target} --start-from {other}" in out
+    assert f"train-bits --model {target} --images DIR" in out  # the first has none to start from
     parts = [model.load(path) for path in (other, weights_path)]
     found = model.load(target)
     assert found.record["steps"] == 7
@@ -326,7 +326,8 @@ def test_average_writes_weights_that_name_their_parts(capsys, tmp_path, make_cod
     assert "add --force" in refused(capsys, *words)
     assert run(*words, "--force") == 0
     assert {part["share"] for part in model.load(target).record["mean_of"]} == {0.5}
-    assert "is the input" in refused(capsys, *words[:-1], other, "--force")
+    for part in (other, weights_path):
+        assert "is the input" in refused(capsys, *words[:-1], part, "--force")
     assert "ends in .safetensors" in refused(capsys, *words[:-1], tmp_path / "micro-4")
     assert "give two or more" in refused(capsys, "average", other, "--output", tmp_path / "micro-5.safetensors")
 

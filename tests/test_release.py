@@ -157,10 +157,13 @@ def test_the_ablation_is_of_weights_that_ship():
     assert ablation.report(found) == (release.RESULTS / "ablation.md").read_text(encoding="utf-8")
 
 
-def test_the_pages_of_results_are_those_of_their_json():
-    for summary in SUMMARIES:
-        page = release.RESULTS / f"kodak-{reports.label(summary).replace(', ', '-')}.md"
-        assert reports.report(summary) == page.read_text(encoding="utf-8")
+def test_the_pages_of_results_are_those_of_their_json_and_these_follow_from_their_rows():
+    plain = json.loads((release.RESULTS / f"kodak-{model.newest(release.BEST)}.json").read_text(encoding="utf-8"))
+    for summary in [*SUMMARIES, *release.searched(), plain]:
+        name = reports.label(summary).replace(", ", "-").replace("searched", "search")
+        rows = measuring.read(release.RESULTS / f"kodak-{name}.csv")
+        assert comparing.written(comparing.mean_curve(rows)) == summary["curve"]
+        assert reports.report(summary) == (release.RESULTS / f"kodak-{name}.md").read_text(encoding="utf-8")
 
 
 def test_the_page_of_trials_is_that_of_its_rows():

@@ -613,7 +613,8 @@ def test_what_was_logged_after_the_last_checkpoint_is_not_logged_twice(trainer, 
     log = tmp_path / "log.jsonl"
     lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
     more = [lines[-1].replace('"step": 4', f'"step": {step}') for step in (6, 8)]
-    log.write_text("".join([*lines, *more, more[0][:20]]), encoding="utf-8")  # and then it was killed
+    damaged = ['{"a": 1}\n', "[1]\n", more[0][:20]]
+    log.write_bytes("".join([*lines, *more, *damaged]).encode() + b"\xff\n" + lines[0].strip().encode())  # killed
     resumed = trainer(steps=9)
     _load(resumed, tmp_path)
     list(training.run(resumed, tmp_path))

@@ -89,6 +89,22 @@ def test_a_stopped_run_goes_on_without_training_again_what_is_there(photos, vali
     assert _readings(again) == _readings(whole)  # and all is decided by the seeds
 
 
+def test_a_trial_that_came_later_stands_at_its_place_in_the_table(photos, validation, tmp_path, monkeypatch):
+    first, between, last = trials.TRIALS[:3]
+    rows = [
+        {"question": trial.question, "setting": trial.setting, "budget": trial.budget, "seed": seed}
+        for trial in (first, last)
+        for seed in trials.SEEDS
+    ]
+    (tmp_path / "trials.json").write_text(json.dumps(rows), encoding="utf-8")
+    made = {"question": between.question, "setting": between.setting, "budget": between.budget}
+    monkeypatch.setattr(trials, "_one", lambda trial, seed, *rest: made | {"seed": seed})
+    every = (first, between, last)
+    found = list(trials.run(photos, validation, tmp_path / "trials.json", None, every, data="two photos"))
+    assert json.loads((tmp_path / "trials.json").read_text(encoding="utf-8")) == found
+    assert [row["setting"] for row in found[2:4]] == [between.setting] * 2
+
+
 def test_a_row_says_what_was_trained_and_how_near_it_comes(photos, validation, tmp_path):
     a, b, *_ = _run(photos, validation, tmp_path)
     assert (a["question"], a["setting"]) == (trials.COMMON.question, trials.COMMON.setting)

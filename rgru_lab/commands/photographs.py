@@ -135,7 +135,7 @@ def info(options):
     print(f"weights      {header.name}, fingerprint {header.fingerprint.hex()}, {header.reconstruction}")
     print(f"bits         {header.bits} per position and iteration, {coding}")
     if header.adaptive:
-        print("adaptive     positions stop sending where it pays no more; raw bytes and bits per bit are those of all")
+        print("adaptive     positions stop sending where it pays no more; raw bytes are of all positions")
     print("\niterations       bytes  bits per pixel  raw bytes  bits per bit")
     for i, (end, raw) in enumerate(zip(file.ends_bytes, file.raw_bytes, strict=True), start=1):
         print(f"{i:10} {end:11,}  {8 * end / pixels:14.3f}  {raw:9,}  {file.bits_per_bit[i - 1]:12.3f}")

@@ -65,7 +65,7 @@ def train(options):
     if rank == 0:
         beginning = "the checkpoint" if resumed else start.name if start else "random weights"
         beginning += f" and its {bitnet.SUFFIX}" if learned else ""
-        print(f"{options.preset} from {beginning} on {found}; log in {folder / 'log.jsonl'}; Ctrl-C keeps everything")
+        print(f"{options.preset} from {beginning} on {found}; log in {folder / training.LOG}; Ctrl-C keeps everything")
     if trainer.finished and rank == 0:
         print("it is at its end already; a larger --time-budget or --steps goes on")
     found.photos.clear()  # the trainer has the pixels
@@ -99,8 +99,9 @@ def average(options):
     from rgru_lab import bitnet, model
 
     target = Path(options.output)
-    check_output(target, ".safetensors", options.weights[0], options.force)
     weights = [model.load(name) for name in options.weights]
+    for each in weights:
+        check_output(target, ".safetensors", each.path, options.force)
     shares = options.shares or [1.0] * len(weights)
     averaged = model.mean([each.model for each in weights], shares)
     parts = [
@@ -109,7 +110,8 @@ def average(options):
     ]
     model.save(averaged, target, record=weights[0].record | {"mean_of": parts})
     print(f"{target}: {', '.join('{share:.0%} {name}'.format(**part) for part in parts)}")
-    more = f"train-bits --model {target} --start-from {options.weights[0]} --images DIR"
+    begin = f" --start-from {options.weights[0]}" if bitnet.find(weights[0]).coding == "learned" else ""
+    more = f"train-bits --model {target}{begin} --images DIR"
     print(f"its bits are coded by counting until a {bitnet.SUFFIX} file learns them: python -m rgru_lab {more}")
 
 

@@ -94,6 +94,8 @@ MISTAKES = {
         (lambda b, k, y, x: b[k, y - 1, x], "above but not left"),
         (lambda b, k, y, x: b[k, y, x - 1] * b[k, y - 1, x], "does not tell the two apart"),
         (lambda b, k, y, x: (b[k, y, x - 1], b[k, y - 1, x : x + 3].tobytes(), k, y), "too many to learn from"),
+        (lambda b, k, y, x: (b[k, y, x - 1] * b[k, y - 1, x], k), "does not tell the two apart"),
+        (lambda b, k, y, x: (b[k, y, x - 1], b[k, y - 1, x], k) if k < 10 else 0, "something in it makes that worse"),
         (lambda b, k, y, x: (b[k, y, x - 1], b[k, y - 1, x + 3]), "past the edge"),
         (lambda b, k, y, x: (b[k, y, x - 1], b[k - 31, y - 1, x]), "left but not above"),
         (lambda b, k, y, x: (b[k, y, x - 1], b[k, y + 1, x]), "looks below"),
