@@ -53,7 +53,7 @@ def write(folder: str | os.PathLike, state: dict, step: int, *, part_bytes: int 
 
 def exists(folder: str | os.PathLike) -> bool:
     """Whether there is a whole checkpoint in a folder."""
-    return bool(_whole(Path(folder)))
+    return last_step(folder) is not None
 
 
 def last_step(folder: str | os.PathLike) -> int | None:

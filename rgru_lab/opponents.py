@@ -165,7 +165,7 @@ class Ladder:
 
     @property
     def smallest(self) -> Rung:
-        """The smallest file that the codec can make of this photo."""
+        """The smallest file that the codec can make of this photo; of a drawing the smallest of those tried."""
         candidates = (*self._one_by_one, *(self[quality] for quality in self._qualities[:RIPPLE]))
         return min(candidates, key=lambda rung: rung.size_bytes)
 
@@ -186,7 +186,7 @@ class Ladder:
         """The file of the largest quality that is not larger than this; None if even the smallest is.
 
         Of a photograph the size rises with the quality but for ripples; it is found by halving, about ten files are
-        encoded.
+        encoded. Of a drawing (see `SPREAD`) it is the best of those tried, which over `TRIED_PIXELS` are not all.
         """
         above = bisect_right(self._qualities, size_bytes, key=lambda quality: self[quality].size_bytes)
         tried = [self[quality] for quality in self._qualities[max(0, above - 1) : above + RIPPLE]]
