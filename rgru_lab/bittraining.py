@@ -28,7 +28,7 @@ from rgru_lab.bitnet import (
     WEIGHT_STEPS,
     Learned,
 )
-from rgru_lab.config import MAX_ITERATIONS, InputError, TrainingError
+from rgru_lab.config import MAX_ITERATIONS, InputError, TrainingError, check_numbers
 from rgru_lab.schedule import Schedule, circumstances, values
 
 COLLECTING, LEARNING = 0.4, 0.5
@@ -75,6 +75,7 @@ class BitTrainConfig:
     seed: int = 0
 
     def __post_init__(self):
+        check_numbers(self)
         for name in ("groups", "hidden", "middle", "batch"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; give 1 or more")

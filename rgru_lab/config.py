@@ -84,7 +84,7 @@ def _check(condition: bool, message: str):
         raise InputError(message)
 
 
-def _check_numbers(config):
+def check_numbers(config):
     """Fields whose default is a whole number hold one, those with a float a finite number."""
     for field in fields(config):
         value = getattr(config, field.name)
@@ -145,7 +145,7 @@ class ModelConfig:
     def __post_init__(self):
         object.__setattr__(self, "encoder", tuple(self.encoder))
         object.__setattr__(self, "decoder", tuple(self.decoder))
-        _check_numbers(self)
+        check_numbers(self)
         _check(len(self.encoder) == 4, f"encoder is {self.encoder}; give 4 channel counts: a convolution, 3 cells")
         _check(len(self.decoder) == 5, f"decoder is {self.decoder}; give 5 channel counts: a convolution, 4 cells")
         _check(min(self.encoder + self.decoder) >= 1, f"channels are {self.encoder + self.decoder}; each must be >= 1")
@@ -239,7 +239,7 @@ class TrainConfig:
     def __post_init__(self):
         stages = tuple(Stage(float(s), int(n), int(p), int(b)) for s, n, p, b in self.curriculum)
         object.__setattr__(self, "curriculum", stages)
-        _check_numbers(self)
+        check_numbers(self)
         _check(self.loss in LOSSES, f"loss is {self.loss!r}; choose one of {', '.join(LOSSES)}")
         _check(0 <= self.share <= 1, f"share is {self.share}; choose 0 to 1")
         _check(self.colour >= 0, f"colour is {self.colour}; choose 0 (off) or more")

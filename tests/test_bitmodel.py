@@ -364,6 +364,18 @@ def test_a_training_of_bits_that_is_not_finite_stops_and_spares_the_average():
     assert all(value.isfinite().all() for value in trainer.average.values())
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"learning_rate": float("inf")}, "learning_rate is inf; give a finite"),
+        ({"hidden": 2.5}, "hidden is 2.5; give a whole"),
+    ],
+)
+def test_a_recipe_for_bits_holds_finite_and_whole_numbers(changes, said):
+    with pytest.raises(InputError, match=said):
+        bittraining.BitTrainConfig(**changes)
+
+
 def test_the_time_is_shared_out_as_the_help_says():
     assert "Two fifths of the time make bits" in TRAIN_BITS
     assert "half of it trains" in TRAIN_BITS
