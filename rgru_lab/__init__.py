@@ -8,6 +8,7 @@ The rooms, each with one purpose; a room imports only from rooms above it:
     cells        the Residual GRU and its peers
     model        encoder, binarizer, decoder; one iteration; load and save
     fused        the Residual GRU in fewer, larger steps, for inference
+    machine      what there is memory for, and which precision is fast and good enough
     losses       what training makes smaller
     codec        the loop R[i] = I - P[i]
     rangecoder   bits and probabilities to bytes and back

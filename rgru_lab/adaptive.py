@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from rgru_lab import codec, images, metrics
+from rgru_lab import codec, images, machine, metrics
 from rgru_lab.config import MAX_ITERATIONS
 from rgru_lab.losses import Similarity, at_both_places
 from rgru_lab.model import ResidualCoder, Weights
@@ -53,7 +53,7 @@ def unlikeness(model: ResidualCoder, photo: np.ndarray, iterations: int = MAX_IT
     """
     sending = codec.Sending(model)
     sending.times_memory = TIMES_MEMORY
-    steps = codec.encode(model, photo, iterations, sending=sending)  # refuses what is too large
+    steps = codec.encode(sending, photo, iterations)  # refuses what is too large
     similarity = Similarity(at_both_places(images.centred(photo)))
     for _, picture in steps:
         yield similarity.local_unlikeness(at_both_places(images.centred(picture))).mean(0).numpy()
@@ -147,7 +147,7 @@ def _find(weights, photo, bit_model, iterations, search, progress, predicted, ac
     one was within and one beyond, a straight line between them says where the limit lies.
     """
     if search:
-        codec.check_memory(weights.model.config, *photo.shape[:2], Searching.times_memory)
+        machine.check_memory(weights.model.config, *photo.shape[:2], Searching.times_memory)
     curves = np.stack(list(progress(unlikeness(weights.model, photo, iterations), iterations)))
     choices = {sent.tobytes(): (sent, slope) for sent, slope in ((counts(curves, slope), slope) for slope in slopes)}
     choices = list(choices.values())

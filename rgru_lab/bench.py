@@ -24,7 +24,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from rgru_lab import bitnet, bitstream, codec, images, metrics, photos
+from rgru_lab import bitnet, bitstream, codec, images, machine, metrics, photos
 from rgru_lab.codec import unroll
 from rgru_lab.config import GRID, MAX_ITERATIONS, InputError, TrainConfig
 from rgru_lab.fused import fused
@@ -130,7 +130,7 @@ def iteration_flops(model: ResidualCoder, height: int, width: int, iteration: in
 
 def iteration_s(model: ResidualCoder, size: tuple[int, int], *, count: int, bf16: bool = False) -> float:
     """Seconds of one iteration of the loop on a picture of this size, as `codec` runs it, the mean of `count`."""
-    with codec.keeping_memory():
+    with machine.keeping_memory():
         return _iteration_s(model, size, count, bf16, torch.channels_last)
 
 
@@ -311,7 +311,7 @@ def report(weights: Weights, *, large: bool = True) -> Iterator[tuple[str, objec
         InputError: the model has other cells than the straightforward loop, or 12 megapixels do not fit into memory.
     """
     model, plain = weights.model, straightforward(weights.model)
-    needed, free = codec.memory_bytes(model.config, *LARGE), codec.free_bytes()
+    needed, free = machine.memory_bytes(model.config, *LARGE), machine.free_bytes()
     if large and needed > free:  # said before minutes are spent
         raise InputError(
             f"a picture of {LARGE[1]} x {LARGE[0]} px needs about {needed / 1e6:,.0f} MB of memory with these weights "
@@ -322,7 +322,7 @@ def report(weights: Weights, *, large: bool = True) -> Iterator[tuple[str, objec
     yield "machine", f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     floats = peak_flops(torch.float32)
     yield "matrix product, float32, GFLOP/s", _short(floats / 1e9)
-    speedup = codec.bf16_speedup(torch.device("cpu"))
+    speedup = machine.bf16_speedup(torch.device("cpu"))
     yield "bfloat16, times as fast as float32 at a convolution", _short(speedup)
     quick = fused(model)
     flops = iteration_flops(quick, *KODAK)
@@ -371,7 +371,7 @@ def report(weights: Weights, *, large: bool = True) -> Iterator[tuple[str, objec
         at = f"{size[1]} x {size[0]} px"
         yield f"{at}: first iteration, s", _short(iteration)
         yield f"{at}: peak memory, MB", _short(taken)
-        yield f"{at}: memory predicted, MB", _short(codec.memory_bytes(model.config, *size) / 1e6)
+        yield f"{at}: memory predicted, MB", _short(machine.memory_bytes(model.config, *size) / 1e6)
         if size == LARGE:  # of the others 768 x 512 stands above
             yield f"{at}: encoding, s per iteration", _short(encode_s(model, size, 2))
             yield f"{at}: decoding, s per iteration", _short(decode_s(model, size, 2))

@@ -129,7 +129,7 @@ def codes_of(model: ResidualCoder, photo: np.ndarray, iterations: int, enough: T
     """B[1] .. B[N] of a photo, (N, K, h, w) int8; 0 where a position's unlikeness was `enough` before."""
     sending, planes = codec.Sending(model), []
     similarity = Similarity(images.centred(photo)) if enough is not None else None
-    for plane, frame in codec.encode(model, photo, iterations, sending=sending):
+    for plane, frame in codec.encode(sending, photo, iterations):
         planes.append(plane)
         if enough is not None:
             sending.stop(similarity.local_unlikeness(images.centred(frame)) <= enough)

@@ -19,9 +19,9 @@ import safetensors.numpy
 import torch
 
 from rgru_lab.bitmodel import ONE, BitModel, Counts, Tell
-from rgru_lab.codec import one_thread
 from rgru_lab.config import MAX_ITERATIONS, InputError
 from rgru_lab.images import write_atomically
+from rgru_lab.machine import one_thread
 from rgru_lab.model import Weights
 
 PHASES = ((0, 0), (1, 1), (0, 1), (1, 0))

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rgru_lab import __version__, adaptive, bitnet, bitstream, codec, images, metrics
+from rgru_lab import __version__, adaptive, bitnet, bitstream, codec, images, machine, metrics
 from rgru_lab.bitmodel import Counts
 from rgru_lab.config import MAX_ITERATIONS
 from rgru_lab.opponents import CODECS, Ladder
@@ -60,8 +60,8 @@ def affordable_jobs(weights, paths: Iterable[Path], jobs: int, times: float = 1.
     for path in paths:
         with Image.open(path) as picture:
             sizes.append(picture.size)
-    largest = max(codec.memory_bytes(weights.model.config, height, width) for width, height in sizes)
-    return max(1, min(jobs, int(codec.free_bytes() / (times * largest + PROCESS_BYTES))))
+    largest = max(machine.memory_bytes(weights.model.config, height, width) for width, height in sizes)
+    return max(1, min(jobs, int(machine.free_bytes() / (times * largest + PROCESS_BYTES))))
 
 
 def ours(weights, path: Path, iterations: int, bit_model="find", search: int = 0) -> Iterator[dict]:
@@ -248,7 +248,7 @@ def our_identity(weights, bit_model) -> dict:
     return {
         "weights": weights.sha256,
         "bit_model": "" if bit_model is None else bit_model.fingerprint.hex(),
-        "precision": "bfloat16" if codec.uses_bf16(weights.model) else "float32",
+        "precision": "bfloat16" if machine.uses_bf16(weights.model) else "float32",
         "readings": list(READINGS),
         "version": __version__,
     }
@@ -314,7 +314,7 @@ def _measured(work: partial, paths: list[Path], jobs: int) -> Iterator[list[dict
         yield from (list(work(path)) for path in paths)
         return
     pickled = pickle.dumps(work)  # or multiprocessing would put weights into shared memory, of which some have little
-    bf16 = any(codec.uses_bf16(argument.model) for argument in work.args if hasattr(argument, "model"))
+    bf16 = any(machine.uses_bf16(argument.model) for argument in work.args if hasattr(argument, "model"))
     with multiprocessing.get_context("spawn").Pool(jobs, _begin, [bf16]) as pool:
         yield from pool.imap(partial(_work, pickled), paths)
 
@@ -324,7 +324,7 @@ def _begin(bf16: bool):
     import torch
 
     torch.set_num_threads(1)
-    os.environ[codec.BF16_VARIABLE] = str(int(bf16))
+    os.environ[machine.BF16_VARIABLE] = str(int(bf16))
 
 
 def _work(pickled: bytes, path: Path) -> list[dict]:

@@ -105,8 +105,10 @@ class Progression:
         With counts it ends with their largest: after that nothing is left to send.
         """
         iterations = self.at_most(iterations)
-        sending = Searching(self.weights.model, self.search, self.bit_model, self.counts) if self.search else None
-        steps = codec.encode(self.weights.model, self.original, iterations, self.counts, sending)
+        coder = self.weights.model
+        if self.search:
+            coder = Searching(coder, self.search, self.bit_model, self.counts)
+        steps = codec.encode(coder, self.original, iterations, self.counts)
         self.decoded, self._segments = [], []
         planes = []
         for i, (plane, frame) in enumerate(steps, start=1):

@@ -24,12 +24,13 @@ from torch import Tensor, distributed, nn
 from rgru_lab import checkpoints
 from rgru_lab.bitnet import BANKS, Learned
 from rgru_lab.bittraining import BitNet, BitTrainConfig
-from rgru_lab.codec import Sending, bf16_speedup, unroll
+from rgru_lab.codec import Sending, unroll
 from rgru_lab.config import GRID, ModelConfig, TrainConfig, TrainingError
 from rgru_lab.graphs import Graphs
 from rgru_lab.graphs import record as record_graph
 from rgru_lab.images import write_atomically
 from rgru_lab.losses import Loss, Similarity, good_enough
+from rgru_lab.machine import bf16_speedup
 from rgru_lab.model import ResidualCoder, Weights, take_over
 from rgru_lab.patches import Patches
 from rgru_lab.schedule import Schedule, circumstances, values

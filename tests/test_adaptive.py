@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from rgru_lab import adaptive, bitstream, codec, images, metrics, model
+from rgru_lab import adaptive, bitstream, codec, images, machine, metrics, model
 from rgru_lab.bitmodel import Counts
 from rgru_lab.config import InputError
 from rgru_lab.photos import DATA
@@ -88,8 +88,8 @@ def test_the_unlikeness_of_a_position_is_its_part_of_the_mean_over_all(weights, 
 
 
 def test_looking_at_every_position_is_refused_where_only_the_codec_alone_would_fit(weights, photo, monkeypatch):
-    needed = codec.memory_bytes(weights.model.config, *photo.shape[:2])
-    monkeypatch.setattr(codec, "free_bytes", lambda: int(1.2 * needed))
+    needed = machine.memory_bytes(weights.model.config, *photo.shape[:2])
+    monkeypatch.setattr(machine, "free_bytes", lambda: int(1.2 * needed))
     next(codec.encode(weights.model, photo, 1))
     with pytest.raises(InputError, match="MB are free"):
         next(adaptive.unlikeness(weights.model, photo, 1))
@@ -245,7 +245,7 @@ def test_where_predictions_are_off_a_line_between_two_tries_finds_the_slope(samp
     runs = []
     run = Progression.run
     monkeypatch.setattr(Progression, "run", lambda progression, n: runs.append(n) or run(progression, n))
-    monkeypatch.setenv(codec.BF16_VARIABLE, "0")
+    monkeypatch.setenv(machine.BF16_VARIABLE, "0")
     progression = adaptive.reaching(model.load("best-3"), sample("chelsea", 176, 176), 0.98, iterations=10)
     reached = progression[len(progression)].ms_ssim
     assert 0.98 <= reached < 0.98 + 0.02 * adaptive.NEAR

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rgru_lab import __main__ as cli
-from rgru_lab import bench, codec, images, metrics, model, photos, reports
+from rgru_lab import bench, codec, images, machine, metrics, model, photos, reports
 from rgru_lab.cells import ResidualGRUCell
 from rgru_lab.config import InputError, Stage, preset
 from rgru_lab.fused import fused
@@ -143,14 +143,14 @@ def test_every_look_is_counted_and_the_binarizer_once(make_coder, iteration, loo
 
 
 def test_compressing_takes_memory_but_less_than_twice_of_what_is_predicted(weights_path, weights, monkeypatch):
-    monkeypatch.setenv(codec.BF16_VARIABLE, "0")
+    monkeypatch.setenv(machine.BF16_VARIABLE, "0")
     size = (384, 512)
     taken = bench.peak_memory_bytes(str(weights_path), size)
-    assert 384 * 512 * 3 * 4 < taken < 2 * codec.memory_bytes(weights.model.config, *size)
+    assert 384 * 512 * 3 * 4 < taken < 2 * machine.memory_bytes(weights.model.config, *size)
 
 
 def test_the_straightforward_loop_takes_more_memory(weights_path, monkeypatch):
-    monkeypatch.setenv(codec.BF16_VARIABLE, "0")
+    monkeypatch.setenv(machine.BF16_VARIABLE, "0")
     ours, plain = (bench.peak_memory_bytes(str(weights_path), (384, 512), plain=plain) for plain in (False, True))
     assert plain > 1.2 * ours
 
@@ -182,7 +182,7 @@ def _memory(path, size, *, plain=False):
 @pytest.fixture
 def tiny(monkeypatch):
     """All of the report at sizes that take no time; the processes that measure memory are tested above."""
-    monkeypatch.setenv(codec.BF16_VARIABLE, "0")
+    monkeypatch.setenv(machine.BF16_VARIABLE, "0")
     monkeypatch.setattr(bench, "KODAK", (32, 48))
     monkeypatch.setattr(bench, "LARGE", (48, 64))
     monkeypatch.setattr(bench, "SIZES", ((16, 32), (32, 48), (30, 64), (48, 64)))  # one off the grid
@@ -248,7 +248,7 @@ def test_where_no_iteration_is_good_enough_nothing_is_timed(monkeypatch, weights
 @pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize(("speedup", "rows"), [(0.2, 1), (2.1, 5)])
 def test_bfloat16_is_measured_only_where_it_is_the_faster(monkeypatch, weights_path, speedup, rows):
-    monkeypatch.setattr(codec, "bf16_speedup", lambda device: speedup)
+    monkeypatch.setattr(machine, "bf16_speedup", lambda device: speedup)
     found = dict(bench.report(model.load(weights_path), large=False))
     assert found["bfloat16, times as fast as float32 at a convolution"] == speedup
     assert sum("bfloat16" in what for what in found) == rows
@@ -274,7 +274,7 @@ def test_a_line_through_points_on_it_is_that_line_and_the_farthest_point_is_foun
 
 
 def test_what_will_not_fit_is_said_before_anything_is_measured(monkeypatch, weights_path):
-    monkeypatch.setattr(codec, "free_bytes", lambda: 4_000_000_000)
+    monkeypatch.setattr(machine, "free_bytes", lambda: 4_000_000_000)
     with pytest.raises(InputError, match=r"4000 x 3000 px needs about 4,344 MB .* 4,000 MB are free; .* --small$"):
         next(bench.report(model.load(weights_path)))
     assert next(bench.report(model.load(weights_path), large=False)) == ("model", "micro-1")

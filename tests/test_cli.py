@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from rgru_lab import __main__ as cli
-from rgru_lab import bitnet, bitstream, codec, images, metrics, model, photos, training
+from rgru_lab import bitnet, bitstream, codec, images, machine, metrics, model, photos, training
 from rgru_lab.commands import common, photographs
 from rgru_lab.config import TrainConfig, preset
 from rgru_lab.opponents import CODECS, Ladder
@@ -263,8 +263,8 @@ def test_a_learned_model_beside_the_weights_is_used(tmp_path, photo_path, weight
 def _through_pipe(words, data):
     command = [sys.executable, "-m", "rgru_lab", *map(str, words)]
     # Other threads may move a pixel by a level, and on a busy machine bfloat16 may seem slow to one process.
-    bf16 = str(int(codec.uses_bf16(model.load("small").model)))
-    alike = os.environ | {"OMP_NUM_THREADS": "1", codec.BF16_VARIABLE: bf16}
+    bf16 = str(int(machine.uses_bf16(model.load("small").model)))
+    alike = os.environ | {"OMP_NUM_THREADS": "1", machine.BF16_VARIABLE: bf16}
     return subprocess.run(command, input=data, capture_output=True, check=True, env=alike)
 
 
@@ -980,7 +980,7 @@ def test_release_asks_for_the_speeds_before_it_measures_for_hours(capsys, tmp_pa
 
     monkeypatch.setattr(release, "RESULTS", tmp_path)
     monkeypatch.setattr(photos, "kodak", lambda: pytest.fail("it began"))
-    monkeypatch.setenv(codec.BF16_VARIABLE, "")  # and put back what release changes
+    monkeypatch.setenv(machine.BF16_VARIABLE, "")  # and put back what release changes
     assert f"the speed of {release.shipped()[0]} is not known; run" in refused(capsys, "release")
 
 
@@ -988,8 +988,8 @@ def test_release_runs_in_float32_wherever_it_is(monkeypatch):
     from rgru_lab import release
 
     seen = []
-    monkeypatch.setattr(release, "notebooks", lambda names: seen.append(codec.uses_bf16(model.load().model)) or [])
-    monkeypatch.setenv(codec.BF16_VARIABLE, "1")
+    monkeypatch.setattr(release, "notebooks", lambda names: seen.append(machine.uses_bf16(model.load().model)) or [])
+    monkeypatch.setenv(machine.BF16_VARIABLE, "1")
     assert run("release", "--notebooks", "02") == 0
     assert seen == [False]
 

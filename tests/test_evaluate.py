@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from rgru_lab import adaptive, codec, evaluate, images, measuring, reports
+from rgru_lab import adaptive, evaluate, images, machine, measuring, reports
 from rgru_lab.progression import Progression
 from rgru_lab.search import Searching
 
@@ -170,13 +170,13 @@ def test_rows_of_other_weights_version_precision_or_files_kept_elsewhere_are_not
     stopped, weights, tmp_path, monkeypatch
 ):
     both = ["coffee.png", "rocket.png"]
-    monkeypatch.setenv(codec.BF16_VARIABLE, "0")
+    monkeypatch.setenv(machine.BF16_VARIABLE, "0")
     assert stopped() == stopped(weights._replace(sha256="00")) == both
     monkeypatch.setattr(measuring, "__version__", "0.0.1")
     assert stopped(weights._replace(sha256="00")) == both
-    monkeypatch.setenv(codec.BF16_VARIABLE, "1")
+    monkeypatch.setenv(machine.BF16_VARIABLE, "1")
     assert stopped(weights._replace(sha256="00")) == both
-    monkeypatch.setenv(codec.BF16_VARIABLE, "0")
+    monkeypatch.setenv(machine.BF16_VARIABLE, "0")
     files = [{"slopes": (0.02,), "files": tmp_path / name} for name in "ab"]
     assert stopped(**files[0]) == stopped(**files[1]) == both
     assert stopped(**files[1]) == ["rocket.png"]

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from rgru_lab import checkpoints, codec, plots, training
+from rgru_lab import checkpoints, codec, machine, plots, training
 from rgru_lab.config import InputError, ModelConfig, TrainConfig
 from rgru_lab.viewer import live
 
@@ -20,7 +20,7 @@ TINY = ModelConfig(encoder=(4, 4, 4, 4), decoder=(4, 8, 8, 8, 8), bits=4, alpha_
 
 @pytest.fixture(autouse=True)
 def _float32(monkeypatch):
-    monkeypatch.setenv(codec.BF16_VARIABLE, "0")
+    monkeypatch.setenv(machine.BF16_VARIABLE, "0")
 
 
 @pytest.fixture

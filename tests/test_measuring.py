@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from rgru_lab import bitstream, codec, images, losses, measuring, metrics, progression
+from rgru_lab import bitstream, codec, images, losses, machine, measuring, metrics, progression
 from rgru_lab.bitmodel import Counts
 from rgru_lab.measuring import COLUMNS
 from rgru_lab.opponents import CODECS, Ladder
@@ -150,13 +150,13 @@ class _Pool:
 def test_the_decision_on_bfloat16_is_handed_on(monkeypatch):
     import torch
 
-    monkeypatch.setenv(codec.BF16_VARIABLE, "")
+    monkeypatch.setenv(machine.BF16_VARIABLE, "")
     threads = torch.get_num_threads()
     model = SimpleNamespace(config=SimpleNamespace(reconstruction="one-shot"))
     try:
         for bf16 in (True, False):
             measuring._begin(bf16)
-            assert codec.uses_bf16(model) is bf16
+            assert machine.uses_bf16(model) is bf16
             assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(threads)
@@ -164,9 +164,9 @@ def test_the_decision_on_bfloat16_is_handed_on(monkeypatch):
 
 @pytest.mark.parametrize(("pictures", "jobs"), [(0.5, 1), (1.5, 1), (2.5, 2), (99, 4)])
 def test_memory_decides_how_many_pictures_at_a_time(weights, paths, monkeypatch, pictures, jobs):
-    largest = codec.memory_bytes(weights.model.config, 192, 224)
+    largest = machine.memory_bytes(weights.model.config, 192, 224)
     process = measuring.PROCESS_BYTES
-    monkeypatch.setattr(codec, "free_bytes", lambda: int(pictures * (largest + process)))
+    monkeypatch.setattr(machine, "free_bytes", lambda: int(pictures * (largest + process)))
     assert measuring.affordable_jobs(weights, paths, 4) == jobs
     three = int(pictures * (largest + process) / (3 * largest + process))
     assert measuring.affordable_jobs(weights, paths, 4, times=3.0) == max(1, min(4, three))

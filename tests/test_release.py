@@ -18,10 +18,10 @@ from rgru_lab import (
     __version__,
     ablation,
     adaptive,
-    codec,
     comparing,
     config,
     effects,
+    machine,
     measuring,
     model,
     photos,
@@ -117,7 +117,7 @@ def test_every_measured_number_in_the_readme_stands_in_a_block():
     """Sizes of installation and memory, limits and definitions aside."""
     prose = re.sub(r"<!-- (\w+) -->.*?<!-- /\1 -->", "", README, flags=re.DOTALL)
     prose = re.sub(r"```.*?```", "", prose, flags=re.DOTALL)
-    pixel, photo = (codec.memory_bytes(model.load().model.config, *size) for size in ((1, 1), (3000, 4000)))
+    pixel, photo = (machine.memory_bytes(model.load().model.config, *size) for size in ((1, 1), (3000, 4000)))
     needed = {f"{10 * math.ceil(pixel / 10)} bytes": "of memory for a pixel", f"{photo / 1e9:.0f} GB": "12 megapixels"}
     said = {"2 GB": "installation"} | needed
     found = re.findall(r"(?<![\w.])[\d.,]+ (?:%|dB|bpp|bits per pixel|kB|MB|GB|bytes)(?!\w)", prose)
@@ -125,7 +125,7 @@ def test_every_measured_number_in_the_readme_stands_in_a_block():
 
 
 def test_what_more_the_readme_says_of_memory_is_what_the_kit_predicts():
-    small, best = (codec.memory_bytes(model.load(name).model.config, 3000, 4000) for name in ("small", "best"))
+    small, best = (machine.memory_bytes(model.load(name).model.config, 3000, 4000) for name in ("small", "best"))
     needs = (
         f"for `base` and `best` {best / small:.1f} times as much, for an adaptive file {adaptive.TIMES_MEMORY:g} times,"
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rgru_lab import bitstream, bittraining, codec, images, losses, model, progression, search
+from rgru_lab import bitstream, bittraining, codec, images, losses, machine, model, progression, search
 from rgru_lab.bitmodel import Counts
 from rgru_lab.config import RECONSTRUCTIONS, InputError, preset
 from rgru_lab.progression import Progression
@@ -19,7 +19,7 @@ def photo(sample):
 
 def _first(weights, photo, searching):
     """B[1] and log D of P[1], as `searching` makes them."""
-    plane, _ = next(codec.encode(weights.model, photo, 1, sending=searching))
+    plane, _ = next(codec.encode(searching or weights.model, photo, 1))
     x = images.pad_to_grid(images.to_tensor(photo)) - 0.5
     with torch.no_grad():
         picture = weights.model.decode(torch.from_numpy(plane)[None].float())[0]
@@ -89,7 +89,7 @@ def test_a_shift_of_the_whole_picture_has_its_price(photo, monkeypatch):
     weights = model.load()
 
     def shift():
-        _, picture = next(codec.encode(weights.model, photo, 1, sending=search.Searching(weights.model, 12)))
+        _, picture = next(codec.encode(search.Searching(weights.model, 12), photo, 1))
         return np.abs((photo.astype(float) - picture).mean((0, 1))).mean()  # in 8-bit levels
 
     assert shift() < 1
@@ -140,7 +140,7 @@ def test_a_file_decodes_to_what_the_search_ended_with(weights, weights_path, pho
 
 def test_the_same_search_finds_the_same_bits(weights, photo, make_learned):
     searching = search.Searching(weights.model, 3, make_learned(weights.fingerprint))
-    first, again = ([plane for plane, _ in codec.encode(weights.model, photo, 2, sending=searching)] for _ in "ab")
+    first, again = ([plane for plane, _ in codec.encode(searching, photo, 2)] for _ in "ab")
     assert np.array_equal(first, again)
 
 
@@ -149,15 +149,15 @@ def test_a_position_that_goes_on_keeps_the_bits_of_the_network(weights, photo):
     shape = images.grid_size(*photo.shape[:2])
     counts = np.where(np.arange(shape[1]) < 6, 3, 1) * np.ones(shape, int)
     plain, searched = (
-        [plane for plane, _ in codec.encode(weights.model, photo, 3, counts, sending)]
-        for sending in (None, search.Searching(weights.model, 8, counts=counts))
+        [plane for plane, _ in codec.encode(sending, photo, 3, counts)]
+        for sending in (weights.model, search.Searching(weights.model, 8, counts=counts))
     )
     turned = [(a != b).any(0) for a, b in zip(plain, searched, strict=True)]
     assert not turned[0][:, :6].any()
     assert turned[0][:, 6:].any()
     assert turned[2][:, :6].any()
     few = search.Searching(weights.model, 8, counts=np.full(shape, 2))
-    first = next(codec.encode(weights.model, photo, 2, np.full(shape, 2), few))[0]
+    first = next(codec.encode(few, photo, 2, np.full(shape, 2)))[0]
     assert (first != plain[0]).any(0)[:, :6].any()
 
 
@@ -170,11 +170,11 @@ def test_fewer_positions_are_searched_in_fewer_steps(weights, photo, monkeypatch
     counts.flat[:stopping] = 3
     likeness, seen = losses.Similarity.ms_ssim, []
     monkeypatch.setattr(losses.Similarity, "ms_ssim", lambda *each: seen.append(each) or likeness(*each))
-    list(codec.encode(weights.model, photo, 3, counts, search.Searching(weights.model, 16, counts=counts)))
+    list(codec.encode(search.Searching(weights.model, 16, counts=counts), photo, 3, counts))
     assert len(seen) == looks
     monkeypatch.setattr(search, "TOO_FEW", 0.01)  # more than one of 132
     seen.clear()
-    list(codec.encode(weights.model, photo, 3, counts, search.Searching(weights.model, 16, counts=counts)))
+    list(codec.encode(search.Searching(weights.model, 16, counts=counts), photo, 3, counts))
     assert len(seen) == (looks if stopping > 1 else 0)
 
 
@@ -193,7 +193,7 @@ def test_what_is_not_searched_still_counts_in_the_bits_so_far(weights, photo, ma
         net.register_forward_hook(priced)
         monkeypatch.setattr(search, "network", lambda bit_model: net)
         searching = search.Searching(weights.model, 6, learned, counts)
-        planes = np.stack([plane for plane, _ in codec.encode(weights.model, photo, 3, counts, searching)])
+        planes = np.stack([plane for plane, _ in codec.encode(searching, photo, 3, counts)])
         expected = bittraining.bits_per_bit(learned, [planes])
         assert rates[:2] == pytest.approx(expected[:2], rel=2e-3)
         return expected[2]
@@ -210,7 +210,7 @@ def test_a_search_forgets_its_photo_for_the_next_one(weights, photo, sample):
 
 def test_bits_that_are_fixed_in_a_smaller_first_step_stay_so(make_coder, photo):
     coder = make_coder(replace(preset("micro"), first_bits=8)).eval()
-    (first, _), (second, _) = codec.encode(coder, photo, 2, sending=search.Searching(coder, 4))
+    (first, _), (second, _) = codec.encode(search.Searching(coder, 4), photo, 2)
     plain = next(codec.encode(coder, photo, 1))[0]
     assert (first[8:] == 1).all()
     assert (first[:8] != plain[:8]).any()
@@ -232,7 +232,7 @@ def test_steps_out_of_range_are_refused(weights, photo, steps):
 
 
 def test_what_a_search_takes_in_memory_is_asked_for_beforehand(weights, photo, monkeypatch):
-    monkeypatch.setattr(codec, "free_bytes", lambda: 2 * codec.memory_bytes(weights.model.config, *photo.shape[:2]))
+    monkeypatch.setattr(machine, "free_bytes", lambda: 2 * machine.memory_bytes(weights.model.config, *photo.shape[:2]))
     codec.encode(weights.model, photo, 1)
     with pytest.raises(InputError, match="are free"):
-        codec.encode(weights.model, photo, 1, sending=search.Searching(weights.model, 1))
+        codec.encode(search.Searching(weights.model, 1), photo, 1)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from rgru_lab import __main__ as cli
-from rgru_lab import codec, images, metrics, model, trials
+from rgru_lab import codec, images, machine, metrics, model, trials
 from rgru_lab import photos as names
 from rgru_lab.config import NAME_LIMIT, InputError, TrainConfig, preset
 
@@ -25,7 +25,7 @@ each_trial = pytest.mark.parametrize(
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
     """Trainings of four steps on patches of 32 px, measured on 48 px after one and two iterations; none is timed."""
-    monkeypatch.setenv(codec.BF16_VARIABLE, "0")
+    monkeypatch.setenv(machine.BF16_VARIABLE, "0")
     monkeypatch.setattr(trials, "STEPS", 4)
     monkeypatch.setattr(trials, "CROP", 48)
     monkeypatch.setattr(trials, "SHOWN", (1, 2))

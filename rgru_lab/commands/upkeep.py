@@ -7,9 +7,9 @@ from rgru_lab.commands.common import each_picture, make_folder
 
 
 def release(options):
-    from rgru_lab import codec, model, photos, release
+    from rgru_lab import machine, model, photos, release
 
-    os.environ[codec.BF16_VARIABLE] = "0"  # what is published is of float32, wherever it is made
+    os.environ[machine.BF16_VARIABLE] = "0"  # what is published is of float32, wherever it is made
     if options.notebooks is not None:
         for path in release.notebooks(options.notebooks):
             print(path)
