@@ -11,8 +11,7 @@ What lies between R[i-1] and the encoder and between the decoder and P[i], a gai
 way of reconstruction, and how often each half looks before it speaks is the model's, too: see `model.ResidualCoder`.
 """
 
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -78,6 +77,9 @@ class Sending:
         model: the networks.
 
     Attributes:
+        original: the networks.
+        model: what runs in their place; while something is compressed, their fast copy.
+        exact: the networks run in float32 from now on, though their memory may come from bfloat16.
         times_memory: what it takes beside what the model alone takes.
         going_on: (B, h, w) bool, which positions still send bits; None: all. May be changed between iterations.
     """
@@ -85,7 +87,8 @@ class Sending:
     times_memory = 1.0
 
     def __init__(self, model: ResidualCoder):
-        self.model = model
+        self.original = self.model = model
+        self.exact = False
         self.going_on: Tensor | None = None
 
     def stop(self, where: Tensor):
@@ -94,12 +97,16 @@ class Sending:
 
     def encode(self, r: Tensor, state: EncoderState | None = None) -> tuple[Tensor, EncoderState]:
         """See `ResidualCoder.encode`."""
-        bits, state = self.model.encode(r, state)
+        bits, state = self.model.encode(r, self.carried(state))
         return bits if self.going_on is None else bits * self.going_on[:, None], state
 
     def decode(self, bits: Tensor, state: DecoderState | None = None) -> tuple[Tensor, DecoderState]:
         """See `ResidualCoder.decode`."""
-        return self.model.decode(bits, state)
+        return self.model.decode(bits, self.carried(state))
+
+    def carried(self, state):
+        """A memory as the networks take it now."""
+        return on_tensors(Tensor.float, state) if self.exact else state
 
     def gain(self, previous: Tensor | None) -> Tensor | float:
         """See `ResidualCoder.gain`."""
@@ -139,26 +146,28 @@ def encode(
     if counts is not None and counts.shape != grid_size(height, width):
         raise InputError(f"counts has shape {counts.shape}; this picture needs {grid_size(height, width)}")
     sending = model if isinstance(model, Sending) else Sending(model)
-    model = sending.model
+    model = sending.original
     check_memory(model.config, height, width, sending.times_memory)
-    run = partial(_encode, model, sending, photo, iterations, counts)
-    return _allowed(run, uses_bf16(model) if bf16 is None else bf16, lambda step: step[1])
+    return _encode(sending, photo, iterations, counts, uses_bf16(model) if bf16 is None else bf16)
 
 
-def _encode(model, sending, photo, iterations, counts, bf16):
-    sending.model = model = _quick(model, bf16)
+def _encode(sending, photo, iterations, counts, bf16):
+    _quicken(sending, bf16)
     height, width = photo.shape[:2]
     with torch.inference_mode():
-        steps = unroll(sending, _place(model, centred(photo)))
-    for i in range(1, iterations + 1):
-        if counts is not None:
-            sending.going_on = torch.from_numpy(counts >= i)[None].to(next(model.parameters()).device)
-        with torch.inference_mode(), _precision(model, bf16):  # not around the yield: it would leak into the caller
-            step = next(steps)
-            plane = step.bits[0].round().to(torch.int8).cpu().numpy()  # a binarizer of one's own may say .9999999
-            frame = _photo(step.picture, height, width)
-        del step  # or it would be kept while the next one is computed
-        yield plane, frame
+        steps = unroll(sending, _place(sending.model, centred(photo)))
+    with keeping_memory():
+        for i in range(1, iterations + 1):
+            if counts is not None:
+                sending.going_on = torch.from_numpy(counts >= i)[None].to(next(sending.model.parameters()).device)
+            with torch.inference_mode(), _precision(sending):  # not around the yield: it would leak into the caller
+                step = next(steps)
+                plane = step.bits[0].round().to(torch.int8).cpu().numpy()  # a binarizer of one's own may say .9999999
+                frame = _photo(step.picture, height, width)
+            del step  # or it would be kept while the next one is computed
+            if i == 1:
+                _settle_precision(sending, frame)
+            yield plane, frame
 
 
 def decode(model: ResidualCoder, codes: Codes) -> Iterator[np.ndarray]:
@@ -177,36 +186,45 @@ def decode(model: ResidualCoder, codes: Codes) -> Iterator[np.ndarray]:
     for i, plane in enumerate(codes.planes, start=1):
         if plane.shape != expected:
             raise InputError(f"B[{i}] has shape {plane.shape}; this picture and model need {expected}")
-    return _allowed(partial(_decode, model, codes), uses_bf16(model), lambda frame: frame)
+    return _decode(model, codes, uses_bf16(model))
 
 
 def _decode(model, codes, bf16):
-    model = _quick(model, bf16)
+    sending = Sending(model)
+    _quicken(sending, bf16)
     state = picture = None
-    for plane in codes.planes:
-        with torch.inference_mode(), _precision(model, bf16):
-            gain = model.gain(picture)
-            bits = _place(model, torch.from_numpy(plane)[None].float())
-            output, state = model.decode(bits, state)
-            picture = model.reconstruct(output, picture, gain)
-            frame = _photo(picture, codes.height, codes.width)
-        yield frame
-
-
-def _allowed(run, bf16, picture):
-    """What run(bf16) yields; if its first picture shows that bfloat16 is too coarse, all in float32, from the start.
-
-    Both ends see the same P[1], so they decide alike.
-    """
     with keeping_memory():
-        steps = run(bf16)
-        for first in steps:
-            if bf16 and not allows_bf16(picture(first)):
-                steps.close()
-                steps = run(False)
-                first = next(steps)
-            yield first
-            yield from steps
+        for i, plane in enumerate(codes.planes, start=1):
+            with torch.inference_mode(), _precision(sending):
+                gain = sending.gain(picture)
+                bits = _place(sending.model, torch.from_numpy(plane)[None].float())
+                output, state = sending.decode(bits, state)
+                picture = sending.reconstruct(output, picture, gain)
+                frame = _photo(picture, codes.height, codes.width)
+            if i == 1:
+                _settle_precision(sending, frame)
+            yield frame
+
+
+def _quicken(sending: Sending, bf16: bool):
+    """Let it run on the fast copy of its networks."""
+    sending.model, sending.exact = fused(sending.original.eval(), torch.bfloat16 if bf16 else None), not bf16
+
+
+def _settle_precision(sending: Sending, first: np.ndarray):
+    """From the second iteration on float32, if P[1] shows that bfloat16 is too coarse. Both ends see the same P[1]."""
+    if not sending.exact and not allows_bf16(first):
+        _quicken(sending, False)
+
+
+def on_tensors(change: Callable[[Tensor], Tensor], value):
+    """`change` of each tensor in a memory, or in anything else; what is no tensor stays as it is."""
+    if torch.is_tensor(value):
+        return change(value)
+    if isinstance(value, tuple):
+        changed = [on_tensors(change, each) for each in value]
+        return type(value)(*changed) if hasattr(value, "_fields") else tuple(changed)
+    return value
 
 
 def check_iterations(iterations: int):
@@ -215,12 +233,8 @@ def check_iterations(iterations: int):
         raise InputError(f"iterations is {iterations}; choose 1 to {MAX_ITERATIONS}")
 
 
-def _quick(model: ResidualCoder, bf16: bool) -> ResidualCoder:
-    return fused(model.eval(), torch.bfloat16 if bf16 else None)
-
-
-def _precision(model: ResidualCoder, bf16: bool):
-    return torch.autocast(next(model.parameters()).device.type, torch.bfloat16, enabled=bf16)
+def _precision(sending: Sending):
+    return torch.autocast(next(sending.model.parameters()).device.type, torch.bfloat16, enabled=not sending.exact)
 
 
 def _place(model: ResidualCoder, x: Tensor) -> Tensor:

@@ -1,13 +1,15 @@
 """JPEG, WebP and AVIF beside us: the same photo at the same bytes or the same quality. Fair: each may take its time.
 
 Every file here is what Pillow writes, without metadata, and its size is that of the file. The JPEG that the kit
-compares with (libjpeg-turbo) is baseline, 4:2:0, with Huffman tables optimised for the photo; its kin, with other
-tables or with colour at full size, show what difference that makes. WebP (libwebp) is lossy, by the slowest and best
+compares with (libjpeg-turbo) is baseline, 4:2:0, with Huffman tables optimised for the photo and the standard's
+quantisation tables; its kin, with other tables of either kind or with colour at full size, show what difference that
+makes. WebP (libwebp) is lossy, by the slowest and best
 method; AVIF (libavif) is 4:2:0, at a speed where slower ones gain little. A grey photo is written without colour.
 """
 
 import io
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
 from functools import cached_property
 from typing import NamedTuple
 
@@ -23,7 +25,8 @@ class Codec(NamedTuple):
 
     Attributes:
         label: what people call it.
-        settings: what Pillow is told.
+        settings: what Pillow is told. A quantisation table among them ("qtables", 64 steps row by row, for brightness
+            and colour alike) is that of quality 50.
         qualities: which there are.
         points: those that a set of pictures is measured at.
         max_side: pixels of the longest side it can hold.
@@ -36,6 +39,13 @@ class Codec(NamedTuple):
     points: tuple[int, ...]
     max_side: int
     encoder: str
+
+    def told(self, quality: int) -> dict:
+        """What Pillow is told for a file of this quality."""
+        if "qtables" not in self.settings:
+            return {"quality": quality, **self.settings}
+        factor = 50 / quality if quality < 50 else 2 - quality / 50  # libjpeg's own way from quality to steps
+        return self.settings | {"qtables": 2 * [scaled(self.settings["qtables"], factor)]}
 
     @property
     def version(self) -> str:
@@ -50,10 +60,24 @@ def _jpeg(label: str, **settings) -> Codec:
     return Codec(label, {"format": "JPEG", **settings}, range(1, 101), points, 65_500, "libjpeg_turbo")
 
 
+MOZJPEG_TABLE = [
+    *(16, 16, 16, 18, 25, 37, 56, 85),
+    *(16, 17, 20, 27, 34, 40, 53, 75),
+    *(16, 20, 24, 31, 43, 62, 91, 135),
+    *(18, 27, 31, 40, 53, 74, 106, 156),
+    *(25, 34, 43, 53, 69, 94, 131, 189),
+    *(37, 40, 62, 74, 94, 124, 169, 238),
+    *(56, 53, 91, 106, 131, 169, 226, 311),
+    *(85, 75, 135, 156, 189, 238, 311, 418),
+]
+"""The quantisation table that mozjpeg takes if it is told nothing else, by Nicolas Robidoux. (What else mozjpeg does,
+its trellis and its scans, Pillow's libjpeg-turbo does not: mozjpeg's own files are smaller still.)"""
+
 CODECS = {
     "jpeg": _jpeg("JPEG", optimize=True, subsampling="4:2:0"),
     "jpeg-default": _jpeg("JPEG, tables as they come", subsampling="4:2:0"),
     "jpeg-progressive": _jpeg("JPEG, progressive", optimize=True, progressive=True, subsampling="4:2:0"),
+    "jpeg-mozjpeg-table": _jpeg("JPEG, mozjpeg's table", optimize=True, subsampling="4:2:0", qtables=MOZJPEG_TABLE),
     "jpeg-444": _jpeg("JPEG 4:4:4", optimize=True, subsampling="4:4:4"),
     "jpeg-444-default": _jpeg("JPEG 4:4:4, tables as they come", subsampling="4:4:4"),
     "jpeg-444-progressive": _jpeg("JPEG 4:4:4, progressive", optimize=True, progressive=True, subsampling="4:4:4"),
@@ -87,6 +111,11 @@ TRIED_PIXELS = 100_000
 """Up to so many pixels every quality of such a picture is tried, and over it those of `Codec.points`."""
 
 
+def scaled(table: Iterable[int], factor: float) -> list[int]:
+    """A JPEG's quantisation table times a factor, its steps from 1 to 255."""
+    return [min(255, max(1, round(factor * step))) for step in table]
+
+
 def check_codec(codec: str) -> None:
     """Raise an `InputError` if there is no such codec, or if this Pillow was built without it."""
     from PIL import features
@@ -105,7 +134,7 @@ class Rung(Decoded):
 
         buffer = io.BytesIO()
         grey = (original[:, :, :1] == original).all()
-        Image.fromarray(original[:, :, 0] if grey else original).save(buffer, quality=quality, **CODECS[codec].settings)
+        Image.fromarray(original[:, :, 0] if grey else original).save(buffer, **CODECS[codec].told(quality))
         self.original = original
         self.codec = codec
         self.quality = quality
@@ -234,8 +263,8 @@ def jpeg_between(photo: np.ndarray, ms_ssim: float) -> Decoded:
 
     def written(factor: float) -> Decoded:
         buffer = io.BytesIO()
-        scaled = [[min(255, max(1, round(factor * step))) for step in table] for table in tables]
-        Image.fromarray(photo).save(buffer, qtables=scaled, **JPEG_SETTINGS)
+        steps = [scaled(table, factor) for table in tables]
+        Image.fromarray(photo).save(buffer, qtables=steps, **JPEG_SETTINGS)
         return Decoded(photo, images.load(buffer.getvalue()), buffer.tell())
 
     factors = np.geomspace(50, 1, 256)

@@ -14,7 +14,7 @@ from torch import Tensor
 from rgru_lab.bitmodel import BitModel
 from rgru_lab.bitnet import BANKS, Learned
 from rgru_lab.bittraining import network
-from rgru_lab.codec import Sending
+from rgru_lab.codec import Sending, on_tensors
 from rgru_lab.config import InputError
 from rgru_lab.losses import Loss, at_both_places
 from rgru_lab.model import DecoderState, EncoderState, ResidualCoder
@@ -120,7 +120,7 @@ class Searching(Sending):
         free, steps = self._searched(bits)
         if not steps:
             return bits, self._expected_bits(bits).item()
-        memory, previous, gain = (_own(each) for each in (self._memory, self._previous, self._gain))
+        memory, previous, gain = (_own(each) for each in (self.carried(self._memory), self._previous, self._gain))
         y = y.requires_grad_()
         optimiser = torch.optim.Adam([y], STEP, BETAS)
         best = tried = bits
@@ -170,9 +170,4 @@ def check_steps(steps: int) -> int:
 
 def _own(value):
     """A copy that gradients may pass, of a tensor or a state made in inference mode; anything else as it is."""
-    if torch.is_tensor(value):
-        return value.detach().clone()
-    if isinstance(value, tuple):
-        copies = [_own(each) for each in value]
-        return type(value)(*copies) if hasattr(value, "_fields") else tuple(copies)
-    return value
+    return on_tensors(lambda tensor: tensor.detach().clone(), value)

@@ -50,11 +50,29 @@ def test_a_grey_photo_is_written_without_colour(sample, codec):
     if rung.codec.startswith("jpeg"):
         assert _opened(rung).mode == "L"
         buffer = io.BytesIO()
-        Image.fromarray(grey).save(buffer, quality=60, **CODECS[codec].settings)
+        Image.fromarray(grey).save(buffer, **CODECS[codec].told(60))
         assert rung.size_bytes < len(buffer.getvalue())
     tinted = grey.copy()
     tinted[3, 5, 2] ^= 1  # one pixel of another colour
     assert _opened(Ladder(tinted, codec)[60]).mode == "RGB"
+
+
+@pytest.mark.parametrize(
+    ("quality", "steps"), [(50, (16, 135, 255)), (25, (32, 255, 255)), (75, (8, 68, 209)), (100, (1, 1, 1))]
+)
+def test_a_quality_scales_mozjpegs_table_as_libjpeg_scales_the_standards(ladder, quality, steps):
+    """By hand, of the places (0, 0), (2, 7) and (7, 7) for 16, 135 and 418; brightness and colour alike."""
+    tables = _opened(Ladder(ladder.original, "jpeg-mozjpeg-table")[quality]).quantization
+    assert tables[0] == tables[1]
+    assert (tables[0][0], tables[0][8 * 2 + 7], tables[0][8 * 7 + 7]) == steps
+    assert tables[0][8 * 7 + 2] == tables[0][8 * 2 + 7]  # the same across as down
+
+
+def test_mozjpegs_table_makes_smaller_files_of_the_same_quality_than_the_standards(ladder):
+    theirs, standard = (Ladder(ladder.original, codec) for codec in ("jpeg-mozjpeg-table", "jpeg"))
+    for level in (0.90, 0.95):
+        assert theirs.reaching(level).size_bytes < standard.reaching(level).size_bytes
+    assert standard[60].data == Ladder(ladder.original)[60].data
 
 
 def test_a_rung_says_what_its_file_on_disk_is_and_decodes_to(ladder, tmp_path):

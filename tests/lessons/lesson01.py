@@ -32,6 +32,7 @@ VARIANTS = {
     "01.2": [
         _with_scipy,
         lambda block, Q: (C.T @ (np.round(C @ block @ C.T / Q) * Q) @ C).round(),
+        lambda block, Q: (C.T @ (np.round(C @ block @ C.T / Q) * Q) @ C).clip(-128, 127),
         lambda block, Q: torch.from_numpy(C.T @ (np.floor(C @ block @ C.T / Q + 0.5) * Q) @ C),
     ],
     "01.3": [
@@ -44,6 +45,7 @@ VARIANTS = {
 MISTAKES = {
     "01.1": [
         (lambda size_bytes, height, width: size_bytes / (height * width), "bytes per pixel"),
+        (lambda size_bytes, height, width: size_bytes / 8 / (height * width), "multiplied by 8"),
         (lambda size_bytes, height, width: 8 * size_bytes / (height * width * 3), "each colour"),
         (lambda size_bytes, height, width: height * width / (8 * size_bytes), "turn the fraction"),
         (lambda size_bytes, height, width: 8 * size_bytes, "whole file"),
@@ -64,6 +66,7 @@ MISTAKES = {
         (lambda block, Q: C.T @ np.round(C @ block @ C.T) @ C, "does not divide"),
         (_back(lambda Y, Q: np.trunc(Y / Q)), "towards 0"),
         (_back(lambda Y, Q: Y // Q), "rounded down"),
+        (lambda block, Q: C.T @ (np.round(C @ block @ C.T / Q) * Q) @ C + 128, "128 was added"),
         (lambda block, Q: 3, "shape"),
         (lambda block, Q: "block", "str"),
         (lambda block, Q: np.zeros((8, 8)), "levels are not"),

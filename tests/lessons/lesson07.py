@@ -23,6 +23,12 @@ def _chooser(*, hardest=True, flip=False, least=1, step=1.0):
     return hard_corners
 
 
+def _by_contrast(photo, size, share):
+    corners = _corners(photo, size)
+    corners.sort(key=lambda at: photo[at[0] : at[0] + size, at[1] : at[1] + size].std(), reverse=True)
+    return corners[: max(1, round(share * len(corners)))]
+
+
 def _by_numpy(photo, size, share):
     corners = np.array(_corners(photo, size))
     sizes = np.array([_png_bytes(photo[y : y + size, x : x + size]) for y, x in corners])
@@ -50,6 +56,7 @@ VARIANTS = {
 MISTAKES = {
     "07.1": [
         (_chooser(hardest=False), "easiest"),
+        (_by_contrast, "easiest"),
         (_chooser(flip=True), "exchanged"),
         (_chooser(least=0), "returns 0"),
         (_chooser(step=0.5), "no tile's"),
