@@ -29,7 +29,7 @@ from rgru_lab.bitnet import (
     Learned,
 )
 from rgru_lab.config import MAX_ITERATIONS, InputError, TrainingError, check_numbers
-from rgru_lab.schedule import Schedule, circumstances, values
+from rgru_lab.schedule import Schedule, averaged, circumstances, values
 
 COLLECTING, LEARNING = 0.4, 0.5
 """Shares of a time budget that go into making bits and into learning them; the rest is for measuring."""
@@ -275,10 +275,8 @@ class BitTrainer(Schedule):
         self.started_from = learned.fingerprint.hex()
 
     def averaged_net(self) -> BitNet:
-        """A copy with the averaged weights: the one to keep."""
-        net = BitNet(self.codes[0].shape[1], self.config)
-        net.load_state_dict(self.average)
-        return net.eval()
+        """A copy in eval mode with the averaged weights: the one to keep."""
+        return averaged(self.net, self.average)
 
     def state_dict(self) -> dict:
         """All that a checkpoint needs, but for the codes."""

@@ -1,5 +1,6 @@
 """What every training shares: how long it lasts, how large its steps are, and the running mean of its weights."""
 
+import copy
 import datetime
 import math
 import platform
@@ -62,6 +63,13 @@ class Schedule:
 def values(network: nn.Module) -> dict[str, Tensor]:
     """A copy of all that a network's state holds, by name."""
     return {name: value.detach().clone() for name, value in network.state_dict().items()}
+
+
+def averaged(network: nn.Module, average: dict[str, Tensor]) -> nn.Module:
+    """A copy of a network on the CPU, in eval mode, with the running mean of its weights: the one to keep."""
+    kept = copy.deepcopy(network).cpu()
+    kept.load_state_dict(average)
+    return kept.eval()
 
 
 def circumstances(device: torch.device | None = None) -> dict[str, str]:

@@ -5,7 +5,6 @@ patches: `torchrun --nproc-per-node 4 -m rgru_lab train ...`.
 """
 
 import contextlib
-import copy
 import json
 import math
 import os
@@ -33,7 +32,7 @@ from rgru_lab.losses import Loss, Similarity, good_enough
 from rgru_lab.machine import bf16_speedup
 from rgru_lab.model import ResidualCoder, Weights, take_over
 from rgru_lab.patches import Patches
-from rgru_lab.schedule import Schedule, circumstances, values
+from rgru_lab.schedule import Schedule, averaged, circumstances, values
 
 SAVE_EVERY_S = 60
 LOG_EVERY = 50
@@ -273,18 +272,12 @@ class Trainer(Schedule):
             self.bit_average = values(self.bit_net)
 
     def averaged_model(self) -> ResidualCoder:
-        """A copy of the model in eval mode with the averaged weights: the one to keep."""
-        model = ResidualCoder(self.model.config)
-        model.load_state_dict(self.average)
-        return model.eval()
+        """A copy of the model on the CPU, in eval mode, with the averaged weights: the one to keep."""
+        return averaged(self.model, self.average)
 
     def averaged_bit_net(self) -> BitNet | None:
         """The same of what predicts the bits, if there is a rate: with it go the averaged weights."""
-        if self.bit_net is None:
-            return None
-        net = copy.deepcopy(self.bit_net).cpu()
-        net.load_state_dict(self.bit_average)
-        return net.eval()
+        return None if self.bit_net is None else averaged(self.bit_net, self.bit_average)
 
     def state_dict(self) -> dict:
         """All that a checkpoint needs, the random generators' states included.

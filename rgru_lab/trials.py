@@ -209,9 +209,7 @@ def _one(
         trainer.start_from(kept)
         while not trainer.finished:
             trainer.step()
-    model = trainer.averaged_model().to(memory_format=torch.channels_last)
-    if trial.prepare:
-        _keep_padding(trainer.model, model)
+    model = trainer.averaged_model()
     if weights and trial.budget == "steps" and trial.question in (COMMON.question, "cell and reconstruction"):
         weights.mkdir(parents=True, exist_ok=True)
         models.save(model, weights / f"{_short(trial)}-s{seed}.safetensors", record=record(trainer, data))
@@ -251,12 +249,6 @@ def _step_s(trial: Trial, seed: int, photos) -> float:
         trainer.step_count = 2
         seconds.append(time.process_time() - started)
     return statistics.median(seconds[1:])
-
-
-def _keep_padding(source: nn.Module, target: nn.Module):
-    for ours, theirs in zip(source.modules(), target.modules(), strict=True):
-        if isinstance(ours, nn.Conv2d):
-            theirs.padding_mode = ours.padding_mode
 
 
 @torch.inference_mode()

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from rgru_lab.config import TrainingError
-from rgru_lab.schedule import Schedule, values
+from rgru_lab.schedule import Schedule, averaged, values
 
 
 @pytest.mark.parametrize(("steps", "seconds"), [(None, None), (0, 0.0), (-1, None), (None, -2.0)])
@@ -45,3 +45,22 @@ def test_the_running_mean_leaves_the_start_sooner_than_its_decay_says():
     assert average["weight"].item() == pytest.approx(1 - 0.5 * 0.9)
     assert not average["weight"].requires_grad
     assert isinstance(average["weight"], torch.Tensor)
+
+
+def test_the_copy_that_is_kept_is_the_network_as_it_is_but_for_its_weights():
+    network = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.Dropout()).to(memory_format=torch.channels_last)
+    network[0].padding_mode = "reflect"  # changed in place: no constructor knows
+    average = values(network)
+    network(torch.rand(1, 2, 4, 4)).sum().backward()
+    with torch.no_grad():
+        network[0].weight.add_(1)
+    before = torch.get_rng_state()
+    kept = averaged(network, average)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(kept[0].weight, average["0.weight"])
+    assert torch.equal(network[0].weight, average["0.weight"] + 1)
+    assert kept[0].padding_mode == "reflect"
+    assert kept[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert kept[0].weight.grad is None
+    assert not kept.training
+    assert network.training

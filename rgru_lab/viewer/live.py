@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-import torch
 
 from rgru_lab import codec, plots
 from rgru_lab.config import InputError
@@ -61,9 +60,7 @@ def watch(
 
 def _figure(trainer: Trainer, log: list[dict], photo: np.ndarray):
     iterations = min(max(SHOWN), max(stage.iterations for stage in trainer.config.curriculum))
-    with torch.random.fork_rng(devices=[]):  # to watch must not change the random bits of the training
-        model = trainer.averaged_model()
-    pictures = [frame for _, frame in codec.encode(model, photo, iterations)]
+    pictures = [frame for _, frame in codec.encode(trainer.averaged_model(), photo, iterations)]
     frames = [("I", photo)] + [
         (f"P[{i}], step {trainer.step_count:,}", pictures[i - 1]) for i in SHOWN if i <= iterations
     ]
