@@ -4,9 +4,8 @@ Writes `ablation.json` and `ablation.md`. The memory is measured here, on a set 
 follows from the model's evaluation, and the comparison of cells from `trials`.
 """
 
-import copy
+import json
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from rgru_lab import codec, comparing, images, metrics, reports, trials
 from rgru_lab.config import InputError
-from rgru_lab.model import ResidualCoder
+from rgru_lab.model import DecoderState, EncoderState, ResidualCoder
 
 CUTS = {
     "as it is": (),
@@ -25,24 +24,71 @@ CUTS = {
 """Which halves see every iteration as their first."""
 
 
-def forgetful(model: ResidualCoder, halves: tuple[str, ...]) -> ResidualCoder:
-    """The same networks, where the named ones ("encode", "decode") get no memory of earlier iterations."""
-    twin = copy.copy(model)
-    for name in halves:
-        setattr(twin, name, partial(_first, getattr(model, name)))
-    return twin
+class Forgetful(codec.Sending):
+    """A codec of which the named halves ("encode", "decode") get no memory of earlier iterations."""
+
+    def __init__(self, model: ResidualCoder, halves: tuple[str, ...]):
+        super().__init__(model)
+        self.halves = halves
+
+    def encode(self, r: Tensor, state: EncoderState | None = None) -> tuple[Tensor, EncoderState]:
+        """See `ResidualCoder.encode`."""
+        return super().encode(r, None if "encode" in self.halves else state)
+
+    def decode(self, bits: Tensor, state: DecoderState | None = None) -> tuple[Tensor, DecoderState]:
+        """See `ResidualCoder.decode`."""
+        return super().decode(bits, None if "decode" in self.halves else state)
 
 
-def _first(half: Callable, x: Tensor, state=None):
-    """A half of the codec, as in iteration 1."""
-    return half(x)
+def run(
+    weights,
+    set_name: str,
+    paths: list[Path],
+    folder: Path,
+    *,
+    iterations: int = 4,
+    progress: Callable = lambda rows, total, what: rows,
+) -> dict:
+    """Measure, put together and write; returns the summary.
+
+    Args:
+        weights: a loaded `model.Weights`.
+        set_name: "kodak", or whatever the pictures are called.
+        paths: the pictures.
+        folder: where `evaluate` and `trials` wrote, and where the results go: see `files`.
+        iterations: how far to go.
+        progress: called with the rows of each picture, how many pictures there are, and what is measured.
+
+    Raises:
+        InputError: there is no evaluation or no trials, or the evaluation is of other weights.
+    """
+    folder = Path(folder)
+    try:
+        evaluation = json.loads((folder / f"{set_name}-{weights.name}.json").read_text(encoding="utf-8"))
+        trained = json.loads((folder / "trials.json").read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(
+            f"{error.filename} is not there; run evaluate and trials with the same --output first"
+        ) from None
+    groups = progress(([*measure(weights, path, iterations)] for path in paths), len(paths), "ablation")
+    rows = [row for group in groups for row in group]
+    summary = summarise(weights, set_name, rows, evaluation, trained)
+    table, page = files(folder)
+    images.write_json(table, summary)
+    images.write_atomically(page, report(summary).encode())
+    return summary
+
+
+def files(folder: Path) -> tuple[Path, Path]:
+    """What `run` writes into a folder: the summary, and the same for people."""
+    return Path(folder) / "ablation.json", Path(folder) / "ablation.md"
 
 
 def measure(weights, path: Path, iterations: int) -> Iterator[dict]:
     """One row per cut and iteration of one picture."""
     photo = images.load(path)
     for cut, halves in CUTS.items():
-        steps = codec.encode(forgetful(weights.model, halves), photo, iterations)
+        steps = codec.encode(Forgetful(weights.model, halves), photo, iterations)
         for i, (_, frame) in enumerate(steps, start=1):
             readings = {"psnr_db": metrics.psnr_db(photo, frame), "ms_ssim": metrics.ms_ssim(photo, frame)}
             yield {"picture": path.name, "cut": cut, "point": i} | readings
@@ -145,12 +191,3 @@ def report(summary: dict) -> str:
 def _reading(means: dict) -> str:
     psnr_db = "∞" if means["psnr_db"] is None else f"{means['psnr_db']:.2f}"  # a picture came back exactly
     return f"{means['ms_ssim']:.4f} ({psnr_db})"
-
-
-def write(folder: Path, summary: dict) -> Iterator[Path]:
-    """Write both files into a folder; yields their paths."""
-    table, page = (Path(folder) / f"ablation.{suffix}" for suffix in ("json", "md"))
-    images.write_json(table, summary)
-    yield table
-    images.write_atomically(page, report(summary).encode())
-    yield page

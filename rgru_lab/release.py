@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rgru_lab import ablation, adaptive, comparing, evaluate, model, photos, plots, reports
+from rgru_lab import adaptive, comparing, evaluate, model, photos, plots, reports
 from rgru_lab.config import DATA, DEFAULT_MODEL, PRESETS, RESULTS, ROOT, InputError
 from rgru_lab.images import write_atomically, write_json
 from rgru_lab.opponents import CODECS, Ladder, jpeg_between
@@ -18,7 +18,6 @@ from rgru_lab.progression import Progression
 FIGURES = DATA / "figures"
 NOTEBOOKS = ROOT / "notebooks"
 FOUR_RATES = (1, 2, 4, 8)
-ABLATED = 4
 BEST = "best"
 """The preset whose adaptive files are measured, and show what the announcement's figure shows."""
 PEERS = (comparing.AUTHORS, "Johnston 2018")
@@ -54,15 +53,6 @@ def searched() -> list[dict]:
     """The summaries of the weights of `shipped` whose adaptive files were measured with a search: it takes hours."""
     paths = [RESULTS / f"kodak-{name}-adaptive-search.json" for name in shipped()]
     return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
-
-
-def ablate(weights, paths: list[Path], summary: dict, progress: Callable) -> None:
-    """Write `ablation.json` and `.md` of these weights, whose evaluation is `summary`."""
-    groups = progress(([*ablation.measure(weights, path, ABLATED)] for path in paths), len(paths), "ablation")
-    rows = [row for group in groups for row in group]
-    trained = json.loads((RESULTS / "trials.json").read_text(encoding="utf-8"))
-    for _ in ablation.write(RESULTS, ablation.summarise(weights, "kodak", rows, summary, trained)):
-        pass
 
 
 def curves(summaries: list[dict]) -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from functools import partial
 from itertools import islice
 from types import SimpleNamespace
 
@@ -26,10 +27,10 @@ def _steps(model, x, n=3):
 def test_nobody_forgets_anything_in_the_first_iteration_and_everybody_later(weights, x):
     whole = _steps(weights.model, x)
     for halves in list(ablation.CUTS.values())[1:]:
-        cut = _steps(ablation.forgetful(weights.model, halves), x)
+        cut = _steps(ablation.Forgetful(weights.model, halves), x)
         assert torch.equal(cut[0].picture, whole[0].picture)
         assert not torch.equal(cut[1].picture, whole[1].picture)
-    assert torch.equal(_steps(ablation.forgetful(weights.model, ()), x)[2].picture, whole[2].picture)
+    assert torch.equal(_steps(ablation.Forgetful(weights.model, ()), x)[2].picture, whole[2].picture)
 
 
 def test_only_the_half_that_is_named_forgets(weights, x):
@@ -38,8 +39,8 @@ def test_only_the_half_that_is_named_forgets(weights, x):
     whole = _steps(model, x, 2)
     with torch.inference_mode():
         fresh, _ = model.encode(model.gain(whole[0].picture) * whole[0].residual)
-    assert torch.equal(_steps(ablation.forgetful(model, ("encode",)), x, 2)[1].bits, fresh)
-    cut = _steps(ablation.forgetful(model, ("decode",)), x, 2)
+    assert torch.equal(_steps(ablation.Forgetful(model, ("encode",)), x, 2)[1].bits, fresh)
+    cut = _steps(ablation.Forgetful(model, ("decode",)), x, 2)
     assert torch.equal(cut[1].bits, whole[1].bits)
     with torch.inference_mode():
         picture, _ = model.decode(whole[1].bits)
@@ -48,7 +49,7 @@ def test_only_the_half_that_is_named_forgets(weights, x):
 
 def test_the_model_itself_keeps_its_memory(weights, x):
     before = _steps(weights.model, x)[2].picture
-    _steps(ablation.forgetful(weights.model, ("encode", "decode")), x)
+    _steps(ablation.Forgetful(weights.model, ("encode", "decode")), x)
     assert torch.equal(_steps(weights.model, x)[2].picture, before)
 
 
@@ -58,6 +59,29 @@ def test_rows_are_of_every_cut_and_iteration(weights, tmp_path, sample):
     assert [(row["cut"], row["point"]) for row in rows] == [(cut, i) for cut in ablation.CUTS for i in (1, 2)]
     assert rows[0]["ms_ssim"] == rows[2]["ms_ssim"]
     assert rows[1]["ms_ssim"] != rows[7]["ms_ssim"]
+
+
+def test_a_run_reads_what_evaluate_and_trials_wrote_and_returns_what_it_writes(weights, tmp_path, sample):
+    images.save_png(sample("coffee", 161, 161), tmp_path / "a.png")
+    evaluation, trained = tmp_path / f"set-{weights.name}.json", tmp_path / "trials.json"
+    said = []
+
+    def progress(rows, total, what):
+        said.append((total, what))
+        return rows
+
+    run = partial(ablation.run, weights, "set", [tmp_path / "a.png"], tmp_path, iterations=1, progress=progress)
+    for missing, content in ((evaluation, {"weights_sha256": weights.sha256, "coding": CODING}), (trained, TRAINED)):
+        with pytest.raises(InputError, match=f"{missing.name} is not there; run evaluate and trials with the same"):
+            run()
+        assert not said  # before anything is measured
+        images.write_json(missing, content)
+    summary = run()
+    table, page = ablation.files(tmp_path)
+    assert said == [(1, "ablation")]
+    assert json.loads(table.read_text(encoding="utf-8")) == summary
+    assert page.read_text(encoding="utf-8") == ablation.report(summary)
+    assert (summary["set"], summary["coding"], len(summary["memory"])) == ("set", CODING, len(ablation.CUTS))
 
 
 WEIGHTS = SimpleNamespace(name="small-9", sha256="77")

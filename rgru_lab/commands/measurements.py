@@ -69,27 +69,21 @@ def bench(options):
 
 
 def ablation(options):
-    import json
-
     from rgru_lab import ablation, measuring, model
 
     weights = model.load(options.model)
     name, paths = pictures(options.images)
     folder = Path(options.output)
     measuring.check(paths)
-    try:
-        evaluation = json.loads((folder / f"{name}-{weights.name}.json").read_text(encoding="utf-8"))
-        trained = json.loads((folder / "trials.json").read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(
-            f"{error.filename} is not there; run evaluate and trials with the same --output first"
-        ) from None
-    rows = []
-    for path in bar(paths, len(paths), "picture"):
-        rows += ablation.measure(weights, path, options.iterations)
-    summary = ablation.summarise(weights, name, rows, evaluation, trained)
-    for path in ablation.write(folder, summary):
-        print(path)
+    summary = ablation.run(
+        weights,
+        name,
+        paths,
+        folder,
+        iterations=options.iterations,
+        progress=lambda rows, total, _: bar(rows, total, "picture"),
+    )
+    print(*ablation.files(folder), sep="\n")
     print("\n" + ablation.report(summary))
 
 

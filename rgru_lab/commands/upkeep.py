@@ -7,7 +7,7 @@ from rgru_lab.commands.common import each_picture, make_folder
 
 
 def release(options):
-    from rgru_lab import machine, model, photos, release
+    from rgru_lab import ablation, machine, model, photos, release
 
     os.environ[machine.BF16_VARIABLE] = "0"  # what is published is of float32, wherever it is made
     if options.notebooks is not None:
@@ -17,7 +17,7 @@ def release(options):
     release.check_speeds(release.shipped()[0])
     paths = photos.kodak()
     summaries = [release.results(model.load(name), paths, options.jobs, each_picture) for name in release.shipped()]
-    release.ablate(model.load(), paths, summaries[0], each_picture)
+    ablation.run(model.load(), "kodak", paths, release.RESULTS, progress=each_picture)
     release.curves(summaries)
     release.four_rates(model.load())
     release.claim(model.load(release.BEST))
