@@ -56,8 +56,14 @@ AVERAGING = (
     "Mean MS-SSIM at mean bits per pixel over the pictures, at equal iteration or quality; between two points of such "
     "a curve a rate lies on the straight line."
 )
-ADAPTIVE = "Ours are adaptive files: a position stops sending where an iteration no longer pays, at equal slope. "
-SEARCHED = "In iteration i the encoder took {} √(s / i) steps to find better bits of a share s of the positions{}. "
+ADAPTIVE = (
+    "Ours are adaptive files: a position (16 x 16 pixels) stops sending where an iteration takes away less unlikeness "
+    "than its bits are worth; the slope is that price, and a larger one makes a smaller file. "
+)
+SEARCHED = (
+    "The encoder also searched for better bits, in {} √(s / i) steps in iteration i, s being the share of positions "
+    "whose bits were searched there{}. "
+)
 
 
 def summarise(

@@ -5,6 +5,7 @@ learns along in each. So what differs between two lines is the idea, after so sh
 photographs. Rate and stopping together, trained for longer, are the weights `best`.
 """
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -74,8 +75,8 @@ IDEAS = (
         "one patch of 256 x 256 in each step instead of four of 128 x 128",
         recipe={"curriculum": ((1.0, 10, 256, 1),)},
     ),
-    Idea("priming", "one extra look before the first bits and the first picture", model={"priming": 1}),
-    Idea("diffusion", "one extra look before those of every later iteration", model={"diffusion": 1}),
+    Idea("priming", "priming: one extra look before the first bits and the first picture", model={"priming": 1}),
+    Idea("diffusion", "diffusion: one extra look before those of every later iteration", model={"diffusion": 1}),
     Idea("first", "a smaller first step: 8 bits of each position instead of 32", model={"first_bits": 8}),
     Idea("ssim", "mean |R| weighted by 1 - SSIM instead of MS-SSIM in the loss", recipe={"loss": "ssim-l1"}),
 )
@@ -167,7 +168,14 @@ def measure(
 
 
 def write(folder: Path, start: str, set_name: str, pictures: int, found: list[dict]) -> Iterator[Path]:
-    """Write `effects.json` and `effects.md` into a folder; yields their paths."""
+    """Write `effects.json` and `effects.md` into a folder; yields their paths.
+
+    If `evaluate` left the curve of the weights themselves there, it is the first row.
+    """
+    evaluation = Path(folder) / f"{set_name}-{start}.json"
+    if evaluation.exists():
+        curve = json.loads(evaluation.read_text(encoding="utf-8"))["curve"]
+        found = [{"key": "start", "says": f"{start} itself, not trained on", "files": "all", "curve": curve}, *found]
     summary = {"start": start, "set": set_name, "pictures": pictures, "steps": STEPS, "ideas": found}
     summary |= comparing.provenance()
     table, page = (Path(folder) / f"effects.{suffix}" for suffix in ("json", "md"))
@@ -186,11 +194,11 @@ def report(summary: dict) -> str:
         "",
         f"{summary['start']} trained on for {summary['steps']} steps in each line, with the same patches unless it "
         f"names others, and measured on {summary['pictures']} pictures ({summary['set']}): bits per pixel of real "
-        "files at a mean MS-SSIM whose grid begins at the corner, or one pixel on, and what they are against the first "
-        f"line. (Not against {summary['start']} itself: so few steps, at a learning rate that begins anew, can leave "
-        "weights worse than they were.) So short a training shows what an idea begins to give, not what it can give; "
-        "where the networks must "
-        "learn something new first, as with priming, it shows the cost of that. Made by `python -m rgru_lab effects`. "
+        "files at a mean MS-SSIM whose grid begins at the corner, or one pixel on, and in brackets what they are "
+        f"against the line “{common['says']}”. (Not against {summary['start']} itself: so few steps, at a learning "
+        "rate that begins anew, can leave weights worse than they were.) So short a training shows what an idea begins "
+        "to give, not what it can give; where the networks must learn something new first, as with priming, it shows "
+        "the cost of that. Made by `python -m rgru_lab effects`. "
         "The rate and positions that stop, trained for longer, are the weights `best`; what they reach is in the pages "
         "kodak-best-N.md and kodak-best-N-adaptive.md beside this one, N being their version.",
         "",

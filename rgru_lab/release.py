@@ -59,7 +59,7 @@ def curves(summaries: list[dict]) -> None:
     """The figure of all models' curves and JPEG's; thinner the other opponents' and the published ones."""
     named = {reports.label(summary): summary["curve"] for summary in summaries} | {"JPEG": summaries[0]["jpeg_curve"]}
     measured = json.loads((RESULTS / "kodak-opponents.json").read_text(encoding="utf-8"))["codecs"]
-    beside = {measured[codec]["label"]: measured[codec]["curve"] for codec in ("webp", "avif")}
+    beside = {measured[codec]["label"]: measured[codec]["curve"] for codec in ("jpeg-mozjpeg-table", "webp", "avif")}
     beside |= {name: comparing.published()[name]["curve"] for name in PEERS}
     figure = plots.rate_distortion(named, f"mean over the {summaries[0]['pictures']} Kodak photographs", beside)
     FIGURES.mkdir(parents=True, exist_ok=True)

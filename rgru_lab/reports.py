@@ -80,7 +80,7 @@ def side_by_side(summaries: list[dict]) -> str:
 def _reached(summary: dict, row: dict) -> str:
     """Our bits per pixel at a quality, or why there are none."""
     best = max(point["ms_ssim"] for point in summary["curve"])
-    return f"{row['bpp']:.3f}" if row["bpp"] else "not reached" if row["ms_ssim"] > best else "smallest file is better"
+    return f"{row['bpp']:.3f}" if row["bpp"] else "not reached" if row["ms_ssim"] > best else "begins above it"
 
 
 def _jpegs(row: dict) -> str:
@@ -107,7 +107,7 @@ def verdict(summary: dict, claimed_percent: float) -> str:
         f"0.90, on {middle} at 0.95 and on {high} at 0.98. (Each picture's own sizes at 0.90, and then their mean: "
         f"{_more(each[0.90]['change_percent'])}.) Over all qualities that both reach, up to "
         f"{jpeg['bjontegaard_up_to']:.3f}, it takes {_more(jpeg['bjontegaard_ms_ssim_percent'])} bits than JPEG "
-        f"(Bjøntegaard's difference).{_other_jpeg(summary)}\n\n"
+        f"(Bjøntegaard's difference). {_other_jpegs(summary)}\n\n"
         f"One pixel on (see below) it takes {_more(moved_at[0.90]['change_percent'])} bits at 0.90, is the smaller "
         f"file on {moved_low} photographs, on {moved_middle} and on {moved_high}, and takes "
         f"{_more(moved['bjontegaard_ms_ssim_percent'])} over all qualities, which end at "
@@ -119,17 +119,16 @@ def verdict(summary: dict, claimed_percent: float) -> str:
     )
 
 
-def _other_jpeg(summary: dict, level: float = 0.98) -> str:
-    """What is to be said where another way to write a JPEG takes fewer bits at a quality; else nothing."""
-    at = {
-        row["label"]: next(at for at in row["at_equal_ms_ssim"] if at["ms_ssim"] == level)
-        for row in summary["opponents"]
-        if row["codec"].startswith("jpeg")
-    }
-    best = min(at, key=lambda label: at[label]["their_bpp"] or math.inf)
-    if best == "JPEG" or at[best]["change_percent"] is None:
-        return ""
-    return f" At {level:.2f} {best} is the smallest JPEG; against that it takes {_more(at[best]['change_percent'])}."
+def _other_jpegs(summary: dict) -> str:
+    """Our size against the smallest of all JPEGs, whichever that is at each of the three qualities."""
+    jpegs = [row for row in summary["opponents"] if row["codec"].startswith("jpeg")]
+    said = []
+    for level in (0.90, 0.95, 0.98):
+        rows = {row["label"]: {at["ms_ssim"]: at for at in row["at_equal_ms_ssim"]}[level] for row in jpegs}
+        label = min(rows, key=lambda label: rows[label]["their_bpp"] or math.inf)
+        if rows[label]["change_percent"] is not None:
+            said.append(f"{_more(rows[label]['change_percent'])} at {level:.2f} ({label})")
+    return f"Against whichever JPEG is smallest (they are below) it takes {', '.join(said)}." if said else ""
 
 
 def _won(per_picture: list[dict]) -> list[str]:
@@ -203,7 +202,9 @@ def both_places(summaries: list[dict]) -> str:
     """Bits per pixel where MS-SSIM's grid begins at the corner and where it begins one pixel on, against JPEG's."""
     opponents = {row["codec"]: row for row in summaries[0]["opponents"]}
     rows = [
-        (opponents[codec]["label"], opponents[codec], "their_bpp") for codec in ("jpeg", "webp") if codec in opponents
+        (opponents[codec]["label"], opponents[codec], "their_bpp")
+        for codec in ("jpeg", "jpeg-mozjpeg-table", "webp")
+        if codec in opponents
     ]
     for summary in summaries:
         rows.append((label(summary), next(row for row in summary["opponents"] if row["codec"] == "jpeg"), "bpp"))
@@ -256,7 +257,8 @@ def report(summary: dict) -> str:
         f"# {label(summary)} on {summary['pictures']} pictures ({summary['set']})",
         "",
         f"Sizes are bytes of real files, headers included. {summary['averaging']} JPEG: "
-        f"{summary['jpeg']['encoder']}, {summary['jpeg']['subsampling']}, optimised tables. "
+        f"{summary['jpeg']['encoder']}, {summary['jpeg']['subsampling']}, optimised Huffman tables, the standard's "
+        f"quantisation tables (mozjpeg's are measured beside them). "
         f"{_ran(summary)}{summary['date']}.",
         "",
         table(summary),
@@ -267,8 +269,8 @@ def report(summary: dict) -> str:
         *_moved_table(summary["opponents"]),
         *_published_table(summary["published"]),
         "The colour shift is the mean of I - P over all pixels and pictures, of R, G or B, whichever is largest. "
-        f"Processor seconds are for all iterations so far, on {summary['machine']}"
-        + ("; none where files had been made beforehand." if None in encode_s else "."),
+        f"Processor seconds are for {'the whole file' if summary.get('slopes') else 'all iterations so far'}, on "
+        f"{summary['machine']}" + ("; none where files had been made beforehand." if None in encode_s else "."),
         "",
         f"| {'slope' if summary.get('slopes') else 'iteration'} | bpp, bits as they are | bpp, counted | bpp | "
         "PSNR, dB | SSIM | MS-SSIM | MS-SSIM gained | MS-SSIM one pixel on | colour shift, levels | encoding, s | "
@@ -293,7 +295,9 @@ def report(summary: dict) -> str:
 
 def _ran(summary: dict) -> str:
     """What the networks ran in, where the summary says it."""
-    return f"The networks ran in {summary['precision']}. " if "precision" in summary else ""
+    if "precision" in summary:
+        return f"The networks ran in {summary['precision']}. "
+    return "Some of these files were made in bfloat16; all were decoded in float32. " if summary.get("slopes") else ""
 
 
 def _bars_table(bars: list[dict]) -> list[str]:
@@ -304,7 +308,7 @@ def _bars_table(bars: list[dict]) -> list[str]:
         "optimised JPEG 4:2:0, put together from others' curves. The JPEG measured here takes a little less; the last "
         "columns are against that:",
         "",
-        "| bits | MS-SSIM | bpp | yardstick, bpp | file size against it | bar | | against JPEG as measured | |",
+        "| bits | MS-SSIM | bpp | yardstick, bpp | file size against it | to reach | | against JPEG as measured | |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in bars:
@@ -319,7 +323,7 @@ def _bars_table(bars: list[dict]) -> list[str]:
             for key, change in (("met", "change_percent"), ("measured_met", "measured_percent"))
         )
         lines.append(
-            f"| {row['bits']} | {row['ms_ssim']:.2f} | {ours} | {row['bar_percent']} % | {met} | "
+            f"| {WORDS[row['bits']]} | {row['ms_ssim']:.2f} | {ours} | {row['bar_percent']} % | {met} | "
             f"{_signed(row['measured_percent'])} | {measured} |"
         )
     return [*lines, ""]
@@ -352,8 +356,8 @@ def _opponents_table(opponents: list[dict]) -> list[str]:
     lines = [
         "Our file size against each opponent's, by two averages: from the mean curves, and from each picture's own "
         "size at that MS-SSIM (of the smallest file if that is better), then the mean over the pictures on which both "
-        "get there; how many these are stands behind it where they are not all. Won: on how many pictures ours is the "
-        "smaller file.",
+        "get there: where one does not, that picture is left out, which flatters the one. How many are left stands "
+        "behind it where they are not all. Won: on how many pictures ours is the smaller file, or the only one.",
         "",
         *_changes(opponents, opponents),
         "",
@@ -396,7 +400,7 @@ def _changes(opponents: list[dict], readings: list[dict]) -> list[str]:
         most = max(at["pictures"] for at in found["per_picture"])
         curves = [_signed(at["change_percent"]) for at in found["at_equal_ms_ssim"]]
         each = [
-            _signed(at["change_percent"]) + (f" ({at['pictures']})" if 0 < at["pictures"] < most else "")
+            _signed(at["change_percent"]) + (f" ({at['pictures']} of {most})" if 0 < at["pictures"] < most else "")
             for at in found["per_picture"]
         ]
         won = [f"{at['won']} of {at['counted']}" for at in found["per_picture"]]
@@ -439,7 +443,7 @@ def _number(value: float | None, digits: int = 3) -> str:
 
 
 def _plain(aim: dict) -> str:
-    return "–" if aim["reached"] is None else f"{aim['reached']:.4g}"
+    return "–" if aim["reached"] is None else f"{aim['reached']:.5g}"
 
 
 def _more(percent: float) -> str:

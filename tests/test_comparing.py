@@ -92,9 +92,11 @@ def test_bars_by_hand_met_missed_and_out_of_reach():
     assert (middle["bpp"], middle["change_percent"], middle["bar_percent"], middle["met"]) == (0.45, -11.2, -20, False)
     assert (high["bpp"], high["change_percent"], high["bar_percent"], high["met"]) == (None, None, -10, False)
     lines = reports.report(summary).splitlines()
-    assert "| raw | 0.90 | 0.200 | 0.286 | -30.2 % | -22 % | met | -81.8 % | met |" in lines
-    assert "| raw | 0.95 | 0.450 | 0.507 | -11.2 % | -20 % | short by 8.8 points | -71.9 % | met |" in lines
-    assert "| raw | 0.98 | – | – | – | -10 % | not reached | – | not reached |" in lines
+    assert "| bits as they are | 0.90 | 0.200 | 0.286 | -30.2 % | -22 % | met | -81.8 % | met |" in lines
+    assert (
+        "| bits as they are | 0.95 | 0.450 | 0.507 | -11.2 % | -20 % | short by 8.8 points | -71.9 % | met |" in lines
+    )
+    assert "| bits as they are | 0.98 | – | – | – | -10 % | not reached | – | not reached |" in lines
 
 
 def test_a_bar_can_be_missed_against_the_jpeg_measured_here_alone():
@@ -104,7 +106,7 @@ def test_a_bar_can_be_missed_against_the_jpeg_measured_here_alone():
     summary = comparing.summarise(WEIGHTS, "kodak", rows, jpeg)
     low = summary["bars"][0]
     assert (low["met"], low["measured_met"], low["measured_percent"]) == (True, False, -20.0)
-    line = "| raw | 0.90 | 0.200 | 0.286 | -30.2 % | -22 % | met | -20.0 % | short by 2.0 points |"
+    line = "| bits as they are | 0.90 | 0.200 | 0.286 | -30.2 % | -22 % | met | -20.0 % | short by 2.0 points |"
     assert line in reports.report(summary).splitlines()
 
 
@@ -173,7 +175,7 @@ def test_a_bar_is_met_at_its_own_value_and_not_by_rounding(bpp, met):
     summary = _summary([(0.1, 0.85), (bpp, 0.90)])
     assert summary["bars"][0]["met"] is met
     said = "met" if met else "short by less than 0.1 points"
-    assert f"| raw | 0.90 | 0.223 | 0.286 | -22.0 % | -22 % | {said} |" in reports.report(summary)
+    assert f"| bits as they are | 0.90 | 0.223 | 0.286 | -22.0 % | -22 % | {said} |" in reports.report(summary)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +197,7 @@ def test_only_the_models_that_are_to_reach_something_have_bars_and_only_on_kodak
 def test_a_rate_that_no_file_has_is_said_in_words():
     """The curve begins at 0.88 and ends at 0.96; JPEG's from 0.8 to 0.99."""
     lines = reports.table(_summary([(0.2, 0.88), (0.7, 0.96)])).splitlines()
-    assert lines[2].startswith("| 0.85 | smallest file is better | 0.600 | – |")
+    assert lines[2].startswith("| 0.85 | begins above it | 0.600 | – |")
     assert lines[3].startswith("| 0.90 | 0.325 | 1.100 | -70.5 % |")
     assert lines[5].startswith("| 0.97 | not reached | 1.800 | – |")
 

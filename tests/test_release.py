@@ -175,7 +175,8 @@ def test_the_page_of_effects_is_that_of_its_json():
     found = json.loads((release.RESULTS / "effects.json").read_text(encoding="utf-8"))
     assert effects.report(found) == (release.RESULTS / "effects.md").read_text(encoding="utf-8")
     assert [(row["key"], row["files"]) for row in found["ideas"]] == [
-        (idea.key, kind) for idea in effects.IDEAS for kind in idea.files
+        ("start", "all"),
+        *((idea.key, kind) for idea in effects.IDEAS for kind in idea.files),
     ]
     assert found["pictures"] == 24
 
@@ -261,7 +262,7 @@ def test_the_figure_of_several_models_is_written_with_jpeg_of_the_first_and_the_
     ]
     release.curves(summaries)
     ((curves, title, beside),) = drawn
-    assert list(beside) == ["WebP", "AVIF", *release.PEERS]
+    assert list(beside) == [CODECS["jpeg-mozjpeg-table"].label, "WebP", "AVIF", *release.PEERS]
     assert curves == {"small-2": _curve(0.8), "base-1": _curve(0.85), "JPEG": _curve(0.7)}
     assert title == "mean over the 24 Kodak photographs"
     assert (tmp_path / "figures" / "kodak.png").read_bytes().startswith(b"\x89PNG")

@@ -70,15 +70,19 @@ def test_the_verdict_admits_what_is_missed():
     assert "they take 3.0 % fewer bits" in text
 
 
-def test_the_verdict_names_the_smallest_jpeg_where_that_is_another():
+def test_the_verdict_says_how_ours_stands_against_the_smallest_jpeg_at_each_quality():
     summary = _summary()
-    assert "smallest JPEG" not in reports.verdict(summary, 25)
+    assert "(they are below) it takes 21.0 % fewer at 0.90 (JPEG), " in reports.verdict(_summary(change=-21.0), 25)
     other = summary["opponents"][0] | {"codec": "jpeg-444", "label": "JPEG 4:4:4"}
-    at = [row | {"their_bpp": 0.25, "change_percent": -20.0} for row in other["at_equal_ms_ssim"]]
-    summary["opponents"].append(other | {"at_equal_ms_ssim": at})
-    assert "At 0.98 JPEG 4:4:4 is the smallest JPEG; against that it takes 20.0 % fewer." in reports.verdict(
-        summary, 25
-    )
+    at = [
+        row | {"their_bpp": 0.25, "change_percent": 5.0} if row["ms_ssim"] == 0.98 else row | {"their_bpp": 0.35}
+        for row in other["at_equal_ms_ssim"]
+    ]
+    webp = other | {"codec": "webp", "label": "WebP", "at_equal_ms_ssim": [row | {"their_bpp": 0.1} for row in at]}
+    summary["opponents"] += [other | {"at_equal_ms_ssim": at}, webp]
+    said = reports.verdict(summary, 25).partition("whichever JPEG is smallest")[2].partition("\n")[0]
+    assert said.count("(JPEG)") == 2
+    assert said.endswith(", 5.0 % more at 0.98 (JPEG 4:4:4).")
 
 
 def test_adaptive_results_say_so_wherever_they_stand():
@@ -101,7 +105,7 @@ def test_weights_stand_side_by_side_against_the_same_jpeg():
     assert reports.side_by_side([one, other]).splitlines() == [
         "| MS-SSIM | JPEG, bpp | small-9 | best-9, adaptive |",
         "|---|---|---|---|",
-        "| 0.85 | not measured | smallest file is better | smallest file is better |",
+        "| 0.85 | not measured | begins above it | begins above it |",
         "| 0.90 | 0.300 | 0.200 (-36.0 %) | 0.200 (-50.0 %) |",
         "| 0.99 | 1.700 | not reached | not reached |",
         "| Bjøntegaard, by MS-SSIM | | -28.6 % | -28.6 % |",
@@ -140,7 +144,7 @@ def test_aims_that_are_missed_are_named_with_how_far():
     assert "by 1.5 points at 0.95 (coded bits), of 0.98, which it does not reach (bits as they are)." in text
     assert "micro-1" not in text
     assert "against that these are reached: small-9 1 of 2; base-9 0 of 3." in text
-    assert text.endswith("this is missed. colour shift, levels (asked: at most 1): base-9 1.351.\n")
+    assert text.endswith("this is missed. colour shift, levels (asked: at most 1): base-9 1.3514.\n")
     one = reports.bars_met([{"model": "fast-9", "bars": bars[:1], "aims": aims[1:]}])
     assert "fast-9 reaches the one that was set for it." in one
     assert "missed" not in one

@@ -100,6 +100,7 @@ MISTAKES = {
         (_least_error, "no plan"),
         (lambda e, b: np.full(e.shape[1:], len(e)), "the budget is"),
         (lambda e, b: find("10.3").reference()(e, b) - 1, "within 1"),
+        (lambda e, b: find("10.3").reference()(e, b - 5), "spends only"),
         (lambda e, b: np.full(e.shape[1:], 1.5), "fractions"),
     ],
 }

@@ -140,6 +140,8 @@ def plan(answer):
             raise Wrong(f"it gives blocks {n.min()} to {n.max()} iterations; keep within 1 and N, here {len(errors)}")
         if n.sum() > budget:
             raise Wrong(f"it spends {n.sum()} iterations where the budget is {budget}")
+        if n.sum() < budget:
+            raise Wrong(f"it spends only {n.sum()} of {budget} iterations; spend them all")
         same, best = _left(errors, np.full_like(n, each)), _left(errors, _plan()(errors, budget))
         left = _left(errors, n)
         said = f"the error left is {left:.1f}; with {each} iterations everywhere {same:.1f}, and {best:.1f} is possible"
