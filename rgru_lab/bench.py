@@ -140,7 +140,7 @@ def plain_iteration_s(plain: ResidualCoder, size: tuple[int, int], *, count: int
 
 
 def _iteration_s(model, size, count, bf16, layout) -> float:
-    x = (torch.rand(1, 3, *(-(-side // GRID) * GRID for side in size)) - 0.5).to(memory_format=layout)
+    x = (torch.rand(1, 3, *(GRID * side for side in images.grid_size(*size))) - 0.5).to(memory_format=layout)
 
     def run():
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
@@ -181,8 +181,8 @@ def _signed(decibels: float) -> float:
 
 def decode_s(model: ResidualCoder, size: tuple[int, int], count: int) -> float:
     """Seconds of one iteration of decoding from bits alone, through `codec.decode`, the mean of `count`."""
-    h, w = (-(-side // GRID) for side in size)
-    planes = np.random.default_rng(0).integers(0, 2, (count, model.config.bits, h, w)).astype(np.int8) * 2 - 1
+    shape = count, model.config.bits, *images.grid_size(*size)
+    planes = np.random.default_rng(0).integers(0, 2, shape).astype(np.int8) * 2 - 1
     codes = codec.Codes(*size, tuple(planes))
     return _median_s(lambda: list(codec.decode(model, codes)), _runs(size)) / count
 
@@ -270,7 +270,7 @@ def _peak_memory_bytes(weights: Path, size: tuple[int, int], plain: bool) -> int
         if not plain:
             return list(codec.encode(model, photo, 2))
         with torch.inference_mode():
-            return [step.picture for step in islice(unroll(model, images.to_tensor(photo) - 0.5), 2)]
+            return [step.picture for step in islice(unroll(model, images.centred(photo)), 2)]
 
     work(photo[:64, :64])
     process, done = psutil.Process(), threading.Event()
@@ -321,80 +321,80 @@ def report(weights: Weights, *, large: bool = True) -> Iterator[tuple[str, objec
     yield "parameters", sum(p.numel() for p in model.parameters())
     yield "machine", f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     floats = peak_flops(torch.float32)
-    yield "matrix product, float32, GFLOP/s", _short(floats / 1e9)
+    yield "matrix product, float32, GFLOP/s", short(floats / 1e9)
     speedup = machine.bf16_speedup(torch.device("cpu"))
-    yield "bfloat16, times as fast as float32 at a convolution", _short(speedup)
+    yield "bfloat16, times as fast as float32 at a convolution", short(speedup)
     quick = fused(model)
     flops = iteration_flops(quick, *KODAK)
-    yield "GFLOP per iteration at 768 x 512", _short(flops / 1e9)
+    yield "GFLOP per iteration at 768 x 512", short(flops / 1e9)
     first = iteration_flops(quick, *KODAK, iteration=1)
-    yield "GFLOP of the first iteration at 768 x 512", _short(first / 1e9)
+    yield "GFLOP of the first iteration at 768 x 512", short(first / 1e9)
     flops = (first + flops) / 2  # of the two that are timed
     slow = plain_iteration_s(plain, KODAK, count=2)
-    yield "straightforward loop, s per iteration at 768 x 512", _short(slow)
+    yield "straightforward loop, s per iteration at 768 x 512", short(slow)
     fast = iteration_s(quick, KODAK, count=2)
-    yield "float32, s per iteration at 768 x 512", _short(fast)
-    yield "float32, times as fast as the straightforward loop", _short(slow / fast)
-    yield "float32, % of the matrix product's peak", _short(100 * flops / fast / floats)
+    yield "float32, s per iteration at 768 x 512", short(fast)
+    yield "float32, times as fast as the straightforward loop", short(slow / fast)
+    yield "float32, % of the matrix product's peak", short(100 * flops / fast / floats)
     if speedup > 1:  # else no one would choose it, and without such instructions a matrix product takes minutes
         halves = peak_flops(torch.bfloat16)
-        yield "matrix product, bfloat16, GFLOP/s", _short(halves / 1e9)
+        yield "matrix product, bfloat16, GFLOP/s", short(halves / 1e9)
         half = iteration_s(fused(model, torch.bfloat16), KODAK, count=2, bf16=True)
-        yield "bfloat16, s per iteration at 768 x 512", _short(half)
-        yield "bfloat16, times as fast as the straightforward loop", _short(slow / half)
-        yield "bfloat16, % of the matrix product's peak", _short(100 * flops / half / halves)
+        yield "bfloat16, s per iteration at 768 x 512", short(half)
+        yield "bfloat16, times as fast as the straightforward loop", short(slow / half)
+        yield "bfloat16, % of the matrix product's peak", short(100 * flops / half / halves)
     photo = np.asarray(Image.fromarray(photos.sample("astronaut")).resize(KODAK[::-1]))
     encoding = _median_s(lambda: list(codec.encode(model, photo, ITERATIONS)))
-    yield "encoding, 16 iterations at 768 x 512, s", _short(encoding)
+    yield "encoding, 16 iterations at 768 x 512, s", short(encoding)
     decoding = decode_s(model, KODAK, 4)
-    yield "decoding, s per iteration at 768 x 512", _short(decoding)
+    yield "decoding, s per iteration at 768 x 512", short(decoding)
     there, back = coding_s(weights, photo)
-    yield "bits to file, 16 iterations at 768 x 512, s", _short(there)
-    yield "bits to file, % of the networks' time", _short(100 * there / encoding)
-    yield "file to bits, 16 iterations at 768 x 512, s", _short(back)
-    yield "file to bits, % of the network's time", _short(100 * back / (ITERATIONS * decoding))
+    yield "bits to file, 16 iterations at 768 x 512, s", short(there)
+    yield "bits to file, % of the networks' time", short(100 * there / encoding)
+    yield "file to bits, 16 iterations at 768 x 512, s", short(back)
+    yield "file to bits, % of the network's time", short(100 * back / (ITERATIONS * decoding))
     enough, whole = there_and_back_s(weights, photo)
     if enough:
         yield f"iterations to MS-SSIM {ENOUGH} at 768 x 512", enough
-        yield f"photo to file and back at MS-SSIM {ENOUGH}, 768 x 512, s", _short(whole)
+        yield f"photo to file and back at MS-SSIM {ENOUGH}, 768 x 512, s", short(whole)
     ours = training_patches_per_s(model, channels_last=True)
     theirs = training_patches_per_s(plain, channels_last=False)
     stage = TrainConfig.curriculum[-1]
     trained = f"patches of {stage.patch} px per s, {stage.iterations} iterations"
-    yield f"training, {trained}", _short(ours)
-    yield f"training, straightforward loop, {trained}", _short(theirs)
+    yield f"training, {trained}", short(ours)
+    yield f"training, straightforward loop, {trained}", short(theirs)
     sizes = SIZES if large else SIZES[:3]
     megapixels = [height * width / 1e6 for height, width in sizes]
     seconds = [iteration_s(quick, size, count=1) for size in sizes]
     memory = [peak_memory_bytes(weights.path, size) / 1e6 for size in sizes]
     for size, iteration, taken in zip(sizes, seconds, memory, strict=True):
         at = f"{size[1]} x {size[0]} px"
-        yield f"{at}: first iteration, s", _short(iteration)
-        yield f"{at}: peak memory, MB", _short(taken)
-        yield f"{at}: memory predicted, MB", _short(machine.memory_bytes(model.config, *size) / 1e6)
+        yield f"{at}: first iteration, s", short(iteration)
+        yield f"{at}: peak memory, MB", short(taken)
+        yield f"{at}: memory predicted, MB", short(machine.memory_bytes(model.config, *size) / 1e6)
         if size == LARGE:  # of the others 768 x 512 stands above
-            yield f"{at}: encoding, s per iteration", _short(encode_s(model, size, 2))
-            yield f"{at}: decoding, s per iteration", _short(decode_s(model, size, 2))
+            yield f"{at}: encoding, s per iteration", short(encode_s(model, size, 2))
+            yield f"{at}: decoding, s per iteration", short(decode_s(model, size, 2))
         if size in (KODAK, LARGE):
             slow = plain_iteration_s(plain, size, count=1)
-            yield f"{at}: straightforward loop, first iteration, s", _short(slow)
+            yield f"{at}: straightforward loop, first iteration, s", short(slow)
         if size == KODAK:  # of twelve megapixels it does not fit into everybody's
             slow = peak_memory_bytes(weights.path, size, plain=True)
-            yield f"{at}: straightforward loop, peak memory, MB", _short(slow / 1e6)
+            yield f"{at}: straightforward loop, peak memory, MB", short(slow / 1e6)
     counts = (1, 2, 4, 8, ITERATIONS)
     repeated = [count * iteration_s(quick, KODAK, count=count) for count in counts]
     power, _ = np.polyfit(np.log(megapixels), np.log(seconds), 1)
-    yield "seconds of the first iteration: the power of the pixels that fits best", _short(float(power))
+    yield "seconds of the first iteration: the power of the pixels that fits best", short(float(power))
     for what, unit, fitted in (
         ("seconds of the first iteration", "s per megapixel", line(megapixels, seconds)),
         ("peak memory", "MB per megapixel", line(megapixels, memory)),
         ("seconds at 768 x 512", "s per iteration", line(counts, repeated)),
     ):
-        yield f"{what}: growth, {unit}", _short(fitted.slope)
-        yield f"{what}: farthest from that line, %", _short(fitted.worst_percent)
+        yield f"{what}: growth, {unit}", short(fitted.slope)
+        yield f"{what}: farthest from that line, %", short(fitted.worst_percent)
 
 
-def _short(value: float) -> float:
+def short(value: float) -> float:
     """Three significant digits, and whole numbers from 100 on: no timing is steadier."""
     return round(value) if value >= 100 else float(f"{value:.3g}")
 

@@ -112,6 +112,7 @@ class Learned:
         except (KeyError, IndexError, ValueError) as error:
             raise BitNetError(f"the model of the bits does not fit together ({error}); train it again") from None
 
+    @one_thread()
     def walk(
         self,
         earlier: Sequence[np.ndarray],
@@ -124,10 +125,6 @@ class Learned:
         Raises:
             BitNetError: the plane has another K than the model.
         """
-        with one_thread():
-            return self._walk(earlier, shape, tell, sent)
-
-    def _walk(self, earlier, shape, tell, sent):
         bits, h, w = shape
         if bits != self.bits:
             raise BitNetError(

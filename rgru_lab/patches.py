@@ -148,13 +148,14 @@ class Patches:
                     for top in range(0, height - size + 1, size)
                     for left in range(0, width - size + 1, size)
                 ]
-                corners.sort(key=lambda at: _png_bytes(photo[at[0] : at[0] + size, at[1] : at[1] + size]), reverse=True)
+                corners.sort(key=lambda at: png_bytes(photo[at[0] : at[0] + size, at[1] : at[1] + size]), reverse=True)
                 places += [(picture, *corner) for corner in corners[: max(1, round(self.hard * len(corners)))]]
             self._places[size] = torch.tensor(places)
         return self._places[size]
 
 
-def _png_bytes(tile: np.ndarray) -> int:
+def png_bytes(tile: np.ndarray) -> int:
+    """What PNG makes of a tile (H, W, 3) uint8: the more bytes, the harder it is."""
     buffer = io.BytesIO()
     Image.fromarray(tile).save(buffer, "png", compress_level=6)
     return buffer.tell()

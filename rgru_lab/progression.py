@@ -28,10 +28,11 @@ class Decoded:
 
     raw_bytes: int | None = None
 
-    def __init__(self, original: np.ndarray, photo: np.ndarray, size_bytes: int):
+    def __init__(self, original: np.ndarray, photo: np.ndarray, size_bytes: int, raw_bytes: int | None = None):
         self.original = original
         self.photo = photo
         self.size_bytes = size_bytes
+        self.raw_bytes = raw_bytes
 
     @property
     def bpp(self) -> float:
@@ -115,8 +116,7 @@ class Progression:
             self._segments.append(bitstream.write_segment(self._header, i, plane, planes, self.bit_model))
             planes.append(plane)
             file = bitstream.parse(self.file(i))
-            self.decoded.append(Decoded(self.original, frame, file.ends_bytes[-1]))
-            self.decoded[-1].raw_bytes = file.raw_bytes[-1]
+            self.decoded.append(Decoded(self.original, frame, file.ends_bytes[-1], file.raw_bytes[-1]))
             yield i, self.decoded[-1]
 
     def at_most(self, iterations: int) -> int:

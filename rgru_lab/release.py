@@ -62,8 +62,7 @@ def curves(summaries: list[dict]) -> None:
     beside = {measured[codec]["label"]: measured[codec]["curve"] for codec in ("jpeg-mozjpeg-table", "webp", "avif")}
     beside |= {name: comparing.published()[name]["curve"] for name in PEERS}
     figure = plots.rate_distortion(named, f"mean over the {summaries[0]['pictures']} Kodak photographs", beside)
-    FIGURES.mkdir(parents=True, exist_ok=True)
-    write_atomically(FIGURES / "kodak.png", plots.png(figure))
+    _draw("kodak", figure)
 
 
 def four_rates(weights) -> None:
@@ -73,8 +72,7 @@ def four_rates(weights) -> None:
     for _ in progression.run(max(FOUR_RATES)):
         pass
     figure = plots.comparison(progression, Ladder(photo), list(FOUR_RATES))
-    FIGURES.mkdir(parents=True, exist_ok=True)
-    write_atomically(FIGURES / "four_rates.png", plots.png(figure))
+    _draw("four_rates", figure)
 
 
 def claim(weights) -> dict:
@@ -106,10 +104,15 @@ def claim(weights) -> dict:
     figure = plots.pictures(
         [*shown, *(picture[NOSE_AND_MOUTH] for picture in shown)], [*titles, "nose and mouth", "JPEG", "ours"], 3
     )
-    FIGURES.mkdir(parents=True, exist_ok=True)
-    write_atomically(FIGURES / "claim.png", plots.png(figure))
+    _draw("claim", figure)
     write_json(RESULTS / "claim.json", found)
     return found
+
+
+def _draw(name: str, figure) -> None:
+    """Write a figure as `NAME.png`."""
+    FIGURES.mkdir(parents=True, exist_ok=True)
+    write_atomically(FIGURES / f"{name}.png", plots.png(figure))
 
 
 def check_speeds(name: str):

@@ -271,8 +271,8 @@ def _middle(photo: np.ndarray) -> torch.Tensor:
     if min(height, width) < CROP:
         raise InputError(f"a validation photograph has {width} x {height} px; leave out those with a side under {CROP}")
     top, left = (height - CROP) // 2, (width - CROP) // 2
-    crop = images.to_tensor(photo[top : top + CROP, left : left + CROP])
-    return (crop - MIDPOINT).to(memory_format=torch.channels_last)
+    crop = images.centred(photo[top : top + CROP, left : left + CROP])
+    return crop.to(memory_format=torch.channels_last)
 
 
 def _short(trial: Trial) -> str:

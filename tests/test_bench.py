@@ -155,6 +155,10 @@ def test_the_straightforward_loop_takes_more_memory(weights_path, monkeypatch):
     assert plain > 1.2 * ours
 
 
+def test_of_sides_that_are_no_multiples_of_the_grid_the_straightforward_loop_is_measured_too(weights_path):
+    assert bench.peak_memory_bytes(str(weights_path), (104, 100), plain=True) > 0
+
+
 def test_what_bfloat16_changes_is_the_difference_of_two_psnrs(weights, sample, tmp_path, monkeypatch):
     monkeypatch.setattr(bench, "ITERATIONS", 2)
     photo = sample("coffee", 40, 56)
@@ -282,4 +286,4 @@ def test_what_will_not_fit_is_said_before_anything_is_measured(monkeypatch, weig
 
 @pytest.mark.parametrize(("value", "short"), [(0.0123456, 0.0123), (1.236, 1.24), (98.76, 98.8), (12345.6, 12346)])
 def test_numbers_keep_three_digits(value, short):
-    assert bench._short(value) == short
+    assert bench.short(value) == short

@@ -22,6 +22,7 @@ import numpy as np
 import psutil
 
 from rgru_lab import images, photos
+from rgru_lab.bench import short
 from rgru_lab.config import InputError
 from rgru_lab.model import Weights
 from rgru_lab.progression import Progression
@@ -170,15 +171,15 @@ def report(weights: Weights, folder: Path) -> Iterator[tuple[str, object]]:
     from PIL import Image
     from playwright.sync_api import sync_playwright
 
-    load = [_short(processes) for processes in psutil.getloadavg()]
+    load = [short(processes) for processes in psutil.getloadavg()]
     yield "load at the start, processes over 1, 5 and 15 minutes", load
     photo = np.asarray(Image.fromarray(photos.sample("coffee")).resize(SIZE, Image.Resampling.LANCZOS))
     scrubber = Scrubber(Progression(weights, photo), iterations=ITERATIONS)
     scrubber.save_html(folder / "page.html")
     yield "size of the photograph, px", f"{photo.shape[1]} x {photo.shape[0]}"
     yield "iterations", ITERATIONS
-    yield "payload, MB", _short(payload_bytes(scrubber) / 1e6)
-    yield "page, MB", _short((folder / "page.html").stat().st_size / 1e6)
+    yield "payload, MB", short(payload_bytes(scrubber) / 1e6)
+    yield "page, MB", short((folder / "page.html").stat().st_size / 1e6)
     images.save_png(photo, folder / "photo.png")
     frames = [photo, *(ours.photo for ours in scrubber.progression.decoded)]
     for i, frame in enumerate(frames):
@@ -196,7 +197,7 @@ def report(weights: Weights, folder: Path) -> Iterator[tuple[str, object]]:
         drawn, shown = _move(page, page.locator("input[type=range]").first)
         yield from _timings("page: input handler to last draw call, ms", drawn)
         yield from _timings("page: input to next presented frame, ms", shown)
-        yield "page: input to next presented frame, p95 in frames of 1/60 s", _short(_p95(shown) / FRAME_MS)
+        yield "page: input to next presented frame, p95 in frames of 1/60 s", short(_p95(shown) / FRAME_MS)
 
         page.goto(lab.format("scrubber.ipynb"))
         page.wait_for_selector("text=/\\| Idle/", timeout=PATIENCE_MS)
@@ -206,7 +207,7 @@ def report(weights: Weights, folder: Path) -> Iterator[tuple[str, object]]:
         _run_cell(page)
         for what, selector in SHOWN.items():
             page.wait_for_selector(selector, timeout=PATIENCE_MS)
-            yield f"JupyterLab: cell start to {what}, s", _short(time.perf_counter() - begun)
+            yield f"JupyterLab: cell start to {what}, s", short(time.perf_counter() - begun)
         page.wait_for_selector('.rgru[data-ready="true"]', timeout=PATIENCE_MS)
         drawn, shown = _move(page, page.locator(".rgru input[type=range]").first)
         yield from _timings("JupyterLab: input handler to last draw call, ms", drawn)
@@ -235,12 +236,12 @@ def sizes(weights: Weights, paths: Sequence[Path], folder: Path) -> Iterator[tup
         scrubber = Scrubber(Progression(weights, images.load(path)), iterations=ITERATIONS)
         scrubber.wait()
         payloads.append(payload_bytes(scrubber) / 1e6)
-        yield f"payload of {path.name}, MB", _short(payloads[-1])
-    yield f"payload, MB, median of {len(payloads)}", _short(statistics.median(payloads))
-    yield "payload, MB, largest", _short(max(payloads))
+        yield f"payload of {path.name}, MB", short(payloads[-1])
+    yield f"payload, MB, median of {len(payloads)}", short(statistics.median(payloads))
+    yield "payload, MB, largest", short(max(payloads))
     photo = photos.sample("astronaut")[: SMALL[1], : SMALL[0]]
     Scrubber(Progression(weights, photo), iterations=ITERATIONS).save_html(folder / "page.html")
-    yield f"page of {SMALL[0]} x {SMALL[1]} px, MB", _short((folder / "page.html").stat().st_size / 1e6)
+    yield f"page of {SMALL[0]} x {SMALL[1]} px, MB", short((folder / "page.html").stat().st_size / 1e6)
 
 
 def _run_cell(page):
@@ -293,13 +294,9 @@ def _notebook(path: Path, source: str):
 
 
 def _timings(what: str, values: list[float]) -> Iterator[tuple[str, float]]:
-    yield f"{what}, median of {len(values)}", _short(statistics.median(values))
-    yield f"{what}, p95", _short(_p95(values))
+    yield f"{what}, median of {len(values)}", short(statistics.median(values))
+    yield f"{what}, p95", short(_p95(values))
 
 
 def _p95(values: list[float]) -> float:
     return sorted(values)[min(len(values) - 1, round(0.95 * (len(values) - 1)))]
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.3g}")

@@ -1,6 +1,5 @@
 """The scrubber: a widget that gets every picture once and needs no kernel from then on."""
 
-import base64
 import math
 import os
 import threading
@@ -172,8 +171,9 @@ class Scrubber(anywidget.AnyWidget):
             shown = [i for i in STRIP if i < len(self.progression)] + [len(self.progression)]
             rivals = list(self._ladders.values()) if static else ()  # not while somebody waits to see the widget
             strip = plots.strip(self.progression, shown, width=2.1, rivals=rivals)
-            data["image/png"] = base64.b64encode(plots.png(strip, dpi=80, palette=True)).decode()
-            metadata["image/png"] = {"alt": self._summary()}
+            picture, alt = plots.bundle(strip, data["text/plain"], palette=True)
+            data |= picture
+            metadata |= alt
         return data, metadata
 
     def _summary(self) -> str:

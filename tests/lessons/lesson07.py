@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 
-from rgru_lab.patches import _png_bytes
+from rgru_lab.patches import png_bytes as _png_bytes
 
 
 def _corners(photo, size):

@@ -6,7 +6,7 @@ import numpy as np
 
 from rgru_lab.lessons import Wrong, exercise
 from rgru_lab.lessons.exercises import given, number
-from rgru_lab.patches import _png_bytes
+from rgru_lab.patches import png_bytes as _png_bytes
 
 
 def _hard_corners():
