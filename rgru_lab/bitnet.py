@@ -6,7 +6,6 @@ proved from the weights when they are loaded; float32 holds every whole number u
 the same on any processor, with any library, in any order of summation.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ from rgru_lab.bitmodel import ONE, BitModel, Counts, Tell
 from rgru_lab.config import MAX_ITERATIONS, InputError
 from rgru_lab.images import write_atomically
 from rgru_lab.machine import one_thread
-from rgru_lab.model import Weights
+from rgru_lab.model import Weights, digest
 
 PHASES = ((0, 0), (1, 1), (0, 1), (1, 0))
 """Within a group, every second position of every second row makes a pass; these are (first row, first column)."""
@@ -94,7 +93,7 @@ class Learned:
     def __init__(self, tensors: dict[str, np.ndarray], codec: bytes, record: dict):
         self.tensors = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
         self.codec, self.record = codec, record
-        self.fingerprint = _digest(self.tensors, codec)
+        self.fingerprint = digest(codec, self.tensors)[:8]  # which tell this model from all others
         try:
             if not all(value.dtype.kind == "i" for value in self.tensors.values()):
                 raise ValueError("not all of it are whole numbers")
@@ -271,13 +270,3 @@ def _check(table: np.ndarray, banks: list[list[Layers]], bits: int):
             largest = max(first.max(), second.max(), (third + np.abs(layers.out_bias)).max())
             if not largest < EXACT:
                 raise ValueError(f"a sum could reach {largest:.0f}, and only those below {EXACT} are exact")
-
-
-def _digest(tensors: dict[str, np.ndarray], codec: bytes) -> bytes:
-    """8 bytes that tell this model from all others."""
-    digest = hashlib.sha256(codec)
-    for key in sorted(tensors):
-        value = np.ascontiguousarray(tensors[key])
-        digest.update(f"{key} {value.dtype.name} {value.shape}\n".encode())
-        digest.update(value.astype(value.dtype.newbyteorder("<")).tobytes())
-    return digest.digest()[:8]

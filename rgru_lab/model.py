@@ -18,6 +18,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import safetensors
 import safetensors.torch
 import torch
@@ -442,9 +443,21 @@ def _checked_name(path: str | os.PathLike) -> str:
 
 
 def _sha256(config: str, tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256(config.encode())
+    arrays = {key: value.numpy() for key, value in tensors.items()}
+    return digest(config.encode(), arrays, "torch.").hex()
+
+
+def digest(start: bytes, tensors: dict[str, np.ndarray], prefix: str = "") -> bytes:
+    """SHA-256 of what stands before some tensors, and of their names, types, shapes and values.
+
+    Args:
+        start: what stands before them.
+        tensors: by name; their order does not matter, nor does this machine's order of bytes.
+        prefix: of a type's name, "torch." for a tensor of torch.
+    """
+    found = hashlib.sha256(start)
     for key in sorted(tensors):
-        value = tensors[key].contiguous()
-        digest.update(f"{key} {value.dtype} {tuple(value.shape)}\n".encode())
-        digest.update(value.numpy().astype(value.numpy().dtype.newbyteorder("<")).tobytes())
-    return digest.hexdigest()
+        value = tensors[key]
+        found.update(f"{key} {prefix}{value.dtype.name} {value.shape}\n".encode())
+        found.update(value.astype(value.dtype.newbyteorder("<")).tobytes())
+    return found.digest()
