@@ -85,7 +85,7 @@ def _check(condition: bool, message: str):
 
 
 def check_numbers(config):
-    """Fields whose default is a whole number hold one, those with a float a finite number."""
+    """Fields whose default is a whole number hold one, those with a float a finite number, those with a bool one."""
     for field in fields(config):
         value = getattr(config, field.name)
         if type(field.default) is int:
@@ -93,6 +93,8 @@ def check_numbers(config):
         elif type(field.default) is float:
             finite = isinstance(value, Real) and math.isfinite(value)
             _check(finite, f"{field.name} is {value!r}; give a finite number")
+        elif type(field.default) is bool:
+            _check(isinstance(value, bool), f"{field.name} is {value!r}; give True or False")
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,9 @@ class ModelConfig:
         object.__setattr__(self, "encoder", tuple(self.encoder))
         object.__setattr__(self, "decoder", tuple(self.decoder))
         check_numbers(self)
+        for name in ("encoder", "decoder"):
+            channels = getattr(self, name)
+            _check(all(isinstance(c, Integral) for c in channels), f"{name} is {channels}; give whole numbers")
         _check(len(self.encoder) == 4, f"encoder is {self.encoder}; give 4 channel counts: a convolution, 3 cells")
         _check(len(self.decoder) == 5, f"decoder is {self.decoder}; give 5 channel counts: a convolution, 4 cells")
         _check(min(self.encoder + self.decoder) >= 1, f"channels are {self.encoder + self.decoder}; each must be >= 1")
@@ -178,6 +183,18 @@ class Stage(NamedTuple):
     short training learns the border, not the picture."""
     batch: int
     """Patches per step, in each process."""
+
+    @classmethod
+    def of(cls, given) -> "Stage":
+        """A stage out of four numbers, of which the last three are whole."""
+        until, *counts = given = tuple(given)
+        whole = len(counts) == 3 and isinstance(until, Real) and all(isinstance(count, Integral) for count in counts)
+        _check(
+            whole,
+            f"a stage of the curriculum is {given}; give where it ends, and whole numbers of iterations, pixels and "
+            "patches",
+        )
+        return cls(float(until), *map(int, counts))
 
 
 @dataclass(frozen=True)
@@ -237,9 +254,13 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self):
-        stages = tuple(Stage(float(s), int(n), int(p), int(b)) for s, n, p, b in self.curriculum)
+        stages = tuple(Stage.of(given) for given in self.curriculum)
         object.__setattr__(self, "curriculum", stages)
         check_numbers(self)
+        _check(
+            self.bf16 is None or isinstance(self.bf16, bool),
+            f"bf16 is {self.bf16!r}; give True or False, or None to try which is faster",
+        )
         _check(self.loss in LOSSES, f"loss is {self.loss!r}; choose one of {', '.join(LOSSES)}")
         _check(0 <= self.share <= 1, f"share is {self.share}; choose 0 to 1")
         _check(self.colour >= 0, f"colour is {self.colour}; choose 0 (off) or more")

@@ -122,6 +122,8 @@ def test_more_bits_in_the_first_iteration_than_there_are_are_refused(count):
         ({"gain": math.inf}, "gain is inf; give a finite number"),
         ({"bits": 32.0}, "bits is 32.0; give a whole number"),
         ({"gain": "4"}, "gain is '4'; give a finite number"),
+        ({"encoder": (1.5, 2, 3, 4)}, r"encoder is \(1.5, 2, 3, 4\); give whole numbers"),
+        ({"decoder": (4, 8, 8, 8.0, 4)}, r"decoder is \(4, 8, 8, 8.0, 4\); give whole numbers"),
     ],
 )
 def test_a_config_holds_finite_and_whole_numbers(changes, said):

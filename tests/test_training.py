@@ -125,6 +125,25 @@ def test_a_moving_loss_needs_more_than_it_leaves_out():
         TrainConfig(moving=True, curriculum=((1.0, 1, 16, 1),))
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"moving": "no"}, "moving is 'no'; give True or False"),
+        ({"stochastic": 1}, "stochastic is 1; give True or False"),
+        ({"bf16": "never"}, "bf16 is 'never'; give True or False, or None to try which is faster"),
+        (
+            {"curriculum": ((1.0, 4.9, 64, 4),)},
+            r"a stage of the curriculum is \(1.0, 4.9, 64, 4\); give .*whole numbers.*",
+        ),
+        ({"curriculum": (("1", 4, 64, 4),)}, r"a stage of the curriculum is \('1', 4, 64, 4\); give where it ends.*"),
+        ({"curriculum": ((1.0, 4, 64),)}, r"a stage of the curriculum is \(1.0, 4, 64\); give .*"),
+    ],
+)
+def test_a_recipe_says_yes_or_no_and_counts_in_whole_numbers(changes, said):
+    with pytest.raises(InputError, match=f"^{said}$"):
+        TrainConfig(**changes)
+
+
 def test_late_weighs_the_later_iterations_more(trainer):
     """With weights 1 and 2^60 the gradient is that of the last iteration alone; with 1 and 1 it is not."""
     gradients = {}
