@@ -103,7 +103,7 @@ def reaching(
     Raises:
         MetricError: the photo is too small for MS-SSIM.
     """
-    metrics.ms_ssim(photo, photo)  # or it has none: better said now than after a minute
+    metrics.check_ms_ssim(photo)  # better said now than after a minute
 
     def predicted(curves, sent):
         return float(np.take_along_axis(curves, sent[None] - 1, 0).mean())

@@ -60,10 +60,7 @@ def ms_ssim(a: np.ndarray, b: np.ndarray) -> float:
     from pytorch_msssim import ms_ssim
 
     _check_pair(a, b)
-    if min(a.shape[:2]) < MS_SSIM_MIN_SIDE:
-        raise MetricError(
-            f"MS-SSIM needs sides of {MS_SSIM_MIN_SIDE} px or more; this photo is {_size(a)}: use ssim instead"
-        )
+    check_ms_ssim(a)
     x, y = (pad_to_grid(torch.from_numpy(p.copy()).permute(2, 0, 1)[None].float()) for p in (a, b))
     return float(ms_ssim(x, y, data_range=255))
 
@@ -84,6 +81,14 @@ def ms_ssim_moved(a: np.ndarray, b: np.ndarray) -> float:
 def has_ms_ssim(photo: np.ndarray) -> bool:
     """Whether `ms_ssim` can be computed for a photo of this size."""
     return min(photo.shape[:2]) >= MS_SSIM_MIN_SIDE
+
+
+def check_ms_ssim(photo: np.ndarray):
+    """Raise a `MetricError` unless `ms_ssim` can be computed for a photo of this size."""
+    if not has_ms_ssim(check_photo(photo)):
+        raise MetricError(
+            f"MS-SSIM needs sides of {MS_SSIM_MIN_SIDE} px or more; this photo is {_size(photo)}: use ssim instead"
+        )
 
 
 def mean_abs_residual(original: np.ndarray, decoded: np.ndarray) -> float:

@@ -252,6 +252,8 @@ def test_where_predictions_are_off_a_line_between_two_tries_finds_the_slope(samp
     assert len(runs) < adaptive.TRIES
 
 
-def test_a_photo_too_small_for_ms_ssim_is_refused_before_the_work(weights, photo):
+def test_a_photo_too_small_for_ms_ssim_is_refused_before_the_work(weights, photo, monkeypatch):
+    monkeypatch.setattr(metrics, "ms_ssim", lambda a, b: pytest.fail("its size was enough to know"))
+    monkeypatch.setattr(adaptive, "unlikeness", lambda *_: pytest.fail("this is the work"))
     with pytest.raises(metrics.MetricError, match="sides of 161 px"):
         adaptive.reaching(weights, photo[:100], 0.9)

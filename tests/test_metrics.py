@@ -141,6 +141,9 @@ def test_ms_ssim_of_a_side_of_160_pixels_is_refused_and_names_the_way_out(noise,
     assert not metrics.has_ms_ssim(photo)
     with pytest.raises(MetricError, match=rf"161 px.*{size[1]} x {size[0]} px.*use ssim"):
         metrics.ms_ssim(photo, photo)
+    with pytest.raises(MetricError, match=rf"161 px.*{size[1]} x {size[0]} px.*use ssim"):
+        metrics.check_ms_ssim(photo)
+    metrics.check_ms_ssim(noise(161, 161))
 
 
 def test_ms_ssim_of_161_pixels_is_computed(noise):
