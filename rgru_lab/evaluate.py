@@ -101,7 +101,7 @@ def opponents(
     table, page = (folder / f"{set_name}-opponents{suffix}" for suffix in (".csv", ".json"))
     pictures = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
     there = _there(table, page, pictures)
-    asked = {codec: measuring.identity(codec) for codec in dict.fromkeys(("jpeg", *against))}
+    asked = {codec: measuring.their_identity(codec) for codec in dict.fromkeys(("jpeg", *against))}
     known = {
         codec
         for codec, found in there.items()

@@ -26,8 +26,8 @@ from rgru_lab.progression import Decoded, Progression
 from rgru_lab.progression import read as read_file
 
 READINGS = ("psnr_db", "ssim", "ms_ssim", "ms_ssim_moved", "mean_abs_residual", "shift_r", "shift_g", "shift_b")
-OURS_ONLY = ("raw_bytes", "counted_bytes", "encode_s", "decode_s")
-COLUMNS = ("picture", "codec", "point", "size_bytes", *OURS_ONLY[:2], "bpp", *READINGS, *OURS_ONLY[2:])
+SIZES = ("size_bytes", "raw_bytes", "counted_bytes", "bpp")
+COLUMNS = ("picture", "codec", "point", *SIZES, *READINGS, "encode_s", "decode_s")
 """Of a row. `point` is the iteration, the number of the slope from 1, or the opponent's quality; `raw_bytes` is what
 our file would take if its bits were stored as they are, `counted_bytes` if they were coded with counts alone;
 `encode_s` and `decode_s` are the processor seconds from the photo to our file and back, which other work on the machine
@@ -80,11 +80,9 @@ def ours(weights, path: Path, iterations: int, bit_model="find", search: int = 0
     counted_bytes = bitstream.parse(bitstream.write(header, codes, Counts())).ends_bytes
     frames = _timed(codec.decode(weights.model, codes))
     for i, (network_s, frame) in enumerate(frames, start=1):
-        size_bytes, raw_bytes = progression[i].size_bytes, progression[i].raw_bytes
-        row = {"picture": path.name, "codec": weights.name, "point": i, "size_bytes": size_bytes}
-        row |= {"raw_bytes": raw_bytes, "counted_bytes": counted_bytes[i - 1], "bpp": progression[i].bpp}
-        row |= readings(Decoded(photo, frame, size_bytes))
-        yield _rounded(row | {"encode_s": encode_s[i - 1], "decode_s": bits_s[i - 1] + network_s})
+        decoded = Decoded(photo, frame, progression[i].size_bytes, progression[i].raw_bytes)
+        taken = counted_bytes[i - 1], encode_s[i - 1], bits_s[i - 1] + network_s
+        yield _row(path, weights.name, i, decoded, readings(decoded), *taken)
 
 
 def ours_adaptive(
@@ -118,11 +116,8 @@ def ours_adaptive(
             for each in (None, Counts())
         )
         *_, (network_s, frame) = _timed(codec.decode(weights.model, codes))
-        size_bytes = file.ends_bytes[-1]
-        row = {"picture": path.name, "codec": weights.name, "point": point, "size_bytes": size_bytes}
-        row |= {"raw_bytes": raw, "counted_bytes": counted, "bpp": metrics.bits_per_pixel(size_bytes, photo)}
-        row |= readings(Decoded(photo, frame, size_bytes))
-        yield _rounded(row | {"encode_s": encode_s, "decode_s": bits_s + network_s})
+        decoded = Decoded(photo, frame, file.ends_bytes[-1], raw)
+        yield _row(path, weights.name, point, decoded, readings(decoded), counted, encode_s, bits_s + network_s)
 
 
 def kept_name(path: Path, iterations: int, search: int, slope: float) -> str:
@@ -190,8 +185,7 @@ def theirs(codecs: Iterable[str], path: Path) -> Iterator[dict]:
             pixels = hashlib.sha256(rung.photo).digest()
             if pixels not in known:
                 known[pixels] = readings(rung)
-            row = {"picture": path.name, "codec": name, "point": quality, "size_bytes": rung.size_bytes}
-            yield _rounded(row | {"bpp": rung.bpp} | known[pixels] | dict.fromkeys(OURS_ONLY))
+            yield _row(path, name, quality, rung, known[pixels])
 
 
 def readings(decoded: Decoded) -> dict:
@@ -216,7 +210,20 @@ def _timed(steps: Iterator) -> Iterator[tuple[float, object]]:
         yield passed, value
 
 
-def _rounded(row: dict) -> dict:
+def _row(
+    path: Path,
+    codec: str,
+    point: int,
+    decoded: Decoded,
+    qualities: dict,
+    counted_bytes: int | None = None,
+    encode_s: float | None = None,
+    decode_s: float | None = None,
+) -> dict:
+    """A row of one file, see `COLUMNS`; `qualities` as `readings` gives them."""
+    row = {"picture": path.name, "codec": codec, "point": point, "size_bytes": decoded.size_bytes}
+    row |= {"raw_bytes": decoded.raw_bytes, "counted_bytes": counted_bytes, "bpp": decoded.bpp}
+    row |= qualities | {"encode_s": encode_s, "decode_s": decode_s}
     return {key: round(value, 5) if isinstance(value, float) else value for key, value in row.items()}
 
 
@@ -254,7 +261,7 @@ def our_identity(weights, bit_model) -> dict:
     }
 
 
-def identity(codec: str) -> dict:
+def their_identity(codec: str) -> dict:
     """All that an opponent's rows depend on, besides the pictures."""
     return {
         "label": CODECS[codec].label,
@@ -273,16 +280,16 @@ def every(work: partial, paths: list[Path], kept: Path, identity: dict, *, jobs:
         paths: the pictures.
         kept: a file for what is done; the next call with the same `identity` goes on from there. The caller may
             remove it when the rows are safe.
-        identity: all that the rows depend on, besides the pictures.
+        identity: all that the rows depend on, besides the pictures; its "precision", if any, holds for all processes.
         jobs: processes, with one thread each: two of them do more than one with two threads.
     """
-    done = _read(kept, identity)
+    done = _kept_rows(kept, identity)
     lines = [identity, *({"picture": digest, "rows": rows} for digest, rows in done.items())]
     images.write_atomically(kept, "".join(json.dumps(line) + "\n" for line in lines).encode())
     digests = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
     missing = [path for path in paths if digests[path] not in done]
     with open(kept, "a", encoding="utf-8") as file:
-        fresh = _measured(work, missing, jobs)
+        fresh = _measured(work, missing, jobs, bf16=identity.get("precision") == "bfloat16")
         for path in paths:
             if path in missing:
                 rows = done[digests[path]] = next(fresh)
@@ -291,7 +298,7 @@ def every(work: partial, paths: list[Path], kept: Path, identity: dict, *, jobs:
             yield [row | {"picture": path.name} for row in done[digests[path]]]
 
 
-def _read(kept: Path, identity: dict) -> dict[str, list[dict]]:
+def _kept_rows(kept: Path, identity: dict) -> dict[str, list[dict]]:
     """The rows that an earlier call left, by the picture's SHA-256; none if they depend on something else."""
     try:
         first, *lines = kept.read_text(encoding="utf-8").splitlines()
@@ -309,12 +316,11 @@ def _read(kept: Path, identity: dict) -> dict[str, list[dict]]:
     return done
 
 
-def _measured(work: partial, paths: list[Path], jobs: int) -> Iterator[list[dict]]:
+def _measured(work: partial, paths: list[Path], jobs: int, *, bf16: bool) -> Iterator[list[dict]]:
     if jobs == 1 or not paths:
         yield from (list(work(path)) for path in paths)
         return
     pickled = pickle.dumps(work)  # or multiprocessing would put weights into shared memory, of which some have little
-    bf16 = any(machine.uses_bf16(argument.model) for argument in work.args if hasattr(argument, "model"))
     with multiprocessing.get_context("spawn").Pool(jobs, _begin, [bf16]) as pool:
         yield from pool.imap(partial(_work, pickled), paths)
 

@@ -106,7 +106,7 @@ def test_the_command_trains_measures_and_writes_the_table(weights_path, folder, 
     rows = [row for path in sorted(folder.iterdir()) for row in measuring.ours(kept, path, 2, bits)]
     sizes = [row["bpp"] for row in rows if row["point"] == 2]
     assert summary["ideas"][2]["curve"][1]["bpp"] == pytest.approx(sum(sizes) / 3, abs=1e-4)
-    monkeypatch.setattr(measuring, "_measured", lambda work, paths, jobs: iter(()))  # all is known by now
+    monkeypatch.setattr(measuring, "_measured", lambda work, paths, jobs, bf16: iter(()))  # all is known by now
     assert cli.main([str(word) for word in words]) == 0
     assert summary["ideas"][0]["key"] == "common"
     page = json.dumps({"curve": summary["ideas"][2]["curve"]})

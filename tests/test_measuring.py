@@ -36,8 +36,13 @@ def work(weights):
 
 
 @pytest.fixture(scope="module")
-def alone(work, paths, tmp_path_factory):
-    return list(measuring.every(work, paths, tmp_path_factory.mktemp("alone") / "rows.part", {}))
+def identity(weights):
+    return measuring.our_identity(weights, None)
+
+
+@pytest.fixture(scope="module")
+def alone(work, paths, identity, tmp_path_factory):
+    return list(measuring.every(work, paths, tmp_path_factory.mktemp("alone") / "rows.part", identity))
 
 
 def test_rows_hold_every_column_and_pass_through_a_file_unchanged(alone, tmp_path):
@@ -112,8 +117,10 @@ def test_files_of_the_same_pixels_are_looked_at_once_and_others_are_not_mixed_up
             assert row["size_bytes"] == ladder[row["point"]].size_bytes
 
 
-def test_two_processes_give_exactly_the_rows_of_one_in_the_order_of_the_pictures(work, paths, alone, tmp_path):
-    together = list(measuring.every(work, paths, tmp_path / "rows.part", {}, jobs=2))
+def test_two_processes_give_exactly_the_rows_of_one_in_the_order_of_the_pictures(
+    work, paths, identity, alone, tmp_path
+):
+    together = list(measuring.every(work, paths, tmp_path / "rows.part", identity, jobs=2))
     assert [group[0]["picture"] for group in together] == ["b.png", "a.png"]
     assert [_timeless(group) for group in together] == [_timeless(group) for group in alone]
 
@@ -123,6 +130,7 @@ def test_the_weights_are_as_they_were_after_several_processes_had_them(weights, 
     monkeypatch.setattr(measuring.multiprocessing, "get_context", lambda method: SimpleNamespace(Pool=_Pool))
     with pytest.raises(RuntimeError):  # the pool that stands in has no rows to give
         list(measuring.every(work, paths, tmp_path / "rows.part", {}, jobs=2))
+    assert _Pool.begun_with == [False]
     assert _Pool.sent
     assert not any(isinstance(part, (type(weights), partial)) for part in _Pool.sent)
     assert not any(p.is_shared() for p in weights.model.parameters())
@@ -132,9 +140,10 @@ class _Pool:
     """Stands for a pool of processes and keeps what would be sent to them."""
 
     sent = ()
+    begun_with = None
 
     def __init__(self, jobs, begin, given):
-        assert given in ([True], [False])
+        type(self).begun_with = given
 
     def __enter__(self):
         return self
@@ -145,6 +154,16 @@ class _Pool:
     def imap(self, work, items):
         type(self).sent = work.args
         return iter(())
+
+
+@pytest.mark.parametrize(("precision", "bf16"), [("bfloat16", True), ("float32", False)])
+def test_all_processes_have_the_precision_that_the_rows_are_kept_under(
+    work, paths, identity, tmp_path, monkeypatch, precision, bf16
+):
+    monkeypatch.setattr(measuring.multiprocessing, "get_context", lambda method: SimpleNamespace(Pool=_Pool))
+    with pytest.raises(RuntimeError):  # the pool that stands in has no rows to give
+        list(measuring.every(work, paths, tmp_path / "rows.part", identity | {"precision": precision}, jobs=2))
+    assert _Pool.begun_with == [bf16]
 
 
 def test_the_decision_on_bfloat16_is_handed_on(monkeypatch):
