@@ -33,6 +33,7 @@ The rooms, each with one purpose; a room imports only from rooms above it:
     measuring    a set of pictures through codec and opponents, a row for every file
     comparing    what the rows say: curves, sizes at equal quality, who wins
     reports      the same for people
+    readme       and for the README: what stands between its marks
     evaluate     all three, into data/results/
     ablation     what memory, coded bits, cells and reconstructions are worth, into data/results/
     effects      what each idea beyond the paper is worth, alone and together, into data/results/

@@ -2,14 +2,13 @@
 
 import json
 import os
-import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from rgru_lab import adaptive, comparing, evaluate, model, photos, plots, reports
+from rgru_lab import adaptive, comparing, evaluate, model, photos, plots, readme, reports
 from rgru_lab.config import DATA, DEFAULT_MODEL, PRESETS, RESULTS, ROOT, InputError
 from rgru_lab.images import write_atomically, write_json
 from rgru_lab.opponents import CODECS, Ladder, jpeg_between
@@ -135,34 +134,20 @@ def blocks(summaries: list[dict]) -> dict[str, str]:
     benches = [json.loads(path.read_text(encoding="utf-8")) for path in benches if path.exists()]
     viewer = json.loads((RESULTS / f"viewer-{first['model']}.json").read_text(encoding="utf-8"))
     return {
-        "claim": reports.claim(found, CLAIMED_MS_SSIM, CLAIMED_PERCENT),
+        "claim": readme.claim(found, CLAIMED_MS_SSIM, CLAIMED_PERCENT),
         "results": "\n".join(
-            [reports.side_by_side(summaries), reports.verdict(first, CLAIMED_PERCENT), reports.bars_met(beside)]
+            [readme.side_by_side(summaries), readme.verdict(first, CLAIMED_PERCENT), readme.bars_met(beside)]
         ),
-        "opponents": reports.standings(beside),
+        "opponents": readme.standings(beside),
         "moved": reports.both_places([each for each in beside if "moved" in each["opponents"][0]]),
-        "speed": reports.speed(benches, viewer),
+        "speed": readme.speed(benches, viewer),
     }
 
 
-def readme(summaries: list[dict], path: Path = ROOT / "README.md") -> None:
+def write_readme(summaries: list[dict], path: Path = ROOT / "README.md") -> None:
     """Make the README's numbers new."""
-    text = with_blocks(path.read_text(encoding="utf-8"), blocks(summaries))
+    text = readme.with_blocks(path.read_text(encoding="utf-8"), blocks(summaries))
     write_atomically(path, text.encode())
-
-
-def with_blocks(text: str, blocks: dict[str, str]) -> str:
-    """The text with what stands between `<!-- NAME -->` and `<!-- /NAME -->` made new, for every block."""
-    for name, block in blocks.items():
-        text, count = re.subn(
-            f"<!-- {name} -->.*?<!-- /{name} -->",
-            lambda _, name=name, block=block: f"<!-- {name} -->\n{block}<!-- /{name} -->",
-            text,
-            flags=re.DOTALL,
-        )
-        if count != 1:
-            raise InputError(f"the README has {count} places marked <!-- {name} -->; it needs one")
-    return text
 
 
 def notebooks(names: list[str] = ()) -> Iterator[Path]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rgru_lab import __main__ as cli
-from rgru_lab import bench, codec, images, machine, metrics, model, photos, reports
+from rgru_lab import bench, codec, images, machine, metrics, model, photos, readme
 from rgru_lab.cells import ResidualGRUCell
 from rgru_lab.config import InputError, Stage, preset
 from rgru_lab.fused import fused
@@ -212,7 +212,7 @@ def test_every_quantity_of_the_report_is_positive_and_named_once(weights_path):
     two = named["GFLOP per iteration at 768 x 512"] + named["GFLOP of the first iteration at 768 x 512"]
     share = 100 * two / 2 / named["float32, s per iteration at 768 x 512"] / named["matrix product, float32, GFLOP/s"]
     assert named["float32, % of the matrix product's peak"] == pytest.approx(share, rel=0.03)
-    of_any_size = {what for what in reports.SPEEDS if " px: " not in what and not what.startswith("bfloat16, %")}
+    of_any_size = {what for what in readme.SPEEDS if " px: " not in what and not what.startswith("bfloat16, %")}
     assert of_any_size - named.keys() <= {"bfloat16, times as fast as the straightforward loop"}  # if it pays
     assert named["64 x 48 px: peak memory, MB"] == 3.07
     assert named["48 x 32 px: straightforward loop, peak memory, MB"] == 2.3

@@ -210,10 +210,13 @@ def test_what_a_search_finds_is_kept_apart_and_says_so(done, weights, paths, tmp
     assert row["ms_ssim"] != measuring.read(mine / f"two-{weights.name}.csv")[0]["ms_ssim"]
     page = (mine / f"{name}.md").read_text(encoding="utf-8")
     assert page.startswith(f"# {weights.name}, searched on 2 pictures (two)")
-    assert "took 2 √(s / i) steps to find better bits of a share s of the positions. Mean" in page
+    assert (
+        "in 2 √(s / i) steps in iteration i, s being the share of positions whose bits were searched there. Mean"
+        in page
+    )
     evaluate.run(weights, "two", paths[:1], mine, iterations=1, search=2, slopes=(0.02,))
     page = (mine / f"two-{weights.name}-adaptive-search.md").read_text(encoding="utf-8")
-    assert "of the positions, at slopes of 0.002 and over. Mean" in page
+    assert "were searched there, at slopes of 0.002 and over. Mean" in page
     assert summary["search"] == 2
 
 

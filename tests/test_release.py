@@ -26,6 +26,7 @@ from rgru_lab import (
     model,
     photos,
     plots,
+    readme,
     release,
     reports,
     trials,
@@ -89,7 +90,7 @@ def test_every_iteration_up_to_the_eighth_adds_to_ms_ssim(name):
 
 
 def test_every_number_in_the_readmes_blocks_is_the_one_in_the_results():
-    assert release.with_blocks(README, release.blocks(SUMMARIES)) == README
+    assert readme.with_blocks(README, release.blocks(SUMMARIES)) == README
 
 
 @pytest.mark.parametrize("name", ["claim", "results", "opponents", "moved", "speed"])
@@ -97,7 +98,7 @@ def test_the_readme_test_notices_a_stale_block(name):
     start = README.index(f"<!-- {name} -->")
     place = next(match.start() for match in re.finditer(r"\d", README[start:])) + start
     stale = README[:place] + str((int(README[place]) + 1) % 10) + README[place + 1 :]
-    assert release.with_blocks(stale, release.blocks(SUMMARIES)) == README != stale
+    assert readme.with_blocks(stale, release.blocks(SUMMARIES)) == README != stale
 
 
 def test_a_speed_that_was_not_measured_is_asked_for(tmp_path, monkeypatch):
@@ -110,7 +111,7 @@ def test_a_speed_that_was_not_measured_is_asked_for(tmp_path, monkeypatch):
 
 def test_a_readme_without_a_block_is_refused():
     with pytest.raises(config.InputError, match="the README has 0 places marked <!-- claim -->; it needs one"):
-        release.with_blocks("# Hello", {"claim": "ours"})
+        readme.with_blocks("# Hello", {"claim": "ours"})
 
 
 def test_every_measured_number_in_the_readme_stands_in_a_block():

@@ -21,7 +21,7 @@ def release(options):
     release.curves(summaries)
     release.four_rates(model.load())
     release.claim(model.load(release.BEST))
-    release.readme(summaries)
+    release.write_readme(summaries)
     for path in release.notebooks():
         print(path)
 

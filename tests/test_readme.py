@@ -1,8 +1,8 @@
-"""Sentences and tables for people: their words follow the numbers."""
+"""The sentences and tables of the README: their words follow the numbers."""
 
 import json
 
-from rgru_lab import comparing, model, release, reports
+from rgru_lab import comparing, model, readme, release, reports
 
 
 def _summary(change=-36.0, psnr=12.3, bjontegaard=-28.6, moved=-30.5):
@@ -42,7 +42,7 @@ def _summary(change=-36.0, psnr=12.3, bjontegaard=-28.6, moved=-30.5):
 
 
 def test_the_verdict_says_what_is_saved_beside_the_authors_and_where_it_ends():
-    text = reports.verdict(_summary(), 25)
+    text = readme.verdict(_summary(), 25)
     assert "a file of small-9 takes 36.0 % fewer bits than the JPEG. (The 25 % that" in text
     assert "as published, takes 10.0 % fewer on these 24.)" in text
     assert (
@@ -63,7 +63,7 @@ def test_the_verdict_says_what_is_saved_beside_the_authors_and_where_it_ends():
 
 
 def test_the_verdict_admits_what_is_missed():
-    text = reports.verdict(_summary(change=-21.5, psnr=-3.0, bjontegaard=4.0, moved=2.5), 25)
+    text = readme.verdict(_summary(change=-21.5, psnr=-3.0, bjontegaard=4.0, moved=2.5), 25)
     assert "takes 21.5 % fewer bits than the JPEG" in text
     assert "it takes 4.0 % more bits than JPEG" in text
     assert "it takes 2.5 % more bits at 0.90" in text
@@ -72,7 +72,7 @@ def test_the_verdict_admits_what_is_missed():
 
 def test_the_verdict_says_how_ours_stands_against_the_smallest_jpeg_at_each_quality():
     summary = _summary()
-    assert "(they are below) it takes 21.0 % fewer at 0.90 (JPEG), " in reports.verdict(_summary(change=-21.0), 25)
+    assert "(they are below) it takes 21.0 % fewer at 0.90 (JPEG), " in readme.verdict(_summary(change=-21.0), 25)
     other = summary["opponents"][0] | {"codec": "jpeg-444", "label": "JPEG 4:4:4"}
     at = [
         row | {"their_bpp": 0.25, "change_percent": 5.0} if row["ms_ssim"] == 0.98 else row | {"their_bpp": 0.35}
@@ -80,7 +80,7 @@ def test_the_verdict_says_how_ours_stands_against_the_smallest_jpeg_at_each_qual
     ]
     webp = other | {"codec": "webp", "label": "WebP", "at_equal_ms_ssim": [row | {"their_bpp": 0.1} for row in at]}
     summary["opponents"] += [other | {"at_equal_ms_ssim": at}, webp]
-    said = reports.verdict(summary, 25).partition("whichever JPEG is smallest")[2].partition("\n")[0]
+    said = readme.verdict(summary, 25).partition("whichever JPEG is smallest")[2].partition("\n")[0]
     assert said.count("(JPEG)") == 2
     assert said.endswith(", 5.0 % more at 0.98 (JPEG 4:4:4).")
 
@@ -88,12 +88,12 @@ def test_the_verdict_says_how_ours_stands_against_the_smallest_jpeg_at_each_qual
 def test_adaptive_results_say_so_wherever_they_stand():
     summary = _summary() | {"model": "best-1", "slopes": [0.1, 0.01]}
     assert reports.label(summary) == "best-1, adaptive"
-    assert "| **best-1, adaptive** |" in reports.standings([summary])
+    assert "| **best-1, adaptive** |" in readme.standings([summary])
     assert "| MS-SSIM | best-1, adaptive, bpp |" in reports.table(summary)
     bars = [{"bits": "coded", "ms_ssim": 0.9, "change_percent": -50.0, "bar_percent": -61, "met": False}]
     bars[0] |= {"measured_percent": -48.0, "measured_met": False}
     said = "best-1, adaptive reaches none of its 1 and is short by 11.0 points at 0.90 (coded bits)."
-    assert said in reports.bars_met([summary | {"bars": bars, "aims": []}])
+    assert said in readme.bars_met([summary | {"bars": bars, "aims": []}])
 
 
 def test_weights_stand_side_by_side_against_the_same_jpeg():
@@ -102,7 +102,7 @@ def test_weights_stand_side_by_side_against_the_same_jpeg():
     one, other = _summary(), _summary(change=-50.0) | {"model": "best-9", "slopes": [0.1]}
     for summary in (one, other):
         summary["at_equal_ms_ssim"] = [begins, summary["at_equal_ms_ssim"][0], ends]
-    assert reports.side_by_side([one, other]).splitlines() == [
+    assert readme.side_by_side([one, other]).splitlines() == [
         "| MS-SSIM | JPEG, bpp | small-9 | best-9, adaptive |",
         "|---|---|---|---|",
         "| 0.85 | not measured | begins above it | begins above it |",
@@ -114,7 +114,7 @@ def test_weights_stand_side_by_side_against_the_same_jpeg():
 
 
 def test_standings_list_ours_once_then_the_measured_then_the_published():
-    lines = reports.standings([_summary(), _summary() | {"model": "base-3"}]).splitlines()
+    lines = readme.standings([_summary(), _summary() | {"model": "base-3"}]).splitlines()
     assert lines[2:] == [
         "| **small-9** | 0.200 | 0.200 | 0.200 |",
         "| **base-3** | 0.200 | 0.200 | 0.200 |",
@@ -137,7 +137,7 @@ def test_aims_that_are_missed_are_named_with_how_far():
     ]
     whole = {"model": "small-9", "bars": [bar("raw", 0.90, -31.0, True), bar("coded", 0.90, -40.0, True)], "aims": []}
     bars = [bar("raw", 0.90, -31.0, True), bar("coded", 0.95, -28.5, False), bar("raw", 0.98, None, False)]
-    text = reports.bars_met(
+    text = readme.bars_met(
         [whole, {"model": "base-9", "bars": bars, "aims": aims}, {"model": "micro-1", "bars": [], "aims": []}]
     )
     assert "small-9 reaches all 2 that were set for it. base-9 reaches 1 of its 3 and is short" in text
@@ -145,23 +145,23 @@ def test_aims_that_are_missed_are_named_with_how_far():
     assert "micro-1" not in text
     assert "against that these are reached: small-9 1 of 2; base-9 0 of 3." in text
     assert text.endswith("this is missed. colour shift, levels (asked: at most 1): base-9 1.3514.\n")
-    one = reports.bars_met([{"model": "fast-9", "bars": bars[:1], "aims": aims[1:]}])
+    one = readme.bars_met([{"model": "fast-9", "bars": bars[:1], "aims": aims[1:]}])
     assert "fast-9 reaches the one that was set for it." in one
     assert "missed" not in one
 
 
 def test_the_caption_of_the_claim_says_what_was_compared():
     found = {"ms_ssim": 0.9004, "jpeg_ms_ssim": 0.8991, "size_bytes": 1585, "jpeg_size_bytes": 2840}
-    text = reports.claim(found | {"smaller_percent": 44.2, "model": "best-1", "iterations": 3}, 0.9, 25)
+    text = readme.claim(found | {"smaller_percent": 44.2, "model": "best-1", "iterations": 3}, 0.9, 25)
     assert "0.9004 and 0.8991, ours takes 1,585 bytes and the JPEG 2,840: ours is 44 % smaller" in text
     assert "Announced were 25 % at 0.90. Ours is an adaptive file of best-1 of up to 3 iterations" in text
 
 
 def test_the_speeds_are_those_of_the_benchmarks_beside_each_other():
     first, second = ({"machine": "x86_64, 2 threads", "model": name} for name in ("small-9", "fast-9"))
-    first |= dict.fromkeys(reports.SPEEDS, 12.5) | {"something else": 3}
-    second |= {reports.SPEEDS[0]: 1250}
-    text = reports.speed([first, second], {"JupyterLab: cell start to first visible frame, s": 1.9, "payload, MB": 6})
+    first |= dict.fromkeys(readme.SPEEDS, 12.5) | {"something else": 3}
+    second |= {readme.SPEEDS[0]: 1250}
+    text = readme.speed([first, second], {"JupyterLab: cell start to first visible frame, s": 1.9, "payload, MB": 6})
     lines = text.splitlines()
     assert lines[:4] == [
         "| on x86_64, 2 threads | small-9 | fast-9 |",
@@ -170,19 +170,19 @@ def test_the_speeds_are_those_of_the_benchmarks_beside_each_other():
         "| decoding, s per iteration at 768 x 512 | 12.5 | – |",
     ]
     assert lines[-1] == "| JupyterLab: cell start to first visible frame, s | 1.9 | |"
-    assert len(lines) == 3 + len(reports.SPEEDS)
+    assert len(lines) == 3 + len(readme.SPEEDS)
 
 
 def test_every_speed_of_the_readme_is_one_that_bench_measures():
     measured = json.loads((release.RESULTS / f"bench-{model.newest('small')}.json").read_text(encoding="utf-8"))
-    halves = {what for what in reports.SPEEDS if what.startswith("bfloat16, ")} - {reports.HALVES_PAY}
-    assert set(reports.SPEEDS) - halves <= set(measured)
-    if measured[reports.HALVES_PAY] > 1:
+    halves = {what for what in readme.SPEEDS if what.startswith("bfloat16, ")} - {readme.HALVES_PAY}
+    assert set(readme.SPEEDS) - halves <= set(measured)
+    if measured[readme.HALVES_PAY] > 1:
         assert halves <= set(measured)
 
 
 def test_a_speed_that_none_of_the_models_has_is_no_row():
     """Without bfloat16 there is nothing to say of it."""
-    bench = {"machine": "x86_64", "model": "small-9"} | dict.fromkeys(reports.SPEEDS[1:], 12.5)
-    assert reports.SPEEDS[0] not in reports.speed([bench], {})
-    assert reports.SPEEDS[1] in reports.speed([bench], {})
+    bench = {"machine": "x86_64", "model": "small-9"} | dict.fromkeys(readme.SPEEDS[1:], 12.5)
+    assert readme.SPEEDS[0] not in readme.speed([bench], {})
+    assert readme.SPEEDS[1] in readme.speed([bench], {})
