@@ -28,7 +28,7 @@ from rgru_lab.bitnet import (
     WEIGHT_STEPS,
     Learned,
 )
-from rgru_lab.config import MAX_ITERATIONS, InputError, TrainingError, check_numbers
+from rgru_lab.config import MAX_ITERATIONS, InputError, TrainingError, check_learning, check_numbers
 from rgru_lab.schedule import Schedule, averaged, circumstances, values
 
 COLLECTING, LEARNING = 0.4, 0.5
@@ -76,19 +76,19 @@ class BitTrainConfig:
 
     def __post_init__(self):
         check_numbers(self)
+        check_learning(self)
         for name in ("groups", "hidden", "middle", "batch"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; give 1 or more")
         if not 0 <= self.forget < 1:
             raise InputError(f"forget is {self.forget}; choose 0 up to, not including, 1")
-        if not self.learning_rate > 0:
-            raise InputError(f"learning_rate is {self.learning_rate}; it must be positive")
-        if not 0 <= self.ema < 1:
-            raise InputError(f"ema is {self.ema}; choose 0 up to, not including, 1")
         if not 0 <= self.adaptive <= 1:
             raise InputError(f"adaptive is {self.adaptive}; choose 0 (off) to 1 (all crops)")
-        if not 0 <= self.seed < 2**63:
-            raise InputError(f"seed is {self.seed}; choose 0 up to 2^63 - 1")
+
+
+def recipe_of(saved: dict) -> BitTrainConfig:
+    """The recipe that a checkpoint names."""
+    return BitTrainConfig(**BEFORE | saved)
 
 
 class Record(NamedTuple):
@@ -297,7 +297,7 @@ class BitTrainer(Schedule):
         Raises:
             TrainingError: it was made with another recipe.
         """
-        if BitTrainConfig(**BEFORE | state["config"]) != self.config:
+        if recipe_of(state["config"]) != self.config:
             raise TrainingError(f"the checkpoint was made with {state['config']}; choose another --output")
         self.net.load_state_dict(state["net"])
         self.average = {name: value.clone() for name, value in state["average"].items()}

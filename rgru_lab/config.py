@@ -97,6 +97,13 @@ def check_numbers(config):
             _check(isinstance(value, bool), f"{field.name} is {value!r}; give True or False")
 
 
+def check_learning(config):
+    """What every recipe has, of the codec or of what predicts its bits, is in range."""
+    _check(config.learning_rate > 0, f"learning_rate is {config.learning_rate}; it must be positive")
+    _check(0 <= config.ema < 1, f"ema is {config.ema}; choose 0 (off) up to, not including, 1")
+    _check(0 <= config.seed < 2**63, f"seed is {config.seed}; choose 0 up to 2^63 - 1")
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """The shape of one codec. It travels inside the weights' file.
@@ -257,6 +264,7 @@ class TrainConfig:
         stages = tuple(Stage.of(given) for given in self.curriculum)
         object.__setattr__(self, "curriculum", stages)
         check_numbers(self)
+        check_learning(self)
         _check(
             self.bf16 is None or isinstance(self.bf16, bool),
             f"bf16 is {self.bf16!r}; give True or False, or None to try which is faster",
@@ -269,10 +277,7 @@ class TrainConfig:
         _check(0 < self.hard <= 1, f"hard is {self.hard}; choose more than 0, at most 1 (all places)")
         _check(self.clip > 0, f"clip is {self.clip}; it must be positive")
         _check(self.warmup_steps >= 0, f"warmup_steps is {self.warmup_steps}; choose 0 or more")
-        _check(0 <= self.seed < 2**63, f"seed is {self.seed}; choose 0 up to 2^63 - 1")
         _check(self.late >= 0, f"late is {self.late}; choose 0 (all iterations alike) or more")
-        _check(self.learning_rate > 0, f"learning_rate is {self.learning_rate}; it must be positive")
-        _check(0 <= self.ema < 1, f"ema is {self.ema}; choose 0 (off) up to, not including, 1")
         shares = [stage.until for stage in stages]
         _check(
             bool(shares) and shares == sorted(shares) and all(0 < share <= 1 for share in shares) and shares[-1] == 1.0,

@@ -53,8 +53,13 @@ def pictures(images: str) -> tuple[str, list[Path]]:
         return "kodak", photos.kodak()
     if not Path(images).is_dir() or not (paths := paths_in(images, below=False)):
         raise UsageError(f"{images} is no folder with pictures; give one, or the word kodak")
-    name = Path(images).resolve().name
+    name = folder_name(images)
     return "kodak-folder" if name == "kodak" else name, paths  # what is written of kodak is of the download
+
+
+def folder_name(folder: str) -> str:
+    """What the pictures in a folder are called in results and records."""
+    return Path(folder).resolve().name
 
 
 def each_picture(rows, total: int, what: str):

@@ -7,7 +7,16 @@ import time
 from dataclasses import fields, replace
 from pathlib import Path
 
-from rgru_lab.commands.common import UsageError, bar, check_output, each_picture, make_folder, pictures, say
+from rgru_lab.commands.common import (
+    UsageError,
+    bar,
+    check_output,
+    each_picture,
+    folder_name,
+    make_folder,
+    pictures,
+    say,
+)
 from rgru_lab.config import WEIGHTLESS
 
 
@@ -20,16 +29,14 @@ def train(options):
     names = {field.name for field in fields(TrainConfig)} & set(vars(options))
     recipe = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     folder = Path(options.output or f"runs/{options.preset}")
-    resumed = options.resume and checkpoints.exists(folder)
-    if checkpoints.exists(folder) and not options.resume:
-        raise UsageError(f"{folder} holds a checkpoint already; add --resume to go on, or choose another --output")
+    resumed = _resumed(folder, options.resume)
     state = start = learned = bit_config = None
     shape = preset(options.preset)
     if resumed:
         state = checkpoints.read(folder)
         shape = _shaped_as(shape, ModelConfig(**state["model_config"]))
         recipe = state["train_config"] | recipe  # what is said anew must agree
-        bit_config = bittraining.BitTrainConfig(**bittraining.BEFORE | state.get("bit_config", {}))
+        bit_config = bittraining.recipe_of(state.get("bit_config", {}))
     elif options.start_from or options.resume:
         start = _start(options, folder)
         shape = _shaped_as(shape, start.model.config)
@@ -120,6 +127,16 @@ def _shaped_as(shape, like):
     return replace(shape, **{name: getattr(like, name) for name in WEIGHTLESS if getattr(like, name) is not None})
 
 
+def _resumed(folder: Path, resume: bool) -> bool:
+    """Whether a training goes on from the checkpoint in a folder; to begin anew beside one is refused."""
+    from rgru_lab import checkpoints
+
+    there = checkpoints.exists(folder)
+    if there and not resume:
+        raise UsageError(f"{folder} holds a checkpoint already; add --resume to go on, or choose another --output")
+    return there
+
+
 def _start(options, folder: Path):
     """The weights that a training without a checkpoint begins with."""
     from rgru_lab import model
@@ -161,14 +178,12 @@ def train_bits(options):
     weights = model.load(options.model)
     target = bitnet.path_beside(weights)
     folder = Path(options.output or f"runs/{weights.name}-bits")
-    resumed = options.resume and checkpoints.exists(folder)
-    if checkpoints.exists(folder) and not options.resume:
-        raise UsageError(f"{folder} holds a checkpoint already; add --resume to go on, or choose another --output")
+    resumed = _resumed(folder, options.resume)
     begin = state = None
     recipe = bittraining.BitTrainConfig()
     if resumed:
         state = checkpoints.read(folder)
-        recipe = bittraining.BitTrainConfig(**bittraining.BEFORE | state["config"])
+        recipe = bittraining.recipe_of(state["config"])
     elif options.start_from:
         begin = bitnet.find(model.load(options.start_from))
         if begin.coding != "learned":
@@ -194,7 +209,8 @@ def train_bits(options):
 
     seconds = options.time_budget
     chances = {"seed": recipe.seed, "adaptive": recipe.adaptive}
-    made = {"images": Path(options.images).resolve().name} | chances
+    data = folder_name(options.images)
+    made = {"images": data} | chances
     codes = bitdata.load_codes(folder, weights, made) if options.resume else []
     if not codes:
         making = bitdata.collect(weights.model, for_training, seconds=bittraining.COLLECTING * seconds, **chances)
@@ -209,7 +225,7 @@ def train_bits(options):
         _watch(trainer, folder, lambda record: f"B[{record.iteration}] {record.bits_per_bit:.3f} bits per bit")
     finally:
         if sys.exc_info()[0] in (None, KeyboardInterrupt):
-            record = bittraining.record(trainer, Path(options.images).resolve().name)
+            record = bittraining.record(trainer, data)
             learned = bitnet.Learned(bittraining.integers(trainer.averaged_net()), weights.fingerprint, record)
             bitnet.save(learned, target)
             print(f"\n{target}: {trainer.step_count:,} steps in {trainer.elapsed_s:,.0f} s", flush=True)
@@ -260,7 +276,7 @@ def trials(options):
     weights = Path(options.weights) if options.weights else None
     rows = []
     total = len(trials.TRIALS) * len(trials.SEEDS)
-    data = Path(options.images).resolve().name
+    data = folder_name(options.images)
     for row in bar(trials.run(found.photos, validation, results, weights, data=data), total, "trial"):
         rows.append(row)
         levels = " ".join(f"{level:.1f}" for level in row["mean_abs_residual"])
@@ -281,7 +297,7 @@ def effects(options):
     found = patches.pictures_in(
         options.images, leave_out=photos.validation_names(), progress=lambda each: bar(each, len(each), "picture")
     )
-    data = Path(options.images).resolve().name
+    data = folder_name(options.images)
     steps = effects.train(start, bitnet.find(start), found.photos, folder, effects.IDEAS, data=data)
     for _ in bar(steps, effects.STEPS * len(effects.IDEAS), "step"):
         pass
