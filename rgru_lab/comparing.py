@@ -58,7 +58,7 @@ AVERAGING = (
 )
 ADAPTIVE = (
     "Ours are adaptive files: a position (16 x 16 pixels) stops sending where an iteration takes away less unlikeness "
-    "than its bits are worth; the slope is that price, and a larger one makes a smaller file. "
+    "than its bits are worth; the slope is that price, equal for all pictures, and a larger one makes a smaller file. "
 )
 SEARCHED = (
     "The encoder also searched for better bits, in {} √(s / i) steps in iteration i, s being the share of positions "

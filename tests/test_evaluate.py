@@ -242,7 +242,7 @@ def test_adaptive_files_are_measured_a_row_for_every_slope_and_kept_apart(done, 
         assert row["size_bytes"] <= row["counted_bytes"] <= row["raw_bytes"]
     page = (mine / f"{name}.md").read_text(encoding="utf-8")
     assert page.startswith(f"# {weights.name}, adaptive on 2 pictures (two)")
-    assert "at equal slope" in page
+    assert "the slope is that price, equal for all pictures" in page
     assert "| 0.02 |" in page
     assert "| all go on |" in page
     assert summary["slopes"] == [0.02, -1.0]
