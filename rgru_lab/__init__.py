@@ -4,7 +4,7 @@ The rooms, each with one purpose; a room imports only from rooms above it:
 
     config       every number and place that two ends must agree on; presets
     images       the only place where uint8 meets float
-    metrics      PSNR, SSIM, MS-SSIM, bits per pixel
+    metrics      PSNR, SSIM, MS-SSIM, bits per pixel; Bjøntegaard's difference of two curves
     cells        the Residual GRU and its peers
     model        encoder, binarizer, decoder; one iteration; load and save
     fused        the Residual GRU in fewer, larger steps, for inference
@@ -26,7 +26,7 @@ The rooms, each with one purpose; a room imports only from rooms above it:
     checkpoints  a training's state on disk
     graphs       a training step recorded once and played again, for GPUs
     bitdata      bits that a codec makes of photographs
-    training     the schedule and the loop; one process or several
+    training     the step and the loop; one process or several
     trials       small trainings that decide the recipe
     bench        seconds, memory, share of peak
     fuzz         damaged files by the thousand: nothing may break

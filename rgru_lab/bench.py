@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from rgru_lab import bitnet, bitstream, codec, images, machine, metrics, photos
+from rgru_lab.cells import ResidualGRUCell
 from rgru_lab.codec import unroll
 from rgru_lab.config import GRID, MAX_ITERATIONS, InputError, TrainConfig
 from rgru_lab.fused import fused
@@ -55,10 +56,10 @@ class PlainResidualGRUCell(nn.Module):
     """The Residual GRU as its equations stand: a convolution for each of the eight products.
 
     Args:
-        cell: the fused cell whose weights are taken.
+        cell: the `cells.ResidualGRUCell` whose weights are taken; they are copied.
     """
 
-    def __init__(self, cell):
+    def __init__(self, cell: ResidualGRUCell):
         super().__init__()
         self.channels, self.alpha_h, self.alpha_x = cell.channels, cell.alpha_h, cell.alpha_x
         self.W_z, self.W_r, self.W = (_part(cell.W, k, cell.channels) for k in range(3))
@@ -167,15 +168,15 @@ def precision(weights: Weights, paths: Sequence[Path]) -> Iterator[tuple[str, ob
             for bf16 in (False, True)
         )
         changes.append(np.subtract(rough, exact))
-        yield f"PSNR in bfloat16 against float32, {path.name}, farthest, dB", _signed(max(changes[-1], key=abs))
+        yield f"PSNR in bfloat16 against float32, {path.name}, farthest, dB", _rounded(max(changes[-1], key=abs))
     changes = np.array(changes)
     for i in sorted({min(8, ITERATIONS), ITERATIONS}):
-        yield f"PSNR in bfloat16 against float32, P[{i}], mean, dB", _signed(changes[:, i - 1].mean())
+        yield f"PSNR in bfloat16 against float32, P[{i}], mean, dB", _rounded(changes[:, i - 1].mean())
         farthest = max(changes[:, :i].flat, key=abs)
-        yield f"PSNR in bfloat16 against float32, P[1] to P[{i}], farthest, dB", _signed(farthest)
+        yield f"PSNR in bfloat16 against float32, P[1] to P[{i}], farthest, dB", _rounded(farthest)
 
 
-def _signed(decibels: float) -> float:
+def _rounded(decibels: float) -> float:
     return round(float(decibels), 4)
 
 

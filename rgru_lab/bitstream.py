@@ -101,7 +101,11 @@ class Header(NamedTuple):
         return cls(*start, *coding, adaptive)
 
     def pack(self) -> bytes:
-        """The header as bytes, its checksum included."""
+        """The header as bytes, its checksum included.
+
+        Raises:
+            BitstreamError: the weights' name is longer than a file takes.
+        """
         name = self.name.encode("ascii")
         if len(name) > NAME_LIMIT:
             raise BitstreamError(f"the name {self.name!r} has {len(name)} characters; a file takes {NAME_LIMIT}")

@@ -29,7 +29,7 @@ from rgru_lab.bitnet import (
     Learned,
 )
 from rgru_lab.config import MAX_ITERATIONS, InputError, TrainingError, check_learning, check_numbers
-from rgru_lab.schedule import Schedule, averaged, circumstances, values
+from rgru_lab.schedule import Schedule, averaged, circumstances, state_copy
 
 COLLECTING, LEARNING = 0.4, 0.5
 """Shares of a time budget that go into making bits and into learning them; the rest is for measuring."""
@@ -236,7 +236,7 @@ class BitTrainer(Schedule):
         self.codes = [torch.from_numpy(code) for code in codes]
         self.config = config
         self.net = BitNet(codes[0].shape[1], config)
-        self.average = values(self.net)
+        self.average = state_copy(self.net)
         self.optimiser = torch.optim.Adam(self.net.parameters(), lr=config.learning_rate)
         self.started_from = None
 
@@ -271,7 +271,7 @@ class BitTrainer(Schedule):
             TrainingError: it has another number of bits, or layers of other sizes.
         """
         self.net.begin_with(learned)
-        self.average = values(self.net)
+        self.average = state_copy(self.net)
         self.started_from = learned.fingerprint.hex()
 
     def averaged_net(self) -> BitNet:

@@ -79,7 +79,7 @@ def run(
     summary |= {key: identity[key] for key in ("bit_model", "precision")}
     measuring.write(folder / f"{name}.csv", rows)
     images.write_json(folder / f"{name}.json", summary)
-    _write(folder / f"{name}.md", reports.report(summary))
+    images.write_atomically(folder / f"{name}.md", reports.report(summary).encode())
     kept.unlink(missing_ok=True)  # another evaluation may have been at the same
     return summary
 
@@ -141,7 +141,3 @@ def _there(table: Path, page: Path, pictures: dict[str, str]) -> dict[str, dict]
     if found["pictures"] != pictures:
         return {}
     return {codec: identity for codec, identity in found["codecs"].items() if codec in CODECS}
-
-
-def _write(path: Path, text: str) -> None:
-    images.write_atomically(path, (text.rstrip("\n") + "\n").encode())

@@ -29,7 +29,8 @@ MEMORY_LIMIT_BYTES = 64_000_000
 TIME_LIMIT_S = 10.0
 """For one small file; a hang would be longer."""
 
-HEADER_SIZE_AT = struct.Struct("<HH")
+HEIGHT_AND_WIDTH = struct.Struct("<HH")
+"""As a header has them."""
 
 
 class FuzzError(AssertionError):
@@ -192,7 +193,7 @@ def _sealed(start: Seed, draw: random.Random) -> bytes:
     body = bytearray(start.data[: end - 4])
     kind = draw.randrange(6)
     if kind == 0:  # another size; not so large that it only takes time
-        body[9:13] = HEADER_SIZE_AT.pack(draw.choice((0, 1, 16, 17, 33, 200)), draw.choice((0, 1, 16, 31, 64, 300)))
+        body[9:13] = HEIGHT_AND_WIDTH.pack(draw.choice((0, 1, 16, 17, 33, 200)), draw.choice((0, 1, 16, 31, 64, 300)))
     elif kind == 1:
         body[draw.randrange(5, len(body))] = draw.randrange(256)
         if draw.random() < 0.9:

@@ -1,6 +1,7 @@
 """How near a decoded photo is to the original, and what it costs. All on 8-bit photos (H, W, 3), R, G and B alike.
 
-Never mix these with values computed on luma: the same JPEG is .901 MS-SSIM in RGB and .934 in luma.
+Never mix these with values computed on luma: the same JPEG is .901 MS-SSIM in RGB and .934 in luma. Last come the two
+numbers that curves of such values are compared by: Bjøntegaard's difference and the area under a curve.
 """
 
 from collections.abc import Sequence

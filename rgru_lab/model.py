@@ -355,6 +355,10 @@ def save(model: ResidualCoder, path: str | os.PathLike, *, record: dict):
         model: what to save.
         path: `.../NAME.safetensors`; NAME becomes the weights' name, at most 13 ASCII characters.
         record: how it was trained; anything JSON can hold.
+
+    Raises:
+        WeightsError: NAME is no name for weights, or they are not all finite numbers.
+        InputError: nothing can be written there.
     """
     _checked_name(path)
     tensors = {key: value.half().contiguous().cpu() for key, value in model.state_dict().items()}

@@ -186,9 +186,9 @@ def training(log: list[dict], frames: list[tuple[str, np.ndarray]] = ()) -> Figu
     return figure
 
 
-def _smooth(values: np.ndarray, window: int = 9) -> np.ndarray:
-    """Running mean; the ends average over fewer."""
-    ones = np.ones(min(window, len(values)))
+def _smooth(values: np.ndarray) -> np.ndarray:
+    """Running mean over nine; the ends average over fewer."""
+    ones = np.ones(min(9, len(values)))
     return np.convolve(values, ones, "same") / np.convolve(np.ones(len(values)), ones, "same")
 
 

@@ -53,14 +53,14 @@ class Schedule:
 
     @torch.no_grad()
     def follow(self, average: dict[str, Tensor], network: nn.Module, ema: float):
-        """Move the running mean of a network's weights, which `values` began, by a step of the decay `ema`."""
+        """Move the running mean of a network's weights, which `state_copy` began, by a step of the decay `ema`."""
         # Early on it forgets faster, so that it does not drag the random start along.
         decay = min(ema, self.step_count / (self.step_count + 10))
         now = network.state_dict()
         get_ema_multi_avg_fn(decay)(list(average.values()), [now[name] for name in average], None)
 
 
-def values(network: nn.Module) -> dict[str, Tensor]:
+def state_copy(network: nn.Module) -> dict[str, Tensor]:
     """A copy of all that a network's state holds, by name."""
     return {name: value.detach().clone() for name, value in network.state_dict().items()}
 

@@ -1,4 +1,4 @@
-"""Train a codec: the loop over iterations and its loss, the schedule, and a run that can be stopped and resumed.
+"""Train a codec: the loop over iterations and its loss, a step, and a run that can be stopped and resumed.
 
 `Trainer.step` is the whole story. The same code runs in several processes at once, each on its own device and its own
 patches: `torchrun --nproc-per-node 4 -m rgru_lab train ...`.
@@ -32,7 +32,7 @@ from rgru_lab.losses import Loss, Similarity, good_enough
 from rgru_lab.machine import bf16_speedup
 from rgru_lab.model import ResidualCoder, Weights, take_over
 from rgru_lab.patches import Patches
-from rgru_lab.schedule import Schedule, averaged, circumstances, values
+from rgru_lab.schedule import Schedule, averaged, circumstances, state_copy
 
 SAVE_EVERY_S = 60
 LOG_EVERY = 50
@@ -181,12 +181,12 @@ class Trainer(Schedule):
         self.rank, self.processes = place()
         torch.manual_seed(config.seed)
         self.model = ResidualCoder(model_config, config.stochastic).to(self.device, memory_format=torch.channels_last)
-        self.average = values(self.model)
+        self.average = state_copy(self.model)
         self.bit_net = self.bit_average = None
         groups = [{"params": list(self.model.parameters())}]
         if config.rate:
             self.bit_net = BitNet(model_config.bits, self.bit_config).to(self.device)
-            self.bit_average = values(self.bit_net)
+            self.bit_average = state_copy(self.bit_net)
             groups.append({"params": list(self.bit_net.parameters())})
         self.optimiser = torch.optim.Adam(groups, lr=config.learning_rate, fused=True)
         (bf16,) = _largest(bf16_speedup(self.device) > 1 if config.bf16 is None else config.bf16)
@@ -266,10 +266,10 @@ class Trainer(Schedule):
         """
         take_over(weights.model, self.model)
         self.started_from = weights.name
-        self.average = values(self.model)
+        self.average = state_copy(self.model)
         if learned is not None and self.bit_net is not None:
             self.bit_net.begin_with(learned)
-            self.bit_average = values(self.bit_net)
+            self.bit_average = state_copy(self.bit_net)
 
     def averaged_model(self) -> ResidualCoder:
         """A copy of the model on the CPU, in eval mode, with the averaged weights: the one to keep."""

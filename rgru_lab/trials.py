@@ -21,7 +21,7 @@ from rgru_lab import model as models
 from rgru_lab.codec import unroll
 from rgru_lab.config import CELL_NAMES, MIDPOINT, RECONSTRUCTIONS, InputError, TrainConfig, preset
 from rgru_lab.losses import Similarity
-from rgru_lab.schedule import values
+from rgru_lab.schedule import state_copy
 from rgru_lab.training import Trainer, record
 
 STEPS = 200
@@ -234,7 +234,7 @@ def _trainer(trial: Trial, seed: int, photos, steps: int) -> Trainer:
     if trial.prepare:
         with torch.no_grad():
             trial.prepare(trainer.model)
-        trainer.average = values(trainer.model)
+        trainer.average = state_copy(trainer.model)
     return trainer
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from rgru_lab.config import TrainingError
-from rgru_lab.schedule import Schedule, averaged, values
+from rgru_lab.schedule import Schedule, averaged, state_copy
 
 
 @pytest.mark.parametrize(("steps", "seconds"), [(None, None), (0, 0.0), (-1, None), (None, -2.0)])
@@ -34,7 +34,7 @@ def test_the_learning_rate_by_hand(done, rate):
 def test_the_running_mean_leaves_the_start_sooner_than_its_decay_says():
     network = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(network.weight)
-    average, schedule = values(network), Schedule(100)
+    average, schedule = state_copy(network), Schedule(100)
     nn.init.ones_(network.weight)
     assert average["weight"].item() == 0  # a copy
     schedule.step_count = 10
@@ -50,7 +50,7 @@ def test_the_running_mean_leaves_the_start_sooner_than_its_decay_says():
 def test_the_copy_that_is_kept_is_the_network_as_it_is_but_for_its_weights():
     network = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.Dropout()).to(memory_format=torch.channels_last)
     network[0].padding_mode = "reflect"  # changed in place: no constructor knows
-    average = values(network)
+    average = state_copy(network)
     network(torch.rand(1, 2, 4, 4)).sum().backward()
     with torch.no_grad():
         network[0].weight.add_(1)

@@ -67,9 +67,9 @@ def _figure(trainer: Trainer, log: list[dict], photo: np.ndarray):
     return plots.training(_thin(log), frames)
 
 
-def _thin(log: list[dict], most: int = 400) -> list[dict]:
-    """At most so many lines, evenly chosen: more cannot be seen."""
-    return log[:: -(-len(log) // most)]
+def _thin(log: list[dict]) -> list[dict]:
+    """At most 400 lines, evenly chosen: more cannot be seen."""
+    return log[:: -(-len(log) // 400)]
 
 
 def _replace_output() -> Callable:
