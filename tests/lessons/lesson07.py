@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 
-from rgru_lab.patches import png_bytes as _png_bytes
+from rgru_lab.patches import png_bytes
 
 
 def _corners(photo, size):
@@ -16,7 +16,7 @@ def _corners(photo, size):
 def _chooser(*, hardest=True, flip=False, least=1, step=1.0):
     def hard_corners(photo, size, share):
         corners = _corners(photo, int(size * step))
-        bytes_of = {(y, x): _png_bytes(photo[y : y + size, x : x + size]) for y, x in corners}
+        bytes_of = {(y, x): png_bytes(photo[y : y + size, x : x + size]) for y, x in corners}
         ordered = sorted(corners, key=bytes_of.get, reverse=hardest)[: max(least, round(share * len(corners)))]
         return [(x, y) for y, x in ordered] if flip else ordered
 
@@ -31,7 +31,7 @@ def _by_contrast(photo, size, share):
 
 def _by_numpy(photo, size, share):
     corners = np.array(_corners(photo, size))
-    sizes = np.array([_png_bytes(photo[y : y + size, x : x + size]) for y, x in corners])
+    sizes = np.array([png_bytes(photo[y : y + size, x : x + size]) for y, x in corners])
     return corners[np.argsort(-sizes, kind="stable")[: max(1, int(share * len(corners) + 0.5))]]
 
 

@@ -6,14 +6,14 @@ import numpy as np
 
 from rgru_lab.lessons import Wrong, exercise
 from rgru_lab.lessons.exercises import given, number
-from rgru_lab.patches import png_bytes as _png_bytes
+from rgru_lab.patches import png_bytes
 
 
 def _hard_corners():
     def hard_corners(photo, size, share):
         height, width = photo.shape[:2]
         corners = [(y, x) for y in range(0, height - size + 1, size) for x in range(0, width - size + 1, size)]
-        corners.sort(key=lambda at: _png_bytes(photo[at[0] : at[0] + size, at[1] : at[1] + size]), reverse=True)
+        corners.sort(key=lambda at: png_bytes(photo[at[0] : at[0] + size, at[1] : at[1] + size]), reverse=True)
         return corners[: max(1, round(share * len(corners)))]
 
     return hard_corners
