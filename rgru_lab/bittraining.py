@@ -321,7 +321,7 @@ class BitTrainer(Schedule):
         return torch.stack([deep[k][max(0, iteration - BANKS) : iteration] for k in chosen]).float()
 
 
-def record(trainer: BitTrainer, data: str) -> dict:
+def papers(trainer: BitTrainer, data: str) -> dict:
     """What is written beside the numbers: enough to say where they come from and to train them again."""
     return {
         "data": data,

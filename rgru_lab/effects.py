@@ -114,7 +114,7 @@ def train(
         trainer.start_from(start, learned)
         while not trainer.finished:
             yield idea, trainer.step().step
-        papers = training.record(trainer, data)
+        papers = training.papers(trainer, data)
         models.save(trainer.averaged_model(), path, record=papers)
         kept = models.load(path)
         net = bittraining.integers(trainer.averaged_bit_net())

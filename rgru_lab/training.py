@@ -485,7 +485,7 @@ def _plain(config) -> dict:
     return json.loads(json.dumps(asdict(config)))
 
 
-def record(trainer: Trainer, data: str) -> dict:
+def papers(trainer: Trainer, data: str) -> dict:
     """What is written beside the weights: enough to say where they come from and to train them again.
 
     Args:

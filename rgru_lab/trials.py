@@ -22,7 +22,7 @@ from rgru_lab.codec import unroll
 from rgru_lab.config import CELL_NAMES, MIDPOINT, RECONSTRUCTIONS, InputError, TrainConfig, preset
 from rgru_lab.losses import Similarity
 from rgru_lab.schedule import state_copy
-from rgru_lab.training import Trainer, record
+from rgru_lab.training import Trainer, papers
 
 STEPS = 200
 SEEDS = (0, 1)
@@ -212,7 +212,7 @@ def _one(
     model = trainer.averaged_model()
     if weights and trial.budget == "steps" and trial.question in (COMMON.question, "cell and reconstruction"):
         weights.mkdir(parents=True, exist_ok=True)
-        models.save(model, weights / f"{_short(trial)}-s{seed}.safetensors", record=record(trainer, data))
+        models.save(model, weights / f"{_short(trial)}-s{seed}.safetensors", record=papers(trainer, data))
     residuals, similarities = _measure(model, crops)
     return {
         "question": trial.question,

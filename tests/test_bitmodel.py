@@ -390,7 +390,7 @@ def test_training_begins_where_another_model_ended_number_for_number(learned):
     again = bittraining.integers(trainer.averaged_net())
     assert set(again) == set(learned.tensors)
     assert all(np.array_equal(again[name], value) for name, value in learned.tensors.items())
-    assert bittraining.record(trainer, "none")["started_from"] == learned.fingerprint.hex()
+    assert bittraining.papers(trainer, "none")["started_from"] == learned.fingerprint.hex()
 
 
 def test_a_checkpoint_from_before_groups_could_be_chosen_goes_on():

@@ -735,9 +735,9 @@ def test_training_starts_from_weights_of_its_own_shape_and_keeps_their_name(trai
     assert _same(list(teacher.averaged_model().state_dict().values()), list(coder.state_dict().values()))
     _save(teacher, tmp_path)
     resumed = trainer()
-    assert training.record(resumed, "photos")["started_from"] is None
+    assert training.papers(resumed, "photos")["started_from"] is None
     _load(resumed, tmp_path)
-    assert training.record(resumed, "photos")["started_from"] == "small-1"
+    assert training.papers(resumed, "photos")["started_from"] == "small-1"
 
 
 def test_training_does_not_start_from_weights_of_another_kind(trainer, make_coder):
@@ -1021,7 +1021,7 @@ def test_processes_part_and_one_alone_has_nobody_to_part_from():
 def test_the_record_says_enough_to_train_the_weights_again(trainer):
     teacher = trainer(seed=3)
     teacher.step()
-    papers = json.loads(json.dumps(training.record(teacher, "holiday")))
+    papers = json.loads(json.dumps(training.papers(teacher, "holiday")))
     assert (papers["data"], papers["pictures"], papers["steps"], papers["seed"]) == ("holiday", 2, 1, 3)
     assert TrainConfig(**papers["config"]) == teacher.config
     assert papers["torch"] == torch.__version__

@@ -90,7 +90,7 @@ def _keep(trainer, weights: Path, data: Path):
     """Write what was trained, and say what can be done with it."""
     from rgru_lab import bitnet, bittraining, model, training
 
-    papers = training.record(trainer, data.name)
+    papers = training.papers(trainer, data.name)
     model.save(trainer.averaged_model(), weights, record=papers)
     print(f"\n{weights}: {trainer.step_count:,} steps in {trainer.elapsed_s:,.0f} s")
     if net := trainer.averaged_bit_net():
@@ -225,8 +225,8 @@ def train_bits(options):
         _watch(trainer, folder, lambda record: f"B[{record.iteration}] {record.bits_per_bit:.3f} bits per bit")
     finally:
         if sys.exc_info()[0] in (None, KeyboardInterrupt):
-            record = bittraining.record(trainer, data)
-            learned = bitnet.Learned(bittraining.integers(trainer.averaged_net()), weights.fingerprint, record)
+            papers = bittraining.papers(trainer, data)
+            learned = bitnet.Learned(bittraining.integers(trainer.averaged_net()), weights.fingerprint, papers)
             bitnet.save(learned, target)
             print(f"\n{target}: {trainer.step_count:,} steps in {trainer.elapsed_s:,.0f} s", flush=True)
     codes = []
