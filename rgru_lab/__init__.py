@@ -15,6 +15,7 @@ The rooms, each with one purpose; a room imports only from rooms above it:
     bitmodel     the probability of the next bit, by counting
     bitnet       the probability of the next bit, by a network in whole numbers
     schedule     what every training shares: its length, its learning rate, the running mean of its weights
+    bitfloats    bitnet's network in floating point, where it can learn
     bittraining  a network learns to predict the bits
     search       the encoder tries other bits
     bitstream    the .rgru file

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rgru_lab import adaptive, bitnet, bittraining, comparing, images, measuring, training
+from rgru_lab import adaptive, bitfloats, bitnet, comparing, images, measuring, training
 from rgru_lab import model as models
 from rgru_lab.bitmodel import BitModel
 from rgru_lab.config import InputError, TrainConfig
@@ -109,7 +109,7 @@ def train(
             _check_trained(path, start)
             continue
         shape = replace(start.model.config, **idea.model)
-        sizes = bittraining.recipe_for(learned) if learned else None
+        sizes = bitfloats.recipe_for(learned) if learned else None
         trainer = training.Trainer(shape, replace(RECIPE, **idea.recipe), photos, steps=STEPS, bit_config=sizes)
         trainer.start_from(start, learned)
         while not trainer.finished:
@@ -117,7 +117,7 @@ def train(
         papers = training.papers(trainer, data)
         models.save(trainer.averaged_model(), path, record=papers)
         kept = models.load(path)
-        net = bittraining.integers(trainer.averaged_bit_net())
+        net = bitfloats.integers(trainer.averaged_bit_net())
         bitnet.save(bitnet.Learned(net, kept.fingerprint, papers), bitnet.path_beside(kept))
 
 

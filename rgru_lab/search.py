@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rgru_lab.bitfloats import network
 from rgru_lab.bitmodel import BitModel
 from rgru_lab.bitnet import BANKS, Learned
-from rgru_lab.bittraining import network
 from rgru_lab.codec import Sending, on_tensors
 from rgru_lab.config import InputError
 from rgru_lab.losses import Loss, at_both_places

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, distributed, nn
 
 from rgru_lab import checkpoints
+from rgru_lab.bitfloats import BitNet, BitTrainConfig
 from rgru_lab.bitnet import BANKS, Learned
-from rgru_lab.bittraining import BitNet, BitTrainConfig
 from rgru_lab.codec import Sending, unroll
 from rgru_lab.config import GRID, ModelConfig, TrainConfig, TrainingError
 from rgru_lab.graphs import Graphs

@@ -9,7 +9,7 @@ import pytest
 import skimage.data
 import torch
 
-from rgru_lab import bitnet, bittraining, model
+from rgru_lab import bitfloats, bitnet, model
 from rgru_lab.config import preset
 
 torch.set_num_threads(1)  # the networks here are tiny; more threads would only wait for each other
@@ -87,10 +87,10 @@ def weights(weights_path) -> model.Weights:
 def make_net():
     """make_net(seed=..., bits=..., groups=...): what predicts bits, with random weights that only the seed decides."""
 
-    def make(seed: int = 0, bits: int = 32, groups: int = 8) -> bittraining.BitNet:
+    def make(seed: int = 0, bits: int = 32, groups: int = 8) -> bitfloats.BitNet:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            net = bittraining.BitNet(bits, bittraining.BitTrainConfig(groups, hidden=24, middle=12))
+            net = bitfloats.BitNet(bits, bitfloats.BitTrainConfig(groups, hidden=24, middle=12))
             for name, value in net.named_parameters():  # some begin at zero; here they shall matter
                 value.data += 0.2 * torch.randn_like(value) * name.endswith("bias")
                 value.data += 0.05 * torch.randn_like(value) * name.endswith("direct")
@@ -105,7 +105,7 @@ def make_learned(make_net):
     """make_learned(codec=..., ...): the same in whole numbers, as files are coded with it."""
 
     def make(codec: bytes = bytes(range(8)), **network) -> bitnet.Learned:
-        return bitnet.Learned(bittraining.integers(make_net(**network)), codec, {"data": "none"})
+        return bitnet.Learned(bitfloats.integers(make_net(**network)), codec, {"data": "none"})
 
     return make
 
@@ -137,5 +137,19 @@ def small_planes():
     def random(count: int, bits: int, h: int, w: int, seed: int = 0) -> tuple[np.ndarray, ...]:
         rng = np.random.default_rng(seed)
         return tuple(rng.integers(0, 2, (bits, h, w)).astype(np.int8) * 2 - 1 for _ in range(count))
+
+    return random
+
+
+@pytest.fixture(scope="session")
+def smooth():
+    """smooth(count, (K, h, w)): planes whose neighbours are alike, as a codec's are."""
+
+    def random(count: int, shape: tuple[int, int, int], seed: int = 0) -> np.ndarray:
+        rng = np.random.default_rng(seed)
+        bits, h, w = shape
+        fields = rng.standard_normal((count, bits, h + 2, w + 2))
+        near = sum(fields[:, :, y : y + h, x : x + w] for y in range(3) for x in range(3))
+        return np.where(near + 0.3 * rng.standard_normal(near.shape) > 0, 1, -1).astype(np.int8)
 
     return random

@@ -10,12 +10,9 @@ import pytest
 import torch
 
 from rgru_lab import bitnet, bittraining, model
-from rgru_lab.__main__ import TRAIN_BITS
 from rgru_lab.bitmodel import ONE, Counts
 from rgru_lab.bitnet import BitNetError, Learned
-from rgru_lab.config import InputError
 from rgru_lab.progression import Progression
-from rgru_lab.training import TrainingError
 
 SHAPES = [(32, 1, 1), (32, 1, 6), (32, 5, 1), (32, 2, 2), (32, 7, 6), (32, 8, 11)]
 
@@ -28,15 +25,6 @@ def learned(make_learned):
 @pytest.fixture(params=["counts", "learned"], scope="module")
 def bit_model(request, learned):
     return Counts() if request.param == "counts" else learned
-
-
-def smooth(count, shape, seed=0):
-    """Planes whose neighbours are alike, as a codec's are."""
-    rng = np.random.default_rng(seed)
-    bits, h, w = shape
-    fields = rng.standard_normal((count, bits, h + 2, w + 2))
-    near = sum(fields[:, :, y : y + h, x : x + w] for y in range(3) for x in range(3))
-    return np.where(near + 0.3 * rng.standard_normal(near.shape) > 0, 1, -1).astype(np.int8)
 
 
 def walk(bit_model, planes):
@@ -52,7 +40,7 @@ def walk(bit_model, planes):
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("i", [1, 2, 3, 16])
-def test_every_bit_is_asked_for_once_and_comes_back(bit_model, shape, i):
+def test_every_bit_is_asked_for_once_and_comes_back(bit_model, shape, i, smooth):
     planes = smooth(i, shape)
     passes, plane = walk(bit_model, planes)
     assert np.array_equal(plane, planes[-1])
@@ -66,7 +54,7 @@ def test_every_bit_is_asked_for_once_and_comes_back(bit_model, shape, i):
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("i", [1, 3])
-def test_where_some_positions_are_not_sent_only_the_others_are_asked_for(bit_model, shape, i):
+def test_where_some_positions_are_not_sent_only_the_others_are_asked_for(bit_model, shape, i, smooth):
     planes = smooth(i, shape)
     rng = np.random.default_rng(i)
     sent = rng.random(shape[1:]) < 0.6
@@ -85,7 +73,7 @@ def test_where_some_positions_are_not_sent_only_the_others_are_asked_for(bit_mod
     assert np.array_equal(np.sort(np.concatenate(asked)), np.flatnonzero(np.broadcast_to(sent, shape)))
 
 
-def test_all_positions_sent_is_the_same_as_none_named(bit_model):
+def test_all_positions_sent_is_the_same_as_none_named(bit_model, smooth):
     planes = smooth(2, (32, 5, 6))
     every = np.ones((5, 6), bool)
     flat = planes[-1].ravel() > 0
@@ -98,29 +86,7 @@ def test_all_positions_sent_is_the_same_as_none_named(bit_model):
     assert all(np.array_equal(a, b) for a, b in zip(*said, strict=True))
 
 
-def test_what_is_not_sent_counts_as_unknown(make_net):
-    """The floating-point model says what the whole numbers say, and unsent bits cost nothing."""
-    net = make_net()
-    learned = Learned(bittraining.integers(net), bytes(8), {})
-    planes = smooth(3, (32, 6, 7))
-    sent = np.random.default_rng(0).random((6, 7)) < 0.5
-    planes[1:] *= sent
-    cost = 0.0
-    flat = planes[-1].ravel() > 0
-
-    def tell(where, probabilities):
-        nonlocal cost
-        told = flat[where]
-        cost -= np.log2(np.where(told, probabilities, ONE - probabilities) / ONE).sum()
-        return told.astype(np.int32)
-
-    learned.walk(planes[:2], (32, 6, 7), tell, sent)
-    with torch.no_grad():
-        needed = float(net(torch.from_numpy(planes)[None].float(), 3))
-    assert needed == pytest.approx(cost / (32 * sent.sum()), rel=1e-3)
-
-
-def test_a_probability_depends_only_on_what_the_decoder_has(bit_model):
+def test_a_probability_depends_only_on_what_the_decoder_has(bit_model, smooth):
     """Other bits from some pass on: all probabilities up to and with that pass stay; of those after it, some change."""
     shape = (32, 6, 7)
     planes = smooth(3, shape)
@@ -167,7 +133,7 @@ def test_counts_follow_the_description(small_planes):
     assert got == expected
 
 
-def test_counts_save_on_planes_whose_neighbours_are_alike():
+def test_counts_save_on_planes_whose_neighbours_are_alike(smooth):
     planes = smooth(1, (32, 20, 24))
     assert bittraining.bits_per_bit(Counts(), [planes])[0] < 0.8
 
@@ -221,7 +187,7 @@ def reference_probabilities(tensors, planes):
 
 
 @pytest.mark.parametrize(("i", "groups"), [(1, 8), (2, 4), (5, 5)])
-def test_the_network_follows_the_description_in_whole_numbers(make_learned, i, groups):
+def test_the_network_follows_the_description_in_whole_numbers(make_learned, i, groups, smooth):
     learned = make_learned(groups=groups)
     assert learned.groups == groups
     planes = smooth(i, (32, 3, 4), seed=i)
@@ -235,7 +201,7 @@ def test_the_network_follows_the_description_in_whole_numbers(make_learned, i, g
     assert changed > planes[-1].size // 2  # the hidden layers matter in this network
 
 
-def test_the_same_probabilities_with_inputs_in_another_order(learned):
+def test_the_same_probabilities_with_inputs_in_another_order(learned, smooth):
     """Sums in another order: every layer's inputs are permuted, and other memory layouts are used."""
     rng = np.random.default_rng(0)
     planes = smooth(3, (32, 9, 10))
@@ -258,7 +224,7 @@ def test_the_same_probabilities_with_inputs_in_another_order(learned):
         assert np.array_equal(a, b)
 
 
-def test_the_threads_of_the_caller_are_left_as_they_were(learned):
+def test_the_threads_of_the_caller_are_left_as_they_were(learned, smooth):
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
@@ -268,7 +234,7 @@ def test_the_threads_of_the_caller_are_left_as_they_were(learned):
         torch.set_num_threads(before)
 
 
-def test_sums_are_exact_in_float64_and_integers_alike(learned, monkeypatch):
+def test_sums_are_exact_in_float64_and_integers_alike(learned, monkeypatch, smooth):
     planes = smooth(3, (32, 9, 10))
     before, _ = walk(learned, planes)
     for kind in (np.float64, np.int64):
@@ -291,7 +257,7 @@ for m in (bitnet.load(sys.argv[1]), bitmodel.Counts()):
 """
 
 
-def test_the_same_probabilities_with_other_thread_counts_and_processor_features(learned, tmp_path):
+def test_the_same_probabilities_with_other_thread_counts_and_processor_features(learned, tmp_path, smooth):
     """In processes of their own: threads, and the kernels for older processors that torch's libraries have."""
     bitnet.save(learned, tmp_path / "m.bits")
     np.save(tmp_path / "planes.npy", smooth(3, (32, 24, 30)))
@@ -304,111 +270,6 @@ def test_the_same_probabilities_with_other_thread_counts_and_processor_features(
         outcomes.add(done.stdout)
     assert len(outcomes) == 1
     assert len(outcomes.pop().split()) == 2
-
-
-@pytest.mark.parametrize("i", [1, 2, 3, 16])
-def test_what_training_measures_is_what_the_integers_need(make_net, i):
-    net = make_net()
-    learned = Learned(bittraining.integers(net), bytes(8), {})
-    planes = smooth(i, (32, 7, 9))
-    with torch.no_grad():
-        needed = net(torch.from_numpy(planes[max(0, i - 3) :])[None].float(), i).item()
-    assert bittraining.bits_per_bit(learned, [planes])[i - 1] == pytest.approx(needed, rel=1e-3)
-
-
-def test_training_learns_what_counting_cannot():
-    """Each channel is a neighbour's bit times -1: no vote of its own channel tells it."""
-    rng = np.random.default_rng(0)
-    codes = []
-    for _ in range(24):
-        planes = rng.choice([-1, 1], (2, 32, 16, 16)).astype(np.int8)
-        for channel in range(8, 32):
-            planes[:, channel] = -planes[:, channel - 8]
-        planes[1, :8] = planes[0, :8]
-        codes.append(planes)
-    config = bittraining.BitTrainConfig(hidden=16, middle=8, batch=2, forget=0.0, learning_rate=0.03, ema=0.9)
-    trainer = bittraining.BitTrainer(codes[:-4], config, steps=150)
-    while not trainer.finished:
-        trainer.step()
-    learned = Learned(bittraining.integers(trainer.averaged_net()), bytes(8), {})
-    counts = bittraining.bits_per_bit(Counts(), codes[-4:])
-    needed = bittraining.bits_per_bit(learned, codes[-4:])
-    assert min(counts) > 0.99
-    assert max(needed) < 0.8
-
-
-def test_known_bits_are_forgotten_in_the_first_half_of_the_training_alone(monkeypatch):
-    forget, shares = bittraining.BitNet._forget, []
-
-    def listening(net, known):
-        kept = forget(net, known)
-        shares.append(float((kept == 0).float().mean()))
-        return kept
-
-    monkeypatch.setattr(bittraining.BitNet, "_forget", listening)
-    config = bittraining.BitTrainConfig(hidden=4, middle=4, batch=1, forget=0.3)
-    trainer = bittraining.BitTrainer([smooth(1, (32, 8, 8))], config, steps=6)
-    while not trainer.finished:
-        trainer.step()
-    assert shares == [*[pytest.approx(0.3, abs=0.05)] * 3, 0, 0, 0]
-
-
-def test_a_training_of_bits_that_is_not_finite_stops_and_spares_the_average():
-    config = bittraining.BitTrainConfig(hidden=4, middle=4, batch=1)
-    trainer = bittraining.BitTrainer([smooth(1, (32, 8, 8))], config, steps=6)
-    trainer.step()
-    with torch.no_grad():
-        next(trainer.net.parameters()).fill_(float("nan"))
-    with pytest.raises(TrainingError, match=r"diverged at step 1 .*start anew with a learning rate under 0\.006"):
-        trainer.step()
-    assert all(value.isfinite().all() for value in trainer.average.values())
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"learning_rate": float("inf")}, "learning_rate is inf; give a finite"),
-        ({"hidden": 2.5}, "hidden is 2.5; give a whole"),
-    ],
-)
-def test_a_recipe_for_bits_holds_finite_and_whole_numbers(changes, said):
-    with pytest.raises(InputError, match=said):
-        bittraining.BitTrainConfig(**changes)
-
-
-def test_the_time_is_shared_out_as_the_help_says():
-    assert "Two fifths of the time make bits" in TRAIN_BITS
-    assert "half of it trains" in TRAIN_BITS
-    assert (bittraining.COLLECTING, bittraining.LEARNING) == (2 / 5, 1 / 2)
-
-
-def test_training_begins_where_another_model_ended_number_for_number(learned):
-    codes = [smooth(3, (32, 16, 16)) for _ in range(2)]
-    config = bittraining.BitTrainConfig(hidden=24, middle=12)
-    trainer = bittraining.BitTrainer(codes, config, steps=1)
-    trainer.start_from(learned)
-    again = bittraining.integers(trainer.averaged_net())
-    assert set(again) == set(learned.tensors)
-    assert all(np.array_equal(again[name], value) for name, value in learned.tensors.items())
-    assert bittraining.papers(trainer, "none")["started_from"] == learned.fingerprint.hex()
-
-
-def test_a_checkpoint_from_before_groups_could_be_chosen_goes_on():
-    recipe = bittraining.BitTrainConfig(**bittraining.BEFORE)
-    codes = [smooth(3, (32, 16, 16))]
-    state = bittraining.BitTrainer(codes, recipe, steps=2).state_dict()
-    state["config"] = {name: value for name, value in state["config"].items() if name not in ("groups", "adaptive")}
-    trainer = bittraining.BitTrainer(codes, recipe, steps=2)
-    trainer.load_state_dict(state)
-    assert trainer.step().step == 1
-    with pytest.raises(TrainingError, match="made with"):
-        bittraining.BitTrainer(codes, bittraining.BitTrainConfig(), steps=2).load_state_dict(state)
-
-
-def test_a_model_of_other_sizes_is_no_beginning(learned):
-    trainer = bittraining.BitTrainer([smooth(3, (32, 16, 16))], bittraining.BitTrainConfig(hidden=5), steps=1)
-    with pytest.raises(TrainingError, match="32 bits in 8 groups cannot begin one of 32 in 8 with 5 and 32 units"):
-        trainer.start_from(learned)
 
 
 def test_a_saved_model_is_read_back(learned, tmp_path):
@@ -469,14 +330,6 @@ def test_sums_cannot_leave_exact_arithmetic(learned):
     tensors["2.3.near"] = np.full_like(tensors["2.3.near"], 127)
     tensors["2.3.middle"] = np.full_like(tensors["2.3.middle"], 127)
     Learned(tensors, bytes(8), {})  # as large as int8 gets: still exact
-
-
-@pytest.mark.parametrize(
-    ("field", "value"), [("ema", 1.0), ("ema", -0.1), ("seed", 2**63), ("seed", -1), ("groups", 0), ("adaptive", 1.5)]
-)
-def test_a_recipe_out_of_range_is_refused_and_named(field, value):
-    with pytest.raises(InputError, match=f"{field} is {value}"):
-        bittraining.BitTrainConfig(**{field: value})
 
 
 def test_a_model_for_other_bits_is_refused(learned):

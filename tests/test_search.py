@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rgru_lab import bitstream, bittraining, codec, images, losses, machine, model, progression, search
+from rgru_lab import bitfloats, bitstream, bittraining, codec, images, losses, machine, model, progression, search
 from rgru_lab.bitmodel import Counts
 from rgru_lab.config import RECONSTRUCTIONS, InputError, preset
 from rgru_lab.progression import Progression
@@ -102,7 +102,7 @@ def test_the_network_in_floating_point_expects_what_the_file_takes(make_learned,
     learned = make_learned()
     planes = np.stack(small_planes(iteration, 32, 9, 7))
     with torch.no_grad():
-        expected = bittraining.network(learned)(torch.from_numpy(planes[-3:]).float()[None], iteration)
+        expected = bitfloats.network(learned)(torch.from_numpy(planes[-3:]).float()[None], iteration)
     assert float(expected) == pytest.approx(bittraining.bits_per_bit(learned, [planes])[-1], rel=2e-3)
 
 
@@ -184,7 +184,7 @@ def test_what_is_not_searched_still_counts_in_the_bits_so_far(weights, photo, ma
     counts = np.full(images.grid_size(*photo.shape[:2]), 3)
 
     def third(price):
-        net, rates = bittraining.network(learned), []
+        net, rates = bitfloats.network(learned), []
 
         def priced(net, given, rate):
             rates.append(rate.item())

@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import distributed, multiprocessing
 
-from rgru_lab import bitnet, bittraining, checkpoints, losses, training
+from rgru_lab import bitfloats, bitnet, checkpoints, losses, training
 from rgru_lab.codec import unroll
 from rgru_lab.config import InputError, ModelConfig, TrainConfig, preset
 from rgru_lab.model import Weights, WeightsError, take_over
@@ -355,15 +355,15 @@ def test_the_model_of_the_bits_learns_at_six_times_the_rate_and_its_average_is_k
 
 def _learned(bits=4, **sizes):
     torch.manual_seed(9)
-    net = bittraining.BitNet(bits, bittraining.BitTrainConfig(**sizes))
-    return bitnet.Learned(bittraining.integers(net), bytes(8), {})
+    net = bitfloats.BitNet(bits, bitfloats.BitTrainConfig(**sizes))
+    return bitnet.Learned(bitfloats.integers(net), bytes(8), {})
 
 
 def test_the_model_of_the_bits_begins_with_what_was_learned_of_the_weights_it_starts_from(trainer, make_coder):
     teacher, learned = trainer(rate=0.5), _learned()
     teacher.start_from(_weights(make_coder(TINY)), learned)
     for net in (teacher.bit_net, teacher.averaged_bit_net()):
-        numbers = bittraining.integers(net)
+        numbers = bitfloats.integers(net)
         assert all(np.array_equal(value, numbers[name]) for name, value in learned.tensors.items())
     trainer().start_from(_weights(make_coder(TINY)), learned)  # without a rate it is of no use
     for other in (_learned(bits=8), _learned(hidden=24)):

@@ -21,7 +21,7 @@ from rgru_lab.config import WEIGHTLESS
 
 
 def train(options):
-    from rgru_lab import bitnet, bittraining, checkpoints, images, patches, photos, training
+    from rgru_lab import bitfloats, bitnet, checkpoints, images, patches, photos, training
     from rgru_lab.config import ModelConfig, TrainConfig, preset
 
     if not (options.steps or options.time_budget):
@@ -36,7 +36,7 @@ def train(options):
         state = checkpoints.read(folder)
         shape = _shaped_as(shape, ModelConfig(**state["model_config"]))
         recipe = state["train_config"] | recipe  # what is said anew must agree
-        bit_config = bittraining.recipe_of(state.get("bit_config", {}))
+        bit_config = bitfloats.recipe_of(state.get("bit_config", {}))
     elif options.start_from or options.resume:
         start = _start(options, folder)
         shape = _shaped_as(shape, start.model.config)
@@ -61,7 +61,7 @@ def train(options):
     )
     budget = {"steps": options.steps, "time_budget_s": options.time_budget}
     if start and config.rate and isinstance(bits := bitnet.find(start), bitnet.Learned):
-        learned, bit_config = bits, bittraining.recipe_for(bits)
+        learned, bit_config = bits, bitfloats.recipe_for(bits)
     runs_on = {"device": device, "graphs": options.graphs}
     trainer = training.Trainer(shape, config, found.photos, bit_config=bit_config, **runs_on, **budget)
     if state:
@@ -88,7 +88,7 @@ def train(options):
 
 def _keep(trainer, weights: Path, data: Path):
     """Write what was trained, and say what can be done with it."""
-    from rgru_lab import bitnet, bittraining, model, training
+    from rgru_lab import bitfloats, bitnet, model, training
 
     papers = training.papers(trainer, data.name)
     model.save(trainer.averaged_model(), weights, record=papers)
@@ -96,7 +96,7 @@ def _keep(trainer, weights: Path, data: Path):
     if net := trainer.averaged_bit_net():
         kept = model.load(weights)
         bits = bitnet.path_beside(kept)
-        bitnet.save(bitnet.Learned(bittraining.integers(net), kept.fingerprint, papers), bits)
+        bitnet.save(bitnet.Learned(bitfloats.integers(net), kept.fingerprint, papers), bits)
         more = f"train-bits --model {weights} --start-from {weights} --images {data} --force"
         print(f"{bits}: what predicts its bits; python -m rgru_lab {more} goes on")
     print(f"try it: python -m rgru_lab compare photo.jpg --model {weights}")
@@ -173,17 +173,17 @@ def _residuals(record) -> str:
 
 
 def train_bits(options):
-    from rgru_lab import bitdata, bitmodel, bitnet, bittraining, checkpoints, images, model, photos
+    from rgru_lab import bitdata, bitfloats, bitmodel, bitnet, bittraining, checkpoints, images, model, photos
 
     weights = model.load(options.model)
     target = bitnet.path_beside(weights)
     folder = Path(options.output or f"runs/{weights.name}-bits")
     resumed = _resumed(folder, options.resume)
     begin = state = None
-    recipe = bittraining.BitTrainConfig()
+    recipe = bitfloats.BitTrainConfig()
     if resumed:
         state = checkpoints.read(folder)
-        recipe = bittraining.recipe_of(state["config"])
+        recipe = bitfloats.recipe_of(state["config"])
     elif options.start_from:
         begin = bitnet.find(model.load(options.start_from))
         if begin.coding != "learned":
@@ -193,7 +193,7 @@ def train_bits(options):
                 f"{options.start_from} has {begin.bits} bits per position, {weights.name} {weights.model.config.bits}; "
                 "leave out --start-from"
             )
-        recipe = bittraining.recipe_for(begin)
+        recipe = bitfloats.recipe_for(begin)
     names = ("learning_rate", "adaptive", "seed")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     recipe = replace(recipe, **given)
@@ -226,7 +226,7 @@ def train_bits(options):
     finally:
         if sys.exc_info()[0] in (None, KeyboardInterrupt):
             papers = bittraining.papers(trainer, data)
-            learned = bitnet.Learned(bittraining.integers(trainer.averaged_net()), weights.fingerprint, papers)
+            learned = bitnet.Learned(bitfloats.integers(trainer.averaged_net()), weights.fingerprint, papers)
             bitnet.save(learned, target)
             print(f"\n{target}: {trainer.step_count:,} steps in {trainer.elapsed_s:,.0f} s", flush=True)
     codes = []

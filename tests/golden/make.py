@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rgru_lab import bitdata, bitmodel, bitnet, bitstream, bittraining, codec, model, photos
+from rgru_lab import bitdata, bitfloats, bitmodel, bitnet, bitstream, bittraining, codec, model, photos
 from rgru_lab.bitmodel import Counts
 from rgru_lab.config import preset
 
@@ -25,11 +25,11 @@ def main():
     photo = photos.sample("chelsea")[60 : 60 + HEIGHT, 100 : 100 + WIDTH]
     planes = tuple(plane for plane, _ in codec.encode(coder, photo, ITERATIONS))
     codes = [bitdata.codes_of(coder, photos.sample("chelsea")[:256, :256], ITERATIONS)]
-    trainer = bittraining.BitTrainer(codes, bittraining.BitTrainConfig(hidden=8, middle=8, batch=1), steps=60)
+    trainer = bittraining.BitTrainer(codes, bitfloats.BitTrainConfig(hidden=8, middle=8, batch=1), steps=60)
     while not trainer.finished:
         trainer.step()
     fingerprint = bytes(range(8))
-    learned = bitnet.Learned(bittraining.integers(trainer.averaged_net()), fingerprint, {"data": "chelsea"})
+    learned = bitnet.Learned(bitfloats.integers(trainer.averaged_net()), fingerprint, {"data": "chelsea"})
     bitnet.save(learned, HERE / "micro.bits")
     np.save(HERE / "planes.npy", np.packbits(np.array(planes) > 0))
     for bit_model in (None, Counts(), learned):
