@@ -25,9 +25,11 @@ The rooms, each with one purpose; a room imports only from rooms above it:
     patches      photographs in memory, and the squares that training cuts from them
     adaptive     which positions of the code stop sending bits, and when
     checkpoints  a training's state on disk
+    processes    several train one codec: who is who, and what they tell each other
+    runs         a training in a folder: checkpoint, log, and a stop between two steps
     graphs       a training step recorded once and played again, for GPUs
     bitdata      bits that a codec makes of photographs
-    training     the step and the loop; one process or several
+    training     the step and the loop
     trials       small trainings that decide the recipe
     bench        seconds, memory, share of peak
     fuzz         damaged files by the thousand: nothing may break

@@ -35,7 +35,7 @@ class Record(NamedTuple):
 
 
 class BitTrainer(Schedule):
-    """Everything that changes while training; runs under `training.run` with its checkpoints, always on the CPU.
+    """Everything that changes while training; runs under `runs.run` with its checkpoints, always on the CPU.
 
     Args:
         codes: crops, (N, K, h, w) int8 each, from `bitdata.collect`.

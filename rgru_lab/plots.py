@@ -151,7 +151,7 @@ def training(log: list[dict], frames: list[tuple[str, np.ndarray]] = ()) -> Figu
     """How a training goes: |R[i]| of each iteration, learning rate and speed over the steps, and pictures below.
 
     Args:
-        log: records of `training.run`, or lines of its `log.jsonl`, as dicts; at least one.
+        log: records of `runs.run`, or lines of its `log.jsonl`, as dicts; at least one.
         frames: titles and pictures (H, W, 3) uint8: a validation photograph and what the codec makes of it by now.
     """
     if not log:

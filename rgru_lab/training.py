@@ -1,42 +1,32 @@
-"""Train a codec: the loop over iterations and its loss, a step, and a run that can be stopped and resumed.
+"""Train a codec: the loop over iterations and its loss, a step, and all that a checkpoint holds.
 
-`Trainer.step` is the whole story. The same code runs in several processes at once, each on its own device and its own
-patches: `torchrun --nproc-per-node 4 -m rgru_lab train ...`.
+`Trainer.step` is the whole story; `runs.run` takes one step after the other. The same code runs in several processes
+at once, each on its own device and its own patches: `torchrun --nproc-per-node 4 -m rgru_lab train ...`.
 """
 
-import contextlib
 import json
 import math
-import os
 import random
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 
-from rgru_lab import checkpoints
+from rgru_lab import processes
 from rgru_lab.bitfloats import BitNet, BitTrainConfig
 from rgru_lab.bitnet import BANKS, Learned
 from rgru_lab.codec import Sending, unroll
 from rgru_lab.config import GRID, ModelConfig, TrainConfig, TrainingError
 from rgru_lab.graphs import Graphs
 from rgru_lab.graphs import record as record_graph
-from rgru_lab.images import write_atomically
 from rgru_lab.losses import Loss, Similarity, good_enough
 from rgru_lab.machine import bf16_speedup
 from rgru_lab.model import ResidualCoder, Weights, take_over
 from rgru_lab.patches import Patches
 from rgru_lab.schedule import Schedule, averaged, circumstances, state_copy
-
-SAVE_EVERY_S = 60
-LOG_EVERY = 50
-LOG = "log.jsonl"
 
 FOLLOWING = 6.0
 """Times the codec's learning rate, that of the model of the bits: beside 1e-3 that is the 6e-3 of train-bits."""
@@ -178,7 +168,7 @@ class Trainer(Schedule):
         self.config = config
         self.bit_config = replace(bit_config or BitTrainConfig(), forget=0.0)
         self.device = torch.device(device)
-        self.rank, self.processes = place()
+        self.rank, self.processes = processes.place()
         torch.manual_seed(config.seed)
         self.model = ResidualCoder(model_config, config.stochastic).to(self.device, memory_format=torch.channels_last)
         self.average = state_copy(self.model)
@@ -189,7 +179,7 @@ class Trainer(Schedule):
             self.bit_average = state_copy(self.bit_net)
             groups.append({"params": list(self.bit_net.parameters())})
         self.optimiser = torch.optim.Adam(groups, lr=config.learning_rate, fused=True)
-        (bf16,) = _largest(bf16_speedup(self.device) > 1 if config.bf16 is None else config.bf16)
+        (bf16,) = processes.largest(bf16_speedup(self.device) > 1 if config.bf16 is None else config.bf16)
         self.bf16 = bool(bf16)  # the same in all processes
         self.unrolled = Unrolled(self.model, config, self.bit_net)
         if self.processes > 1:
@@ -237,7 +227,7 @@ class Trainer(Schedule):
         for network, average in self._averages().items():
             self.follow(average, network, self.config.ema)
         seconds = time.perf_counter() - started
-        (self.elapsed_s,) = _largest(self.elapsed_s + seconds)  # the same in all processes: the schedule hangs on it
+        (self.elapsed_s,) = processes.largest(self.elapsed_s + seconds)  # the same in all: the schedule hangs on it
         speed = len(x) * self.processes / seconds
         count = skipped + stage.iterations
         said = (tuple(readings[:count]), tuple(readings[count:]))
@@ -303,7 +293,7 @@ class Trainer(Schedule):
             "started_from": self.started_from,
             "step_count": self.step_count,
             "elapsed_s": self.elapsed_s,
-            "random": _gather(generators),
+            "random": processes.gather(generators),
         }
 
     def load_state_dict(self, state: dict):
@@ -344,141 +334,6 @@ class Trainer(Schedule):
     def _averages(self) -> dict[nn.Module, dict[str, Tensor]]:
         """What is trained, and its average."""
         return {self.model: self.average} | ({self.bit_net: self.bit_average} if self.bit_net is not None else {})
-
-
-def run(
-    trainer: Trainer, folder: str | os.PathLike, *, save_every_s: float = SAVE_EVERY_S, part_bytes: int | None = None
-) -> Iterator[Record]:
-    """Train to the end, keeping a checkpoint and a log in a folder; a kill at any moment loses a minute at most.
-
-    Writes a checkpoint every `save_every_s` seconds, when the caller stops and at the end, and a line of JSON
-    every 50 steps to `log.jsonl`. Ctrl-C and SIGTERM wait for the step to end, so that a later resume goes on exactly
-    there. After a divergence the last checkpoint is left alone. With several processes the first one writes.
-
-    Args:
-        trainer: what to train.
-        folder: where checkpoint and log go.
-        save_every_s: seconds between checkpoints.
-        part_bytes: see `checkpoints.write`.
-
-    Yields:
-        `Record` after each step.
-
-    Raises:
-        KeyboardInterrupt: after Ctrl-C or SIGTERM, when everything is saved.
-        TrainingError: training diverged; or the folder holds a checkpoint of a later step than this training's.
-    """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    if (last := checkpoints.last_step(folder)) is not None and last > trainer.step_count:
-        raise TrainingError(
-            f"{folder} holds a checkpoint of step {last}, and this training is at step {trainer.step_count}; load that "
-            "checkpoint first, or choose another folder"
-        )
-    if trainer.rank == 0:
-        _cut_log(folder / LOG, trainer.step_count)
-
-    def save():
-        state = trainer.state_dict()
-        if trainer.rank == 0:
-            checkpoints.write(folder, state, trainer.step_count, part_bytes=part_bytes)
-        return time.monotonic()
-
-    saved = time.monotonic()
-    with _stop_between_steps() as stop:
-        try:
-            while not trainer.finished:
-                record = trainer.step()
-                if trainer.rank == 0 and (record.step % LOG_EVERY == 0 or trainer.finished):
-                    with open(folder / LOG, "a", encoding="utf-8") as log:
-                        log.write(json.dumps(record._asdict()) + "\n")
-                # Every process must come to the same decision, since saving needs them all.
-                due, stopped = _largest(time.monotonic() - saved >= save_every_s, stop.is_set())
-                if due:
-                    saved = save()
-                yield record
-                if stopped:
-                    raise KeyboardInterrupt
-        except (KeyboardInterrupt, GeneratorExit):
-            save()
-            raise
-        save()
-
-
-def _cut_log(log: Path, step: int):
-    """Leave out what an interrupted training logged after its last checkpoint: these steps are taken again."""
-    if log.exists():
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-        write_atomically(log, "".join(line for line in lines if _step_of(line) <= step).encode())
-
-
-def _step_of(line: str) -> float:
-    try:
-        return json.loads(line)["step"] if line.endswith("\n") else math.inf
-    except (ValueError, KeyError, TypeError):  # it was being written when the power went
-        return math.inf
-
-
-@contextlib.contextmanager
-def _stop_between_steps():
-    """Let Ctrl-C and SIGTERM only raise a flag: a step that is cut in two could not be resumed exactly."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop  # only the main thread receives signals
-        return
-    former = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
-
-
-def join_processes() -> str:
-    """Meet the other processes that `torchrun` started, if it did; returns this one's device.
-
-    One process per GPU talks over NCCL; without GPUs all compute on the CPU and talk over gloo.
-    """
-    cuda = torch.cuda.is_available()
-    if "LOCAL_RANK" not in os.environ:
-        return "cuda" if cuda else "cpu"
-    device = f"cuda:{os.environ['LOCAL_RANK']}" if cuda else "cpu"
-    if cuda:
-        torch.cuda.set_device(device)
-    if not distributed.is_initialized():
-        distributed.init_process_group("nccl" if cuda else "gloo")
-    return device
-
-
-def leave_processes():
-    """Part from the others, if there are any: a process that ends while their threads still run may be aborted."""
-    if distributed.is_initialized():
-        distributed.destroy_process_group()
-
-
-def place() -> tuple[int, int]:
-    """(this process's number from 0, how many there are)."""
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return 0, 1
-    return distributed.get_rank(), distributed.get_world_size()
-
-
-def _largest(*values: float) -> list[float]:
-    """Each value's maximum over all processes."""
-    if place()[1] == 1:
-        return list(values)
-    device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
-    tensor = torch.tensor(values, dtype=torch.float64, device=device)
-    distributed.all_reduce(tensor, distributed.ReduceOp.MAX)
-    return tensor.tolist()
-
-
-def _gather(value) -> list:
-    """Everybody's value, in the order of the processes."""
-    values = [value] * place()[1]
-    if len(values) > 1:
-        distributed.all_gather_object(values, value)
-    return values
 
 
 def _plain(config) -> dict:

@@ -10,7 +10,9 @@ import skimage.data
 import torch
 
 from rgru_lab import bitfloats, bitnet, model
-from rgru_lab.config import preset
+from rgru_lab.config import TrainConfig, preset
+from rgru_lab.training import Trainer
+from tests.teachers import RECIPE, TINY
 
 torch.set_num_threads(1)  # the networks here are tiny; more threads would only wait for each other
 
@@ -153,3 +155,19 @@ def smooth():
         return np.where(near + 0.3 * rng.standard_normal(near.shape) > 0, 1, -1).astype(np.int8)
 
     return random
+
+
+@pytest.fixture(scope="session")
+def pictures(sample):
+    """Two photographs to train on."""
+    return [sample("astronaut", 64, 80), sample("coffee", 48, 64)]
+
+
+@pytest.fixture
+def trainer(pictures):
+    """trainer(steps=..., model=..., **changes to the recipe): a fresh one, of a tiny codec."""
+
+    def make(*, steps=20, model=TINY, **changes):
+        return Trainer(model, TrainConfig(**{**RECIPE, **changes}), pictures, steps=steps)
+
+    return make

@@ -75,7 +75,7 @@ def test_the_package_itself_imports_none_of_its_rooms():
         "from rgru_lab.training import Trainer",
         "from . import training",
         "from .training import Trainer",
-        "def f():\n    from rgru_lab.training import run",
+        "def f():\n    from rgru_lab.training import Trainer",
     ],
 )
 def test_an_import_from_below_would_be_noticed(source):

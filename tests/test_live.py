@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from rgru_lab import checkpoints, codec, machine, plots, training
+from rgru_lab import checkpoints, codec, machine, plots, runs, training
 from rgru_lab.config import InputError, ModelConfig, TrainConfig
 from rgru_lab.viewer import live
 
@@ -99,8 +99,8 @@ def test_pictures_stand_below_with_their_titles(photo):
 
 
 def test_the_log_of_a_training_can_be_drawn(trainer, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "LOG_EVERY", 1)
-    list(training.run(trainer(4), tmp_path))
+    monkeypatch.setattr(runs, "LOG_EVERY", 1)
+    list(runs.run(trainer(4), tmp_path))
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     assert len(log) == 4
     assert len(plots.training(log).axes[0].lines) == 4
@@ -163,7 +163,7 @@ def test_an_interrupted_training_is_saved_and_goes_on_with_the_next_call(capsys,
     second.load_state_dict(checkpoints.read(tmp_path))
     assert live.watch(second, tmp_path, photo, draw=drawn.append).step == 6
     whole = trainer(6)
-    list(training.run(whole, tmp_path / "whole"))
+    list(runs.run(whole, tmp_path / "whole"))
     assert _same(second.model, whole.model)
 
 
@@ -194,7 +194,7 @@ def test_watching_does_not_change_the_training(trainer, photo, tmp_path):
     state = torch.get_rng_state()
     live.watch(watched, tmp_path / "a", photo, every_s=0, draw=lambda figure: None)
     torch.set_rng_state(state)
-    list(training.run(alone, tmp_path / "b"))
+    list(runs.run(alone, tmp_path / "b"))
     assert _same(watched.model, alone.model)
 
 

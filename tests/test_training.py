@@ -5,7 +5,6 @@ import datetime
 import json
 import math
 import os
-import signal
 import time
 from dataclasses import replace
 from itertools import islice
@@ -13,51 +12,13 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
-from torch import distributed, multiprocessing
 
 from rgru_lab import bitfloats, bitnet, checkpoints, losses, training
 from rgru_lab.codec import unroll
 from rgru_lab.config import InputError, ModelConfig, TrainConfig, preset
 from rgru_lab.model import Weights, WeightsError, take_over
 from rgru_lab.training import Trainer, TrainingError
-
-TINY = ModelConfig(encoder=(8, 8, 8, 8), decoder=(4, 8, 8, 8, 8), bits=4, alpha_x=1.0)
-RECIPE = {"curriculum": ((1.0, 2, 32, 2),), "loss": "l1", "late": 1.0, "bf16": False, "warmup_steps": 4}
-
-
-@pytest.fixture(scope="module")
-def pictures(sample):
-    return [sample("astronaut", 64, 80), sample("coffee", 48, 64)]
-
-
-@pytest.fixture
-def trainer(pictures):
-    """trainer(steps=..., model=..., **changes to the recipe)"""
-
-    def make(*, steps=20, model=TINY, **changes):
-        return Trainer(model, TrainConfig(**{**RECIPE, **changes}), pictures, steps=steps)
-
-    return make
-
-
-def _values(trainer):
-    """All numbers that training changes, in one list."""
-    moments = [value for of in trainer.optimiser.state_dict()["state"].values() for value in of.values()]
-    of_bits = [] if trainer.bit_net is None else [*trainer.bit_net.state_dict().values(), *trainer.bit_average.values()]
-    return [*trainer.model.state_dict().values(), *trainer.average.values(), *of_bits, *moments]
-
-
-def _same(a, b):
-    return len(a) == len(b) and all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
-
-
-def _save(trainer, folder):
-    checkpoints.write(folder, trainer.state_dict(), trainer.step_count)
-
-
-def _load(trainer, folder):
-    trainer.load_state_dict(checkpoints.read(folder))
-
+from tests.teachers import RECIPE, TINY, load, same, save, values
 
 # What a step makes smaller
 
@@ -337,7 +298,7 @@ def test_without_a_rate_there_is_no_model_of_the_bits_and_with_one_the_codec_beg
     without, with_rate = trainer(), trainer(rate=0.5)
     assert without.bit_net is without.averaged_bit_net() is None
     assert without.step().bits_per_bit == ()
-    assert _same(list(trainer().model.state_dict().values()), list(with_rate.model.state_dict().values()))
+    assert same(list(trainer().model.state_dict().values()), list(with_rate.model.state_dict().values()))
 
 
 def test_the_model_of_the_bits_learns_at_six_times_the_rate_and_its_average_is_kept(trainer):
@@ -401,10 +362,10 @@ def test_an_interrupted_training_ends_bit_for_bit_where_the_uninterrupted_one_do
     checkpoints.write(tmp_path, first.state_dict(), 3, part_bytes=part_bytes)
     torch.rand(7)  # whatever else drew random numbers in between
     second = trainer(steps=6, **stages, **changes)
-    _load(second, tmp_path)
+    load(second, tmp_path)
     resumed = [second.step() for _ in range(3)]
 
-    assert _same(_values(whole), _values(second))
+    assert same(values(whole), values(second))
     assert [r.residuals for r in resumed] == [r.residuals for r in records[3:]]
     assert [r.learning_rate for r in resumed] == [r.learning_rate for r in records[3:]]
     assert [r.step for r in resumed] == [4, 5, 6]
@@ -416,16 +377,16 @@ def test_the_same_seed_trains_the_same_weights_and_another_seed_others(trainer, 
     def trained(seed):
         teacher = trainer(seed=seed, stochastic=stochastic)
         teacher.step(), teacher.step()
-        return _values(teacher)
+        return values(teacher)
 
-    assert _same(trained(0), trained(0))
-    assert not _same(trained(0), trained(1))
+    assert same(trained(0), trained(0))
+    assert not same(trained(0), trained(1))
 
 
 def test_drawn_bits_train_other_weights_than_signs(trainer):
     drawn, sign = trainer(stochastic=True), trainer(stochastic=False)
     drawn.step(), sign.step()
-    assert not _same(_values(drawn), _values(sign))
+    assert not same(values(drawn), values(sign))
 
 
 @pytest.mark.parametrize(
@@ -442,12 +403,12 @@ def test_drawn_bits_train_other_weights_than_signs(trainer):
     ids=["learning rate", "seed", "loss", "rate", "batch", "model", "priming"],
 )
 def test_resuming_with_another_recipe_is_refused_and_names_the_difference(trainer, tmp_path, changes, named):
-    _save(trainer(), tmp_path)
+    save(trainer(), tmp_path)
     other = trainer(**changes)
-    before = [value.clone() for value in _values(other)]
+    before = [value.clone() for value in values(other)]
     with pytest.raises(TrainingError, match=rf"made with .*{named}.*resume with the same settings"):
-        _load(other, tmp_path)
-    assert _same(_values(other), before)
+        load(other, tmp_path)
+    assert same(values(other), before)
 
 
 def test_a_checkpoint_from_before_there_was_a_setting_goes_on_with_its_default(trainer):
@@ -474,11 +435,11 @@ def test_a_resumed_training_runs_in_what_it_began_in(trainer, began):
 def test_a_batch_that_is_not_finite_stops_the_training_and_spares_the_weights(trainer, value, loss):
     teacher = trainer(loss=loss)
     teacher.step()
-    before = [v.clone() for v in _values(teacher)]
+    before = [v.clone() for v in values(teacher)]
     with pytest.raises(TrainingError, match=r"diverged at step 1 .*a learning rate under 0\.001"):
         teacher.step(torch.full((1, 3, 32, 32), value))
-    assert _same(_values(teacher), before)
-    assert all(torch.isfinite(v).all() for v in _values(teacher))
+    assert same(values(teacher), before)
+    assert all(torch.isfinite(v).all() for v in values(teacher))
     assert teacher.step_count == 1
 
 
@@ -607,7 +568,7 @@ def test_the_averaged_model_follows_the_trained_one_and_is_it_without_ema(traine
     teacher.step(), teacher.step()
     kept = teacher.averaged_model()
     assert not kept.training
-    assert _same(list(kept.state_dict().values()), list(teacher.model.state_dict().values())) is (ema == 0)
+    assert same(list(kept.state_dict().values()), list(teacher.model.state_dict().values())) is (ema == 0)
 
 
 def test_the_average_is_a_mean_of_the_weights_so_far(trainer):
@@ -618,107 +579,6 @@ def test_the_average_is_a_mean_of_the_weights_so_far(trainer):
         decay = step / (step + 10)
         average = decay * average + (1 - decay) * teacher.model.state_dict()[key]
     torch.testing.assert_close(teacher.averaged_model().state_dict()[key], average)
-
-
-# A run in a folder
-
-
-def test_what_was_logged_after_the_last_checkpoint_is_not_logged_twice(trainer, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "LOG_EVERY", 2)
-    steps = training.run(trainer(steps=9), tmp_path)
-    for _ in range(4):
-        next(steps)
-    steps.close()
-    log = tmp_path / "log.jsonl"
-    lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
-    more = [lines[-1].replace('"step": 4', f'"step": {step}') for step in (6, 8)]
-    damaged = ['{"a": 1}\n', "[1]\n", more[0][:20]]
-    log.write_bytes("".join([*lines, *more, *damaged]).encode() + b"\xff\n" + lines[0].strip().encode())  # killed
-    resumed = trainer(steps=9)
-    _load(resumed, tmp_path)
-    list(training.run(resumed, tmp_path))
-    found = [json.loads(line)["step"] for line in log.read_text(encoding="utf-8").splitlines()]
-    assert found == [2, 4, 6, 8, 9]
-
-
-def test_a_folder_with_a_later_checkpoint_is_left_alone(trainer, tmp_path):
-    list(training.run(trainer(steps=3), tmp_path))
-    with pytest.raises(TrainingError, match="holds a checkpoint of step 3, and this training is at step 0; load that"):
-        next(training.run(trainer(steps=5), tmp_path))
-    assert [p.name for p in tmp_path.glob("*.pt")] == ["checkpoint-00000003-1of1.pt"]
-
-
-def test_a_run_that_is_closed_early_leaves_a_checkpoint_to_go_on_from(trainer, tmp_path):
-    steps = training.run(trainer(steps=5), tmp_path / "a" / "b")
-    next(steps), next(steps)
-    steps.close()
-    resumed = trainer(steps=5)
-    _load(resumed, tmp_path / "a" / "b")
-    assert resumed.step_count == 2
-    assert [p.name for p in (tmp_path / "a" / "b").iterdir()] == ["checkpoint-00000002-1of1.pt"]
-
-
-def test_a_run_to_the_end_leaves_a_checkpoint_and_a_log_and_nothing_else(trainer, tmp_path):
-    teacher = trainer(steps=3)
-    records = list(training.run(teacher, tmp_path, save_every_s=0))
-    assert [r.step for r in records] == [1, 2, 3]
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint-00000003-1of1.pt", "log.jsonl"]
-    (line,) = (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    assert json.loads(line) == json.loads(json.dumps(records[-1]._asdict()))
-
-
-def test_a_run_writes_its_checkpoints_in_parts_of_the_stated_size(trainer, tmp_path):
-    teacher = trainer(steps=2)
-    list(training.run(teacher, tmp_path, save_every_s=0, part_bytes=10_000))
-    parts = list(tmp_path.glob("checkpoint-00000002-*.pt"))
-    assert len(parts) > 2
-    assert max(part.stat().st_size for part in parts) == 10_000
-    assert len(list(tmp_path.glob("*checkpoint*"))) == len(parts)
-    resumed = trainer(steps=2)
-    _load(resumed, tmp_path)
-    assert _same(_values(resumed), _values(teacher))
-
-
-def test_a_run_saves_as_often_as_it_is_told(trainer, tmp_path, monkeypatch):
-    """Half a minute a step; a checkpoint a minute, so that a kill loses a minute at most."""
-    clock = iter(range(0, 10_000, 30))
-    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
-    found = []
-    for record in training.run(trainer(steps=9), tmp_path):
-        found.append([int(p.name.split("-")[1]) for p in tmp_path.glob("checkpoint*")])
-        assert record.step - (found[-1] or [0])[0] <= 2
-    assert found[-1] > found[3] > [0]
-
-
-def test_a_run_that_diverges_leaves_the_last_good_checkpoint_alone(trainer, tmp_path, monkeypatch):
-    teacher = trainer()
-    steps = training.run(teacher, tmp_path, save_every_s=0)
-    next(steps)
-    monkeypatch.setattr(teacher.patches, "draw", lambda size, count: torch.full((count, 3, size, size), math.nan))
-    with pytest.raises(TrainingError, match="step 1"):
-        next(steps)
-    resumed = trainer()
-    _load(resumed, tmp_path)
-    assert resumed.step_count == 1
-    assert all(torch.isfinite(v).all() for v in _values(resumed))
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_in_the_middle_of_a_step_waits_for_its_end(trainer, tmp_path, monkeypatch, number):
-    whole = trainer(steps=5)
-    list(training.run(whole, tmp_path / "whole"))
-    cut = trainer(steps=5)
-    before = signal.getsignal(number)
-    draw = cut.patches.draw
-    monkeypatch.setattr(cut.patches, "draw", lambda *size: (signal.raise_signal(number), draw(*size))[1])
-    with pytest.raises(KeyboardInterrupt):
-        list(training.run(cut, tmp_path / "cut"))
-    assert signal.getsignal(number) is before
-    resumed = trainer(steps=5)
-    _load(resumed, tmp_path / "cut")
-    assert resumed.step_count == 1
-    list(training.run(resumed, tmp_path / "cut"))
-    assert _same(_values(resumed), _values(whole))
 
 
 # Weights to begin with
@@ -732,21 +592,21 @@ def test_training_starts_from_weights_of_its_own_shape_and_keeps_their_name(trai
     teacher = trainer()
     coder = make_coder(TINY, seed=5)
     teacher.start_from(_weights(coder))
-    assert _same(list(teacher.averaged_model().state_dict().values()), list(coder.state_dict().values()))
-    _save(teacher, tmp_path)
+    assert same(list(teacher.averaged_model().state_dict().values()), list(coder.state_dict().values()))
+    save(teacher, tmp_path)
     resumed = trainer()
     assert training.papers(resumed, "photos")["started_from"] is None
-    _load(resumed, tmp_path)
+    load(resumed, tmp_path)
     assert training.papers(resumed, "photos")["started_from"] == "small-1"
 
 
 def test_training_does_not_start_from_weights_of_another_kind(trainer, make_coder):
     teacher = trainer()
-    before = [value.clone() for value in _values(teacher)]
+    before = [value.clone() for value in values(teacher)]
     for other in (replace(TINY, gain=2.0), replace(TINY, bits=2), replace(TINY, cell="gru")):
         with pytest.raises(WeightsError, match="do not fit into"):
             teacher.start_from(_weights(make_coder(other)))
-    assert _same(_values(teacher), before)
+    assert same(values(teacher), before)
 
 
 @pytest.mark.parametrize("other", [(0, 1), (1, 0), (2, 3)], ids=str)
@@ -755,7 +615,7 @@ def test_training_starts_from_weights_that_differ_in_what_no_weight_belongs_to(t
     teacher, coder = trainer(model=ours), make_coder(theirs, seed=5)
     teacher.start_from(_weights(coder))
     kept = teacher.averaged_model()
-    assert _same(list(kept.state_dict().values()), list(coder.state_dict().values()))
+    assert same(list(kept.state_dict().values()), list(coder.state_dict().values()))
     assert kept.config == ours
 
 
@@ -814,7 +674,7 @@ def test_of_more_channels_the_first_stay_and_of_a_larger_hidden_kernel_the_sum(m
     take_over(small, large)
     back = make_coder(TINY, seed=3)
     take_over(large, back)
-    assert _same(list(back.state_dict().values()), list(small.state_dict().values()))
+    assert same(list(back.state_dict().values()), list(small.state_dict().values()))
     narrow, wide = (
         make_coder(replace(TINY, hidden_kernel=1), seed=4),
         make_coder(replace(TINY, hidden_kernel=3), seed=5),
@@ -833,189 +693,12 @@ def test_an_associative_lstm_takes_its_own_shape_only(make_coder, channels):
     config = replace(TINY, cell="associative-lstm", decoder=(4, channels, channels, channels, channels))
     small, large = make_coder(config, seed=1), make_coder(config, seed=2)
     take_over(small, large)
-    assert _same(list(large.state_dict().values()), list(small.state_dict().values()))
+    assert same(list(large.state_dict().values()), list(small.state_dict().values()))
     with pytest.raises(WeightsError, match="do not fit"):
         take_over(small, make_coder(replace(config, encoder=(8, 8, 8, 16))))
 
 
-# Two processes
-
-
-TOGETHER = {**RECIPE, "stochastic": True, "curriculum": ((0.5, 1, 32, 1), (1.0, 2, 32, 1))}
-
-
-def _one_of_two(rank, folder):
-    """What each of two processes does; it writes what it found for the tests to look at."""
-    torch.set_num_threads(1)
-    meet = f"file://{folder / 'meet'}"
-    limit = datetime.timedelta(seconds=60)
-    distributed.init_process_group("gloo", init_method=meet, rank=rank, world_size=2, timeout=limit)
-    pictures = list(np.load(folder / "pictures.npy"))
-    found = {"writes": 0}
-    write = checkpoints.write
-
-    def counted(*words, **options):
-        found["writes"] += 1
-        write(*words, **options)
-
-    checkpoints.write = counted
-
-    def make(steps=6, model=TINY, **changes):
-        return Trainer(model, TrainConfig(**{**TOGETHER, **changes}), pictures, steps=steps)
-
-    joined = make(curriculum=RECIPE["curriculum"], stochastic=False)
-    batch = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(5)) - 0.5
-    found["loss"] = joined.step(batch[2 * rank : 2 * rank + 2]).loss
-    found["joined"] = joined.model.state_dict()
-    found["gradients"] = [p.grad.clone() for p in joined.model.parameters()]
-
-    gains = make(model=replace(TINY, reconstruction="residual-scaled"))  # its network is not used in the first stage
-    found["gains"] = [len(gains.step().residuals) for _ in range(6)]
-
-    rated = make(
-        rate=1.0, skip=2, curriculum=RECIPE["curriculum"]
-    )  # of what predicts the bits each step uses another part
-    needed = [rated.step().bits_per_bit for _ in range(6)]
-    found["rated"], found["needed"] = _values(rated), needed
-
-    whole = make()
-    found["drawn"] = whole.patches.draw(32, 1)
-    whole = make()
-    list(training.run(whole, folder / "whole"))
-    first = make()
-    steps = training.run(first, folder / "run")
-    for _ in range(3):
-        next(steps)
-    steps.close()
-    distributed.barrier()
-    found["state"] = checkpoints.read(folder / "run")["random"]
-    second = make()
-    _load(second, folder / "run")
-    found["elapsed_s"] = second.elapsed_s
-    list(training.run(second, folder / "resumed"))
-    found["whole"], found["resumed"] = _values(whole), _values(second)
-
-    stopped = make()
-    if rank == 1:  # the signal comes to one of them only
-        draw = stopped.patches.draw
-        stopped.patches.draw = lambda *size: (signal.raise_signal(signal.SIGTERM), draw(*size))[1]
-    try:
-        list(training.run(stopped, folder / "stopped"))
-    except KeyboardInterrupt:
-        found["stopped"] = stopped.step_count
-
-    broken = make()
-    try:
-        broken.step(torch.full((1, 3, 32, 32), math.nan if rank else 0.0))
-    except TrainingError as error:
-        found["diverged"] = str(error)
-
-    torch.save(found, folder / f"{rank}.pt")
-    distributed.barrier()
-    distributed.destroy_process_group()
-
-
-@pytest.fixture(scope="module")
-def two(tmp_path_factory, sample):
-    """What two processes found, and the folder in which they met."""
-    folder = tmp_path_factory.mktemp("two")
-    np.save(folder / "pictures.npy", [sample("astronaut", 48, 64), sample("coffee", 48, 64)])
-    processes = multiprocessing.spawn(_one_of_two, (folder,), nprocs=2, join=False)
-    try:
-        end = time.monotonic() + 120
-        while not processes.join(timeout=1):
-            assert time.monotonic() < end, "two processes wait for each other"
-    finally:
-        for process in processes.processes:
-            process.kill()
-    return folder, [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
-
-
-def test_two_processes_make_the_step_of_one_on_the_joined_batch(two, pictures):
-    _, found = two
-    alone = Trainer(TINY, TrainConfig(**RECIPE), pictures, steps=6)
-    batch = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(5)) - 0.5
-    before = [value.clone() for value in alone.model.state_dict().values()]
-    loss = alone.step(batch).loss
-    assert found[0]["loss"] != found[1]["loss"]
-    assert (found[0]["loss"] + found[1]["loss"]) / 2 == pytest.approx(loss, abs=1e-6)
-    for gradient, parameter in zip(found[0]["gradients"], alone.model.parameters(), strict=True):
-        torch.testing.assert_close(gradient, parameter.grad, rtol=1e-3, atol=1e-6)
-    after = list(alone.model.state_dict().values())
-    for theirs, ours, start in zip(found[0]["joined"].values(), after, before, strict=True):
-        assert not torch.equal(ours, start)
-        torch.testing.assert_close(theirs, ours, rtol=0, atol=2e-6)
-
-
-def test_both_processes_have_the_same_weights_after_a_step_and_after_a_training(two):
-    _, (a, b) = two
-    assert _same(list(a["joined"].values()), list(b["joined"].values()))
-    assert _same(a["whole"], b["whole"])
-
-
-def test_each_process_draws_patches_of_its_own_and_both_random_states_are_in_the_checkpoint(two):
-    _, (a, b) = two
-    assert not torch.equal(a["drawn"], b["drawn"])
-    states = a["state"]
-    assert len(states) == 2
-    assert not torch.equal(states[0]["patches"], states[1]["patches"])
-    assert not torch.equal(states[0]["torch"], states[1]["torch"])
-
-
-def test_two_processes_resume_bit_for_bit(two):
-    _, (a, b) = two
-    assert _same(a["whole"], a["resumed"])
-    assert _same(b["whole"], b["resumed"])
-    assert a["elapsed_s"] == b["elapsed_s"] > 0
-
-
-def test_the_first_process_alone_writes(two):
-    folder, found = two
-    assert found[0]["writes"] > 0
-    assert found[1]["writes"] == 0
-    assert sorted(p.name for p in (folder / "whole").iterdir()) == ["checkpoint-00000006-1of1.pt", "log.jsonl"]
-    assert len((folder / "whole" / "log.jsonl").read_text(encoding="utf-8").splitlines()) == 1
-
-
-def test_a_gain_network_that_a_stage_does_not_use_holds_nothing_up(two):
-    assert [one["gains"] for one in two[1]] == [[1, 1, 1, 1, 2, 2]] * 2
-
-
-def test_with_a_rate_both_processes_learn_the_same_model_of_the_bits_from_bits_of_their_own(two):
-    _, (a, b) = two
-    assert _same(a["rated"], b["rated"])
-    assert a["needed"] != b["needed"]
-    assert [len(bits) for bits in a["needed"]] == [2, 2, 2, 2, 3, 3]  # one iteration was skipped in two steps
-
-
-def test_a_signal_to_one_process_stops_both_after_the_same_step_with_a_checkpoint(two):
-    folder, found = two
-    assert [one["stopped"] for one in found] == [1, 1]
-    assert checkpoints.read(folder / "stopped")["step_count"] == 1
-
-
-def test_what_is_not_finite_in_one_process_stops_both(two):
-    assert all("diverged at step 0" in one["diverged"] for one in two[1])
-
-
-def test_resuming_with_another_number_of_processes_is_refused(two, pictures):
-    folder, _ = two
-    alone = Trainer(TINY, TrainConfig(**TOGETHER), pictures, steps=6)
-    before = [value.clone() for value in _values(alone)]
-    with pytest.raises(TrainingError, match="made by 2 processes; resume with as many"):
-        _load(alone, folder / "run")
-    assert _same(_values(alone), before)
-    assert alone.step_count == 0
-
-
 # The record beside the weights
-
-
-def test_processes_part_and_one_alone_has_nobody_to_part_from():
-    training.leave_processes()
-    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
-    training.leave_processes()
-    assert not distributed.is_initialized()
 
 
 def test_the_record_says_enough_to_train_the_weights_again(trainer):

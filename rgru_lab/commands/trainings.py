@@ -21,7 +21,7 @@ from rgru_lab.config import WEIGHTLESS
 
 
 def train(options):
-    from rgru_lab import bitfloats, bitnet, checkpoints, images, patches, photos, training
+    from rgru_lab import bitfloats, bitnet, checkpoints, images, patches, photos, processes, runs, training
     from rgru_lab.config import ModelConfig, TrainConfig, preset
 
     if not (options.steps or options.time_budget):
@@ -47,13 +47,13 @@ def train(options):
     shape = _shaped_as(shape, options)
     if options.batch:
         config = replace(config, curriculum=[stage._replace(batch=options.batch) for stage in config.curriculum])
-    device = training.join_processes()
+    device = processes.join()
     if options.graphs and not device.startswith("cuda"):
         raise UsageError(f"--graphs needs a CUDA device, and training runs on {device} here; leave it out")
     images.paths_in(options.images)  # says if there is no such folder, before another is made
     make_folder(folder)
 
-    rank, _ = training.place()
+    rank, _ = processes.place()
     found = patches.pictures_in(
         options.images,
         leave_out=photos.validation_names(),
@@ -72,7 +72,7 @@ def train(options):
     if rank == 0:
         beginning = "the checkpoint" if resumed else start.name if start else "random weights"
         beginning += f" and its {bitnet.SUFFIX}" if learned else ""
-        print(f"{options.preset} from {beginning} on {found}; log in {folder / training.LOG}; Ctrl-C keeps everything")
+        print(f"{options.preset} from {beginning} on {found}; log in {folder / runs.LOG}; Ctrl-C keeps everything")
     if trainer.finished and rank == 0:
         print("it is at its end already; a larger --time-budget or --steps goes on")
     found.photos.clear()  # the trainer has the pixels
@@ -83,7 +83,7 @@ def train(options):
         if sys.exc_info()[0] in (None, KeyboardInterrupt):
             if rank == 0:
                 _keep(trainer, folder / f"{options.preset}-local.safetensors", Path(options.images).resolve())
-            training.leave_processes()
+            processes.leave()
 
 
 def _keep(trainer, weights: Path, data: Path):
@@ -245,12 +245,12 @@ def train_bits(options):
 
 
 def _watch(trainer, folder: Path, reading, part_bytes: int | None = None):
-    from rgru_lab import training
+    from rgru_lab import runs
 
     said = time.monotonic()
     with bar(None, 100, "percent", disable=True if trainer.rank else None) as shown:
         shown.bar_format = "{percentage:3.0f}% |{bar}| {postfix}"
-        for record in training.run(trainer, folder, part_bytes=part_bytes):
+        for record in runs.run(trainer, folder, part_bytes=part_bytes):
             start = f"step {record.step:,}, {record.elapsed_s:,.0f} s, rate {record.learning_rate:.1e}, "
             text = start + reading(record)
             shown.n = 100 * record.progress

@@ -8,7 +8,8 @@ import numpy as np
 
 from rgru_lab import codec, plots
 from rgru_lab.config import InputError
-from rgru_lab.training import Record, Trainer, run
+from rgru_lab.runs import run
+from rgru_lab.training import Record, Trainer
 
 SHOWN = (1, 2, 4, 8)
 """Iterations whose P[i] is shown."""
@@ -25,7 +26,7 @@ def watch(
     """Train to the end, or until the kernel is interrupted, and show how it goes.
 
     The photo is sent through the averaged weights each time, so that one sees the same picture become clearer. An
-    interrupted training is saved in `folder` (see `training.run`) and goes on with the next call.
+    interrupted training is saved in `folder` (see `runs.run`) and goes on with the next call.
 
     Args:
         trainer: what to train.
