@@ -44,8 +44,8 @@ The rooms, each with one purpose; a room imports only from rooms above it:
     viewer       the slider of the notebooks
     lessons      what notebooks need around a lesson: set-up, guesses, checked exercises with a way out
     release      rebuilds all that depends on the weights
-    commands     what each command of the command line does
-    __main__     the words that it takes
+    commands     what each command of the command line does, and the words that it takes
+    __main__     takes the words, runs the command, and ends in one sentence where it cannot
 
 Letters: B batch, C channels, H W pixels, h w = H/16, W/16 the code grid, K bits per position and iteration,
 N iterations, i = 1..N. I the image, P[i] its reconstruction, R[i] = I - P[i] the residual, B[i] the bits.

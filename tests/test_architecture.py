@@ -105,7 +105,10 @@ def _loaded_by(module: str) -> list[str]:
     return done.stdout.split()
 
 
-@pytest.mark.parametrize("module", ["rgru_lab", "rgru_lab.config", "rgru_lab.images", "rgru_lab.metrics"])
+@pytest.mark.parametrize(
+    "module",
+    ["rgru_lab", "rgru_lab.config", "rgru_lab.images", "rgru_lab.metrics", "rgru_lab.commands", "rgru_lab.__main__"],
+)
 def test_importing_the_package_loads_nothing_heavy(module):
     assert _loaded_by(module) == []
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from rgru_lab import bitfloats, bittraining
-from rgru_lab.__main__ import TRAIN_BITS
 from rgru_lab.bitmodel import Counts
 from rgru_lab.bitnet import Learned
+from rgru_lab.commands.bits import TRAIN_BITS
 from rgru_lab.config import TrainingError
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 
 from rgru_lab import __main__ as cli
 from rgru_lab import bitnet, bitstream, codec, images, machine, metrics, model, photos, training
-from rgru_lab.commands import common, photographs
+from rgru_lab.commands import common, options, photographs
 from rgru_lab.config import TrainConfig, preset
 from rgru_lab.opponents import CODECS, Ladder
 from rgru_lab.progression import Progression
@@ -711,11 +711,11 @@ def test_train_refuses_words_that_say_nothing_and_names_the_option(capsys, tmp_p
 
 
 def test_a_stage_is_written_as_share_iterations_patch_and_batch():
-    assert cli._curriculum("0.25:4:64x8,1:10:128x4") == ((0.25, 4, 64, 8), (1.0, 10, 128, 4))
+    assert options.curriculum("0.25:4:64x8,1:10:128x4") == ((0.25, 4, 64, 8), (1.0, 10, 128, 4))
 
 
 def test_a_size_is_in_megabytes():
-    assert [cli._size(text) for text in ("0.1", "2", "1.5")] == [100_000, 2_000_000, 1_500_000]
+    assert [options.size(text) for text in ("0.1", "2", "1.5")] == [100_000, 2_000_000, 1_500_000]
 
 
 def test_a_damaged_checkpoint_is_named_before_anything_is_loaded(capsys, tmp_path, train_words):
@@ -944,7 +944,7 @@ def test_a_terminal_without_unicode_and_a_reader_that_stops_are_no_errors(tmp_pa
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("45m", 2700), ("2h", 7200), ("1h30m", 5400)])
 def test_durations(text, seconds):
-    assert cli._duration(text) == seconds
+    assert options.duration(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "soon", "2", "h", "-1h", "0s", "0h0m"])

@@ -1,35 +1,19 @@
-"""What each command of the command line does; `__main__` has the words that people give it.
+"""The commands of the command line, each with the words that people give it beside what it does.
 
     photographs    compress, decompress, info, compare
-    trainings      train, average, train-bits, trials, effects
-    measurements   evaluate, bench, ablation, fuzz
+    trainings      train, average, trials
+    bits           train-bits
+    measurements   evaluate, ablation, effects, fuzz, bench
     upkeep         release, fork, student
-    common         what they share
+    options        options that several have, and what the words after an option must look like
+    common         what else they share
 
-A command takes the options that the parser made of those words, prints what came of them, and raises an `InputError`
-where they cannot be carried out. Each imports what it needs when it runs: `--help` need not wait for torch.
+`words` of a room declares its commands, in the order of `--help`. A command takes the options that the parser made of
+the words, prints what came of them, and raises an `InputError` where they cannot be carried out. Each imports what it
+needs when it runs: `--help` need not wait for torch.
 """
 
-from rgru_lab.commands.measurements import ablation, bench, evaluate, fuzz
-from rgru_lab.commands.photographs import compare, compress, decompress, info
-from rgru_lab.commands.trainings import average, effects, train, train_bits, trials
-from rgru_lab.commands.upkeep import fork, release, student
+from rgru_lab.commands import bits, measurements, photographs, trainings, upkeep
 
-__all__ = [
-    "ablation",
-    "average",
-    "bench",
-    "compare",
-    "compress",
-    "decompress",
-    "effects",
-    "evaluate",
-    "fork",
-    "fuzz",
-    "info",
-    "release",
-    "student",
-    "train",
-    "train_bits",
-    "trials",
-]
+ROOMS = (photographs, trainings, bits, measurements, upkeep)
+"""Those that have commands, in the order of `--help`."""

@@ -1,6 +1,7 @@
-"""What the commands share: how they refuse, find pictures, make folders and show progress."""
+"""What the commands share: how they refuse, find pictures, make folders, watch a training and show progress."""
 
 import os
+import time
 from pathlib import Path
 
 from rgru_lab.config import InputError
@@ -80,3 +81,30 @@ def say(line: str):
     from tqdm import tqdm
 
     tqdm.write(line)
+
+
+def goes_on(folder: Path, resume: bool) -> bool:
+    """Whether a training goes on from the checkpoint in a folder; to begin anew beside one is refused."""
+    from rgru_lab import checkpoints
+
+    there = checkpoints.exists(folder)
+    if there and not resume:
+        raise UsageError(f"{folder} holds a checkpoint already; add --resume to go on, or choose another --output")
+    return there
+
+
+def watch(trainer, folder: Path, reading, part_bytes: int | None = None):
+    """Train to the end and show how far it is; `reading` makes of a step's `Record` what is said of it."""
+    from rgru_lab import runs
+
+    said = time.monotonic()
+    with bar(None, 100, "percent", disable=True if trainer.rank else None) as shown:
+        shown.bar_format = "{percentage:3.0f}% |{bar}| {postfix}"
+        for record in runs.run(trainer, folder, part_bytes=part_bytes):
+            start = f"step {record.step:,}, {record.elapsed_s:,.0f} s, rate {record.learning_rate:.1e}, "
+            text = start + reading(record)
+            shown.n = 100 * record.progress
+            shown.set_postfix_str(text)
+            if shown.disable and trainer.rank == 0 and time.monotonic() - said > 60:  # no terminal: a line a minute
+                said = time.monotonic()
+                print(f"{record.progress:4.0%} {text}", flush=True)

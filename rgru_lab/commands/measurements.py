@@ -1,8 +1,84 @@
-"""What measures: evaluate, bench, ablation, fuzz."""
+"""What measures: evaluate, ablation, effects, fuzz, bench."""
 
 from pathlib import Path
 
-from rgru_lab.commands.common import UsageError, bar, each_picture, make_folder, pictures
+from rgru_lab.commands.common import UsageError, bar, each_picture, folder_name, make_folder, pictures
+from rgru_lab.commands.options import add_iterations, add_jobs, add_model, add_search, count
+from rgru_lab.config import DEFAULT_MODEL, MAX_ITERATIONS
+
+FUZZ = """\
+N random and mutated files through the parser, and a tenth as many whose checksums are made right again, so that the
+range decoder meets garbage. Stops at the first file that does anything but decode or be refused."""
+
+
+def words(command):
+    """Declare these commands and their options."""
+    new = command(
+        evaluate,
+        "a set of photographs, into data/results",
+        "Bytes and qualities of every picture, and what follows; goes on if stopped.",
+    )
+    new.add_argument("--images", default="kodak", metavar="kodak|DIR")
+    new.add_argument("--output", default="data/results", metavar="DIR")
+    add_model(new)
+    add_iterations(new, MAX_ITERATIONS, f"how far to go (default {MAX_ITERATIONS})")
+    new.add_argument(
+        "--adaptive", action="store_true", help="adaptive files instead, in which positions stop where it pays no more"
+    )
+    new.add_argument(
+        "--files",
+        metavar="DIR",
+        help="keep the adaptive files in this folder; those that lie there already are measured and not made again",
+    )
+    add_search(new)
+    new.add_argument(
+        "--against",
+        default="jpeg",
+        metavar="CODECS",
+        help="opponents: jpeg (always among them), webp, avif, or all, with JPEG's variants (default jpeg)",
+    )
+    new.add_argument("--fresh", action="store_true", help="measure the opponents again, even where their results are")
+    add_jobs(new)
+
+    new = command(ablation, "what each part is worth", "Without memory, without coded bits, with other cells.")
+    new.add_argument("--images", default="kodak", metavar="kodak|DIR")
+    new.add_argument("--output", default="data/results", metavar="DIR", help="where evaluate and trials wrote, too")
+    add_model(new)
+    add_iterations(new, 4, "how far to go (default 4)")
+
+    new = command(
+        effects,
+        "what each idea beyond the paper is worth",
+        "The same weights trained on for a little with one idea at a time, and measured. Stopped, the next call goes "
+        "on with the idea or the picture that was due.",
+    )
+    new.add_argument("--images", required=True, metavar="DIR", help="photographs to train on, sub-folders included")
+    new.add_argument("--on", default="kodak", metavar="kodak|DIR", help="photographs to measure on (default kodak)")
+    new.add_argument("--start-from", default=DEFAULT_MODEL, metavar="NAME", help="weights (default %(default)s)")
+    new.add_argument("--weights", default="runs/effects", metavar="DIR", help="keep weights here (default %(default)s)")
+    new.add_argument("--output", default="data/results", metavar="DIR")
+    add_jobs(new)
+
+    new = command(fuzz, "damaged files by the thousand: nothing may break", FUZZ)
+    add_model(new)
+    new.add_argument("--files", type=count, default=10_000, metavar="N", help="default 10000")
+    new.add_argument("--kodak", action="store_true", help="also cut the files of the Kodak photographs at every byte")
+    new.add_argument("--seed", type=int, default=0)
+    new.add_argument("--output", metavar="JSON", help="also write the outcome into this file")
+
+    new = command(
+        bench,
+        "how fast this machine is at it",
+        "Seconds, memory and share of peak, beside a straightforward loop.",
+    )
+    add_model(new)
+    new.add_argument("--output", default="data/results", metavar="DIR")
+    new.add_argument("--small", action="store_true", help="leave out the picture of 12 megapixels")
+    new.add_argument("--viewer", action="store_true", help="the scrubber in Chromium instead (needs playwright)")
+    new.add_argument(
+        "--payload", metavar="kodak|DIR", help="how much the scrubber sends for these photographs, instead"
+    )
+    new.add_argument("--precision", metavar="kodak|DIR", help="what bfloat16 changes in these photographs, instead")
 
 
 def evaluate(options):
@@ -40,34 +116,6 @@ def evaluate(options):
     print(reports.report(summary))
 
 
-def bench(options):
-    import tempfile
-
-    from rgru_lab import bench, images, model
-    from rgru_lab.viewer import latency
-
-    output = Path(options.output)
-    make_folder(output)
-    rows, weights = {}, model.load(options.model)
-    what = next((what for what in ("viewer", "payload", "precision") if getattr(options, what)), "bench")
-    with tempfile.TemporaryDirectory() as folder:
-        if options.viewer:
-            report = latency.report(weights, Path(folder))
-        elif options.payload:
-            report = latency.sizes(weights, pictures(options.payload)[1], Path(folder))
-        elif options.precision:
-            report = bench.precision(weights, pictures(options.precision)[1])
-        else:
-            report = bench.report(weights, large=not options.small)
-        for quantity, value in report:
-            rows[quantity] = value
-            said = f"{value:,}" if isinstance(value, (int, float)) else value
-            print(f"{quantity:75} {said}", flush=True)
-    path = output / f"{what}-{weights.name}.json"
-    images.write_json(path, rows)
-    print(path)
-
-
 def ablation(options):
     from rgru_lab import ablation, measuring, model
 
@@ -85,6 +133,27 @@ def ablation(options):
     )
     print(*ablation.files(folder), sep="\n")
     print("\n" + ablation.report(summary))
+
+
+def effects(options):
+    from rgru_lab import bitnet, effects, measuring, model, patches, photos
+
+    folder, output = Path(options.weights), Path(options.output)
+    make_folder(folder)
+    make_folder(output)
+    start = model.load(options.start_from)
+    name, paths = pictures(options.on)
+    measuring.check(paths)
+    found = patches.pictures_in(
+        options.images, leave_out=photos.validation_names(), progress=lambda each: bar(each, len(each), "picture")
+    )
+    data = folder_name(options.images)
+    steps = effects.train(start, bitnet.find(start), found.photos, folder, effects.IDEAS, data=data)
+    for _ in bar(steps, effects.STEPS * len(effects.IDEAS), "step"):
+        pass
+    measured = effects.measure(folder, paths, ideas=effects.IDEAS, jobs=options.jobs, progress=each_picture)
+    for path in effects.write(output, start.name, name, len(paths), measured):
+        print(path)
 
 
 def fuzz(options):
@@ -122,3 +191,31 @@ def fuzz(options):
         print(f"cuts: {cut:,} of the Kodak photographs' files, all right")
     if options.output:
         print(options.output)
+
+
+def bench(options):
+    import tempfile
+
+    from rgru_lab import bench, images, model
+    from rgru_lab.viewer import latency
+
+    output = Path(options.output)
+    make_folder(output)
+    rows, weights = {}, model.load(options.model)
+    what = next((what for what in ("viewer", "payload", "precision") if getattr(options, what)), "bench")
+    with tempfile.TemporaryDirectory() as folder:
+        if options.viewer:
+            report = latency.report(weights, Path(folder))
+        elif options.payload:
+            report = latency.sizes(weights, pictures(options.payload)[1], Path(folder))
+        elif options.precision:
+            report = bench.precision(weights, pictures(options.precision)[1])
+        else:
+            report = bench.report(weights, large=not options.small)
+        for quantity, value in report:
+            rows[quantity] = value
+            said = f"{value:,}" if isinstance(value, (int, float)) else value
+            print(f"{quantity:75} {said}", flush=True)
+    path = output / f"{what}-{weights.name}.json"
+    images.write_json(path, rows)
+    print(path)

@@ -7,10 +7,68 @@ from collections import deque
 from pathlib import Path
 
 from rgru_lab.commands.common import UsageError, bar, check_output, say
-from rgru_lab.config import MAX_ITERATIONS
+from rgru_lab.commands.options import add_force, add_iterations, add_model, add_search, count, positive, share
+from rgru_lab.config import CODINGS, MAX_ITERATIONS
 
 PAGE_PIXELS = 1_500_000
 """Larger photographs are scaled down for a page: its browser holds about forty pictures of that size."""
+
+
+def words(command):
+    """Declare these commands and their options."""
+    new = command(
+        compress,
+        "photograph to .rgru file",
+        "Compress a photograph of any format that Pillow reads, up to 16 bits a channel; of an animation the first.",
+    )
+    new.add_argument("input", metavar="PHOTO", help="- for the standard input")
+    new.add_argument("output", metavar="OUT.rgru", help="- for the standard output")
+    add_model(new)
+    size = new.add_mutually_exclusive_group()
+    add_iterations(size, None, f"1 to {MAX_ITERATIONS}; each adds at most 0.125 bits per pixel (default 8)")
+    size.add_argument("--bpp", type=positive, metavar="X", help="as many as fit into so many bits per pixel")
+    size.add_argument("--bytes", type=count, metavar="B", help="as many as fit into so many bytes")
+    size.add_argument("--quality", type=share, metavar="Q", help="as few as reach this MS-SSIM, 0.95 for one")
+    new.add_argument(
+        "--adaptive",
+        action="store_true",
+        help="positions stop sending bits where an iteration no longer pays: smaller files, and several times the time "
+        "to find out where; with --quality, --bpp or --bytes",
+    )
+    add_search(new)
+    new.add_argument(
+        "--coding", choices=CODINGS, help="of the bits (default: learned where the weights have a model, else counts)"
+    )
+    add_force(new)
+
+    new = command(
+        decompress,
+        ".rgru file to PNG",
+        "Decompress to a PNG (a large file: PNG is lossless, the photo is not).",
+    )
+    new.add_argument("input", metavar="IN.rgru", help="- for the standard input")
+    new.add_argument("output", metavar="OUT.png", help="- for the standard output")
+    add_model(new, None)
+    add_iterations(new, None, "stop after so many (default: all that the file holds)")
+    new.add_argument("--partial", action="store_true", help="of a damaged file, take what comes before the damage")
+    add_force(new)
+
+    new = command(
+        info, "what a .rgru file holds", "Header, iterations and bytes of a .rgru file; every part is checked."
+    )
+    new.add_argument("input", metavar="IN.rgru", help="- for the standard input")
+
+    new = command(
+        compare,
+        "a photograph beside JPEG",
+        "Bytes and quality after every iteration, beside JPEG, and a figure.",
+    )
+    new.add_argument("photo", metavar="PHOTO", help="- for the standard input")
+    new.add_argument("--output", metavar="PNG", help="the figure (default: PHOTO-compare.png here)")
+    new.add_argument("--html", metavar="PAGE", help="also a page with the slider, for any browser, without Python")
+    add_model(new)
+    add_iterations(new, 8, "how many to show (default 8)")
+    add_force(new)
 
 
 def compress(options):

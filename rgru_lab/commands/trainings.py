@@ -1,23 +1,126 @@
-"""What learns: train, average, train-bits, trials, effects."""
+"""What learns: train, average, trials."""
 
+import argparse
 import contextlib
-import os
 import sys
-import time
 from dataclasses import fields, replace
 from pathlib import Path
 
-from rgru_lab.commands.common import (
-    UsageError,
-    bar,
-    check_output,
-    each_picture,
-    folder_name,
-    make_folder,
-    pictures,
-    say,
-)
-from rgru_lab.config import WEIGHTLESS
+from rgru_lab.commands.common import UsageError, bar, check_output, folder_name, goes_on, make_folder, say, watch
+from rgru_lab.commands.options import add_force, count, curriculum, duration, size
+from rgru_lab.config import DEFAULT_MODEL, LOSSES, PRESETS, WEIGHTLESS
+
+TRAIN = """\
+Train on patches cut from photographs: iterations are unrolled, and the loss sums over all of them how far each
+picture is from the original. The learning rate falls to nearly zero over the time budget, so choose the budget
+first. Ctrl-C stops after the step and keeps everything; --resume goes on exactly there or, where no checkpoint is, from
+the weights that ship. Weights may begin with another --priming, --diffusion or --first-bits than they were trained
+with; an extra look costs the time of an iteration, and not one bit.
+
+On several GPUs: torchrun --nproc-per-node 4 -m rgru_lab train ..."""
+
+
+def words(command):
+    """Declare these commands and their options."""
+    new = command(train, "train a codec on a folder of photographs", TRAIN)
+    new.add_argument("--preset", choices=PRESETS, default=DEFAULT_MODEL)
+    new.add_argument("--images", required=True, metavar="DIR", help="photographs, sub-folders included")
+    new.add_argument("--time-budget", type=duration, metavar="TIME", help="90s, 45m, 2h, 1h30m")
+    new.add_argument("--steps", type=count, metavar="N", help="instead of, or besides, the time budget")
+    new.add_argument("--output", metavar="DIR", help="checkpoint, log and weights (default runs/PRESET)")
+    new.add_argument("--resume", action="store_true", help="go on from the checkpoint in the output folder")
+    new.add_argument(
+        "--start-from", metavar="NAME", help="begin with these weights (a name or a path), not with random ones"
+    )
+    new.add_argument(
+        "--curriculum",
+        type=curriculum,
+        metavar="STAGES",
+        help="UNTIL:ITERATIONS:PATCHxBATCH,...: until which share of the training how many iterations are unrolled, on "
+        "patches of how many pixels and how many of them (for example 0.25:4:64x8,1:10:128x4)",
+    )
+    new.add_argument("--batch", type=count, metavar="N", help="patches per step and process, in every stage")
+    new.add_argument(
+        "--loss", choices=LOSSES, help="what is made smaller (default: l1, the paper's; ms-ssim from weights)"
+    )
+    new.add_argument("--learning-rate", type=float, metavar="RATE")
+    new.add_argument(
+        "--colour",
+        type=float,
+        metavar="WEIGHT",
+        help="weight of each patch's mean error of brightness and colour; 0: off",
+    )
+    new.add_argument(
+        "--moving",
+        action=argparse.BooleanOptionalAction,
+        help="let the grid of MS-SSIM begin at another pixel of the patches in each step, so that no error hides in it "
+        "(default: from weights yes, from random ones no)",
+    )
+    new.add_argument(
+        "--late", type=float, metavar="P", help="weigh iteration i in the loss by i to the power of P; 0: all alike"
+    )
+    new.add_argument(
+        "--priming", type=int, metavar="K", help="look K times more before the first codes and the first picture"
+    )
+    new.add_argument("--diffusion", type=int, metavar="K", help="the same in every later iteration")
+    new.add_argument(
+        "--first-bits", type=int, metavar="K", help="a smaller first step: so many bits of each position; 0: all"
+    )
+    new.add_argument(
+        "--skip", type=int, metavar="N", help="run up to N iterations without a gradient before those of the curriculum"
+    )
+    new.add_argument(
+        "--rate",
+        type=float,
+        metavar="WEIGHT",
+        help="how many percent of its loss an iteration may give for one percent fewer coded bits; what predicts the "
+        "bits (that of --start-from, if it has any) learns along and is written, too; 0: off",
+    )
+    new.add_argument(
+        "--adaptive",
+        type=float,
+        metavar="SHARE",
+        help="in this share of the patches, positions stop sending bits once they are good enough, as in files that "
+        "compress --adaptive writes; 0: off",
+    )
+    new.add_argument(
+        "--hard",
+        type=float,
+        metavar="SHARE",
+        help="cut patches from the share of places that PNG compresses worst only",
+    )
+    new.add_argument("--bf16", action=argparse.BooleanOptionalAction, help="bfloat16 (default: what is faster here)")
+    new.add_argument(
+        "--graphs",
+        action=argparse.BooleanOptionalAction,
+        help="record each step as a CUDA graph and play it from then on (default: on a single GPU)",
+    )
+    new.add_argument("--part-size", type=size, metavar="MB", help="write checkpoints in parts of so many megabytes")
+    new.add_argument("--seed", type=int, metavar="N", help="of weights, patches and random bits (default 0)")
+
+    new = command(
+        average,
+        "the mean of trained weights",
+        "Number by number, of weights that have a common beginning: of two trainings alike but for --seed, or "
+        "of weights and what was trained on from them.",
+    )
+    new.add_argument("weights", nargs="+", metavar="NAME", help="two or more: names, or paths of .safetensors files")
+    new.add_argument(
+        "--shares", type=float, nargs="+", metavar="SHARE", help="how much of each (default: as much of each)"
+    )
+    new.add_argument("--output", required=True, metavar="NAME.safetensors")
+    add_force(new)
+
+    new = command(
+        trials,
+        "small trainings that decide the recipe",
+        "One change at a time, a few seeds; goes on if stopped.",
+    )
+    new.add_argument(
+        "--images", required=True, metavar="DIR", help="the training photographs, validation ones included"
+    )
+    new.add_argument("--output", default="data/results", metavar="DIR")
+    new.add_argument("--weights", metavar="DIR", help="keep the weights of the comparison of cells here")
 
 
 def train(options):
@@ -29,7 +132,7 @@ def train(options):
     names = {field.name for field in fields(TrainConfig)} & set(vars(options))
     recipe = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     folder = Path(options.output or f"runs/{options.preset}")
-    resumed = _resumed(folder, options.resume)
+    resumed = goes_on(folder, options.resume)
     state = start = learned = bit_config = None
     shape = preset(options.preset)
     if resumed:
@@ -78,7 +181,7 @@ def train(options):
     found.photos.clear()  # the trainer has the pixels
     try:
         with _within_memory():
-            _watch(trainer, folder, _residuals, options.part_size)
+            watch(trainer, folder, _residuals, options.part_size)
     finally:
         if sys.exc_info()[0] in (None, KeyboardInterrupt):
             if rank == 0:
@@ -127,16 +230,6 @@ def _shaped_as(shape, like):
     return replace(shape, **{name: getattr(like, name) for name in WEIGHTLESS if getattr(like, name) is not None})
 
 
-def _resumed(folder: Path, resume: bool) -> bool:
-    """Whether a training goes on from the checkpoint in a folder; to begin anew beside one is refused."""
-    from rgru_lab import checkpoints
-
-    there = checkpoints.exists(folder)
-    if there and not resume:
-        raise UsageError(f"{folder} holds a checkpoint already; add --resume to go on, or choose another --output")
-    return there
-
-
 def _start(options, folder: Path):
     """The weights that a training without a checkpoint begins with."""
     from rgru_lab import model
@@ -172,94 +265,6 @@ def _residuals(record) -> str:
     return f"{said}, bits per bit {needed}" if needed else said
 
 
-def train_bits(options):
-    from rgru_lab import bitdata, bitfloats, bitmodel, bitnet, bittraining, checkpoints, images, model, photos
-
-    weights = model.load(options.model)
-    target = bitnet.path_beside(weights)
-    folder = Path(options.output or f"runs/{weights.name}-bits")
-    resumed = _resumed(folder, options.resume)
-    begin = state = None
-    recipe = bitfloats.BitTrainConfig()
-    if resumed:
-        state = checkpoints.read(folder)
-        recipe = bitfloats.recipe_of(state["config"])
-    elif options.start_from:
-        begin = bitnet.find(model.load(options.start_from))
-        if begin.coding != "learned":
-            raise UsageError(f"{options.start_from} has no {bitnet.SUFFIX} file to begin with; leave out --start-from")
-        if begin.bits != weights.model.config.bits:
-            raise UsageError(
-                f"{options.start_from} has {begin.bits} bits per position, {weights.name} {weights.model.config.bits}; "
-                "leave out --start-from"
-            )
-        recipe = bitfloats.recipe_for(begin)
-    names = ("learning_rate", "adaptive", "seed")
-    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    recipe = replace(recipe, **given)
-    if target.exists() and not (resumed or options.force):
-        raise UsageError(f"{target} is there already, and files made with it need it; add --force to replace it")
-    if not os.access(target.parent, os.W_OK):
-        raise UsageError(f"the folder {target.parent} cannot be written to; copy the weights and name the copy")
-    for_training, for_validation = bitdata.split(options.images, photos.validation_names())
-    make_folder(folder)
-    print(
-        f"{weights.name}: {len(for_training)} pictures to learn from, {len(for_validation)} to validate on", flush=True
-    )
-
-    seconds = options.time_budget
-    chances = {"seed": recipe.seed, "adaptive": recipe.adaptive}
-    data = folder_name(options.images)
-    made = {"images": data} | chances
-    codes = bitdata.load_codes(folder, weights, made) if options.resume else []
-    if not codes:
-        making = bitdata.collect(weights.model, for_training, seconds=bittraining.COLLECTING * seconds, **chances)
-        codes = list(bar(making, None, "crop"))
-        bitdata.save_codes(folder, weights, codes, made)
-    trainer = bittraining.BitTrainer(codes, recipe, time_budget_s=bittraining.LEARNING * seconds)
-    if state:
-        trainer.load_state_dict(state)
-    elif begin:
-        trainer.start_from(begin)
-    try:
-        _watch(trainer, folder, lambda record: f"B[{record.iteration}] {record.bits_per_bit:.3f} bits per bit")
-    finally:
-        if sys.exc_info()[0] in (None, KeyboardInterrupt):
-            papers = bittraining.papers(trainer, data)
-            learned = bitnet.Learned(bitfloats.integers(trainer.averaged_net()), weights.fingerprint, papers)
-            bitnet.save(learned, target)
-            print(f"\n{target}: {trainer.step_count:,} steps in {trainer.elapsed_s:,.0f} s", flush=True)
-    codes = []
-    for path in bar(for_validation, len(for_validation), "picture"):
-        with contextlib.suppress(images.PictureError):  # as among those that it learned from
-            codes.append(bitdata.validation_codes(weights.model, path))
-    if not codes:
-        print("none of the validation photographs can be read, so nothing is measured")
-        return
-    counted, told = (bittraining.bits_per_bit(each, codes) for each in (bitmodel.Counts(), learned))
-    if told[0] > counted[0]:
-        print("counting tells B[1] better than what was learned: train longer, or with another --learning-rate")
-    print("bits per bit on validation photographs\n  i  counts  learned")
-    for i, (counts, best) in enumerate(zip(counted, told, strict=True), start=1):
-        print(f"{i:3}  {counts:.4f}  {best:.4f}")
-
-
-def _watch(trainer, folder: Path, reading, part_bytes: int | None = None):
-    from rgru_lab import runs
-
-    said = time.monotonic()
-    with bar(None, 100, "percent", disable=True if trainer.rank else None) as shown:
-        shown.bar_format = "{percentage:3.0f}% |{bar}| {postfix}"
-        for record in runs.run(trainer, folder, part_bytes=part_bytes):
-            start = f"step {record.step:,}, {record.elapsed_s:,.0f} s, rate {record.learning_rate:.1e}, "
-            text = start + reading(record)
-            shown.n = 100 * record.progress
-            shown.set_postfix_str(text)
-            if shown.disable and trainer.rank == 0 and time.monotonic() - said > 60:  # no terminal: a line a minute
-                said = time.monotonic()
-                print(f"{record.progress:4.0%} {text}", flush=True)
-
-
 def trials(options):
     from rgru_lab import images, patches, photos, trials
 
@@ -283,24 +288,3 @@ def trials(options):
         say(f"{row['question']}: {row['setting']}, seed {row['seed']}, {row['steps']} steps: |R[i]| {levels}")
     images.write_atomically(results.parent / "training.md", trials.document(rows).encode())
     print("\n" + trials.table(rows))
-
-
-def effects(options):
-    from rgru_lab import bitnet, effects, measuring, model, patches, photos
-
-    folder, output = Path(options.weights), Path(options.output)
-    make_folder(folder)
-    make_folder(output)
-    start = model.load(options.start_from)
-    name, paths = pictures(options.on)
-    measuring.check(paths)
-    found = patches.pictures_in(
-        options.images, leave_out=photos.validation_names(), progress=lambda each: bar(each, len(each), "picture")
-    )
-    data = folder_name(options.images)
-    steps = effects.train(start, bitnet.find(start), found.photos, folder, effects.IDEAS, data=data)
-    for _ in bar(steps, effects.STEPS * len(effects.IDEAS), "step"):
-        pass
-    measured = effects.measure(folder, paths, ideas=effects.IDEAS, jobs=options.jobs, progress=each_picture)
-    for path in effects.write(output, start.name, name, len(paths), measured):
-        print(path)

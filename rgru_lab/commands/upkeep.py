@@ -4,6 +4,31 @@ import os
 from pathlib import Path
 
 from rgru_lab.commands.common import each_picture, make_folder
+from rgru_lab.commands.options import add_jobs
+
+
+def words(command):
+    """Declare these commands and their options."""
+    new = command(
+        release,
+        "rebuild all that depends on the weights",
+        "Evaluation of the newest weights of each name, ablation, figures, README's tables, notebooks' outputs. What "
+        "it only reads is measured by trials, effects, bench, bench --viewer, bench --payload, fuzz, and evaluate "
+        "--adaptive --search 20.",
+    )
+    add_jobs(new)
+    new.add_argument(
+        "--notebooks", nargs="*", metavar="NAME", help="only run notebooks: all, or those named, 02 for one"
+    )
+
+    new = command(
+        fork, "name the repository in badges and set-up cells", "Rewrites notebooks, README and CITATION.cff."
+    )
+    new.add_argument("repository", metavar="OWNER/NAME")
+    new.add_argument("--tag", default="main", help="branch or tag that Colab and Binder open (default %(default)s)")
+
+    new = command(student, "notebooks without solutions and outputs", "Copies of all notebooks, for a class.")
+    new.add_argument("folder", metavar="DIR")
 
 
 def release(options):
