@@ -17,14 +17,21 @@ from rgru_lab import adaptive, bitfloats, bitnet, comparing, images, measuring, 
 from rgru_lab import model as models
 from rgru_lab.bitmodel import BitModel
 from rgru_lab.config import InputError, TrainConfig
+from rgru_lab.search import Searching
 
 STEPS = 100
 
+SEARCH = 20
+ALL_BITS = partial(measuring.ours, iterations=4)
+ADAPTIVE = partial(measuring.ours_adaptive, slopes=(0.2, 0.08, 0.03, 0.012), iterations=8)
 FILES = {
-    "all": partial(measuring.ours, iterations=4),
-    "adaptive": partial(measuring.ours_adaptive, slopes=(0.2, 0.08, 0.03, 0.012), iterations=8),
+    "all bits": ALL_BITS,
+    "adaptive": ADAPTIVE,
+    "all bits, searched": partial(ALL_BITS, search=SEARCH),
+    "adaptive, searched": partial(ADAPTIVE, search=SEARCH),
 }
-"""Files in which all positions send all their bits, and adaptive ones: how each are measured, as far as MS-SSIM .95."""
+"""Files in which all positions send all their bits, and adaptive ones; of the encoder's first idea, or after a search
+of so many steps: how each are measured, as far as MS-SSIM .95."""
 
 PLACES = {"ms_ssim": "", comparing.MOVED: ", one pixel on"}
 COLUMNS = tuple((key, level) for key in PLACES for level in (0.90, 0.95))
@@ -56,19 +63,25 @@ class Idea:
     says: str
     model: dict = field(default_factory=dict)
     recipe: dict = field(default_factory=dict)
-    files: tuple[str, ...] = ("all",)
+    files: tuple[str, ...] = ("all bits",)
     """Which of `FILES` are measured."""
 
 
-COMMON = Idea("common", f"{STEPS} more steps, nothing new", files=tuple(FILES))
+COMMON = Idea("common", f"{STEPS} more steps, nothing new", files=("all bits", "adaptive", "all bits, searched"))
 IDEAS = (
     COMMON,
     Idea("rate", "the rate in the loss", recipe={"rate": 0.5}),
     Idea(
-        "adaptive", "positions that stop, in half of the patches", recipe={"adaptive": 0.5}, files=("all", "adaptive")
+        "adaptive",
+        "positions that stop, in half of the patches",
+        recipe={"adaptive": 0.5},
+        files=("all bits", "adaptive"),
     ),
     Idea(
-        "together", "the rate and positions that stop", recipe={"rate": 0.5, "adaptive": 0.5}, files=("all", "adaptive")
+        "together",
+        "the rate and positions that stop",
+        recipe={"rate": 0.5, "adaptive": 0.5},
+        files=("all bits", "adaptive", "adaptive, searched"),
     ),
     Idea(
         "patches",
@@ -149,9 +162,10 @@ def measure(
         weights = models.load(path)
         bit_model = bitnet.find(weights)
         identity = measuring.our_identity(weights, bit_model)
-        at_once = measuring.affordable_jobs(weights, paths, jobs, adaptive.TIMES_MEMORY)
         for kind in idea.files:
             measured = FILES[kind]
+            times = Searching.times_memory if "search" in measured.keywords else adaptive.TIMES_MEMORY
+            at_once = measuring.affordable_jobs(weights, paths, jobs, times)
             kept = folder / f"{idea.key}-{kind}.part"
             work = partial(measured.func, weights, bit_model=bit_model, **measured.keywords)
             groups = measuring.every(work, paths, kept, identity | measured.keywords, jobs=at_once)
@@ -175,7 +189,8 @@ def write(folder: Path, start: str, set_name: str, pictures: int, found: list[di
     evaluation = Path(folder) / f"{set_name}-{start}.json"
     if evaluation.exists():
         curve = json.loads(evaluation.read_text(encoding="utf-8"))["curve"]
-        found = [{"key": "start", "says": f"{start} itself, not trained on", "files": "all", "curve": curve}, *found]
+        first = {"key": "start", "says": f"{start} itself, not trained on", "files": "all bits", "curve": curve}
+        found = [first, *found]
     summary = {"start": start, "set": set_name, "pictures": pictures, "steps": STEPS, "ideas": found}
     summary |= comparing.provenance()
     table, page = (Path(folder) / f"effects.{suffix}" for suffix in ("json", "md"))
@@ -188,7 +203,7 @@ def write(folder: Path, start: str, set_name: str, pictures: int, found: list[di
 def report(summary: dict) -> str:
     """The table for people."""
     rows = summary["ideas"]
-    common = next(row for row in rows if (row["key"], row["files"]) == (COMMON.key, "all"))
+    common = next(row for row in rows if (row["key"], row["files"]) == (COMMON.key, "all bits"))
     lines = [
         "# What each idea beyond the paper is worth",
         "",
@@ -198,7 +213,8 @@ def report(summary: dict) -> str:
         f"against the line “{common['says']}”. (Not against {summary['start']} itself: so few steps, at a learning "
         "rate that begins anew, can leave weights worse than they were.) So short a training shows what an idea begins "
         "to give, not what it can give; where the networks must learn something new first, as with priming, it shows "
-        "the cost of that. Made by `python -m rgru_lab effects`. "
+        "the cost of that. A search needs no training: "
+        f"the encoder tries other bits than its first idea, in {SEARCH} steps. Made by `python -m rgru_lab effects`. "
         "The rate and positions that stop, trained for longer, are the weights `best`; what they reach is in the pages "
         "kodak-best-N.md and kodak-best-N-adaptive.md beside this one, N being their version.",
         "",
@@ -211,7 +227,6 @@ def report(summary: dict) -> str:
             bpp, before = (comparing.bpp_at(each["curve"], level, key) for each in (row, common))
             change = "" if row is common or None in (bpp, before) else f" ({100 * (bpp / before - 1):+.1f} %)"
             cells.append("–" if bpp is None else f"{bpp:.4f}{change}")
-        kind = "adaptive" if row["files"] == "adaptive" else "all bits"
         says = row["says"].replace("|", "\\|")
-        lines.append(f"| {says} | {kind} | {' | '.join(cells)} |")
+        lines.append(f"| {says} | {row['files']} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

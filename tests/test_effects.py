@@ -19,8 +19,9 @@ def short(monkeypatch):
     recipe = replace(effects.RECIPE, curriculum=((1.0, 2, 32, 1),), skip=1, warmup_steps=1)
     monkeypatch.setattr(effects, "RECIPE", recipe)
     files = {
-        "all": partial(measuring.ours, iterations=2),
+        "all bits": partial(measuring.ours, iterations=2),
         "adaptive": partial(measuring.ours_adaptive, slopes=(0.1, 0.001), iterations=2),
+        "all bits, searched": partial(measuring.ours, iterations=2, search=1),
     }
     monkeypatch.setattr(effects, "FILES", files)
 
@@ -68,8 +69,8 @@ def test_what_files_are_asked_to_be_is_part_of_what_was_measured(weights, sample
     monkeypatch.setattr(measuring, "every", lambda work, paths, kept, identity, jobs: seen.append(identity) or [])
     monkeypatch.setattr(effects.comparing, "mean_curve", lambda rows: [])
     for iterations in (1, 2):
-        monkeypatch.setattr(effects, "FILES", {"all": partial(measuring.ours, iterations=iterations)})
-        idea = effects.Idea("common", "nothing new", files=("all",))
+        monkeypatch.setattr(effects, "FILES", {"all bits": partial(measuring.ours, iterations=iterations)})
+        idea = effects.Idea("common", "nothing new", files=("all bits",))
         effects.measure(tmp_path, sorted(folder.iterdir()), ideas=[idea])
     assert [identity["iterations"] for identity in seen] == [1, 2]
     assert seen[0]["weights"] == seen[1]["weights"]
@@ -98,14 +99,15 @@ def test_the_command_trains_measures_and_writes_the_table(weights_path, folder, 
     assert cli.main([str(word) for word in words]) == 0
     summary = json.loads((tmp_path / "effects.json").read_text(encoding="utf-8"))
     assert [(row["key"], row["files"]) for row in summary["ideas"]] == [
-        ("common", "all"), ("common", "adaptive"), ("rate", "all")
+        ("common", "all bits"), ("common", "adaptive"), ("common", "all bits, searched"), ("rate", "all bits")
     ]  # fmt: skip
     assert (summary["pictures"], summary["steps"], summary["start"]) == (3, 2, "micro-1")
     kept = model.load(tmp_path / "kept" / "rate.safetensors")
     bits = bitnet.load(tmp_path / "kept" / "rate.bits")
     rows = [row for path in sorted(folder.iterdir()) for row in measuring.ours(kept, path, 2, bits)]
     sizes = [row["bpp"] for row in rows if row["point"] == 2]
-    assert summary["ideas"][2]["curve"][1]["bpp"] == pytest.approx(sum(sizes) / 3, abs=1e-4)
+    assert summary["ideas"][2]["curve"] != summary["ideas"][0]["curve"]  # other bits were sent
+    assert summary["ideas"][3]["curve"][1]["bpp"] == pytest.approx(sum(sizes) / 3, abs=1e-4)
     monkeypatch.setattr(measuring, "_measured", lambda work, paths, jobs, bf16: iter(()))  # all is known by now
     assert cli.main([str(word) for word in words]) == 0
     assert summary["ideas"][0]["key"] == "common"
@@ -124,10 +126,10 @@ def test_the_table_sets_each_line_against_the_first():
         curve = [{"bpp": each, "ms_ssim": corner, "ms_ssim_moved": moved} for each, corner, moved in levels]
         return {"key": key, "says": f"the {key}", "files": files, "curve": curve}
 
-    found = [line("common", "all", (0.1, 0.2, 0.3)), line("common", "adaptive", (0.1, 0.17, 0.2))]
+    found = [line("common", "all bits", (0.1, 0.2, 0.3)), line("common", "adaptive", (0.1, 0.17, 0.2))]
     text = effects.report({"start": "a-1", "steps": 7, "pictures": 3, "set": "these", "ideas": found})
     assert "| the common | all bits | 0.1500 | – | 0.2000 | – |" in text
     assert "| the common | adaptive | 0.1350 (-10.0 %) | – | 0.1700 (-15.0 %) | – |" in text
-    found.append(line("rate", "all", (0.1, 0.3, 0.4)) | {"says": "mean |R|"})
+    found.append(line("rate", "all bits", (0.1, 0.3, 0.4)) | {"says": "mean |R|"})
     text = effects.report({"start": "a-1", "steps": 7, "pictures": 3, "set": "these", "ideas": found})
     assert "| mean \\|R\\| | all bits | 0.2000 (+33.3 %) | – | 0.3000 (+50.0 %) | – |" in text

@@ -176,7 +176,7 @@ def test_the_page_of_effects_is_that_of_its_json():
     found = json.loads((release.RESULTS / "effects.json").read_text(encoding="utf-8"))
     assert effects.report(found) == (release.RESULTS / "effects.md").read_text(encoding="utf-8")
     assert [(row["key"], row["files"]) for row in found["ideas"]] == [
-        ("start", "all"),
+        ("start", "all bits"),
         *((idea.key, kind) for idea in effects.IDEAS for kind in idea.files),
     ]
     assert found["pictures"] == 24
