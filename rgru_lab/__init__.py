@@ -7,6 +7,7 @@ The rooms, each with one purpose; a room imports only from rooms above it:
     metrics      PSNR, SSIM, MS-SSIM, bits per pixel; Bjøntegaard's difference of two curves
     cells        the Residual GRU and its peers
     model        encoder, binarizer, decoder; one iteration; load and save
+    inheritance  weights out of other weights: of another size, or the mean of several
     fused        the Residual GRU in fewer, larger steps, for inference
     machine      what there is memory for, and which precision is fast and good enough
     losses       what training makes smaller
@@ -14,8 +15,8 @@ The rooms, each with one purpose; a room imports only from rooms above it:
     rangecoder   bits and probabilities to bytes and back
     bitmodel     the probability of the next bit, by counting
     bitnet       the probability of the next bit, by a network in whole numbers
+    bitfloats    the same in floating point, where it can learn
     schedule     what every training shares: its length, its learning rate, the running mean of its weights
-    bitfloats    bitnet's network in floating point, where it can learn
     bittraining  a network learns to predict the bits
     search       the encoder tries other bits
     bitstream    the .rgru file
@@ -36,13 +37,13 @@ The rooms, each with one purpose; a room imports only from rooms above it:
     measuring    a set of pictures through codec and opponents, a row for every file
     comparing    what the rows say: curves, sizes at equal quality, who wins
     reports      the same for people
-    readme       and for the README: what stands between its marks
     evaluate     all three, into data/results/
     ablation     what memory, coded bits, cells and reconstructions are worth, into data/results/
     effects      what each idea beyond the paper is worth, alone and together, into data/results/
     plots        matplotlib figures
     viewer       the slider of the notebooks
     lessons      what notebooks need around a lesson: set-up, guesses, checked exercises with a way out
+    readme       the README's numbers: what stands between its marks
     release      rebuilds all that depends on the weights
     commands     what each command of the command line does, and the words that it takes
     __main__     takes the words, runs the command, and ends in one sentence where it cannot

@@ -22,9 +22,10 @@ from rgru_lab.codec import Sending, unroll
 from rgru_lab.config import GRID, ModelConfig, TrainConfig, TrainingError
 from rgru_lab.graphs import Graphs
 from rgru_lab.graphs import record as record_graph
+from rgru_lab.inheritance import take_over
 from rgru_lab.losses import Loss, Similarity, good_enough
 from rgru_lab.machine import bf16_speedup
-from rgru_lab.model import ResidualCoder, Weights, take_over
+from rgru_lab.model import ResidualCoder, Weights
 from rgru_lab.patches import Patches
 from rgru_lab.schedule import Schedule, averaged, circumstances, state_copy
 
@@ -244,7 +245,7 @@ class Trainer(Schedule):
     def start_from(self, weights: Weights, learned: Learned | None = None):
         """Begin with trained weights instead of random ones; the schedule and the optimiser begin anew.
 
-        Of a model with other channel counts as much as fits is taken over: see `model.take_over`.
+        Of a model with other channel counts as much as fits is taken over: see `inheritance.take_over`.
 
         Args:
             weights: the codec's.

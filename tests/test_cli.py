@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from rgru_lab import __main__ as cli
-from rgru_lab import bitnet, bitstream, codec, images, machine, metrics, model, photos, training
+from rgru_lab import bitnet, bitstream, codec, images, inheritance, machine, metrics, model, photos, training
 from rgru_lab.commands import common, options, photographs
 from rgru_lab.config import TrainConfig, preset
 from rgru_lab.opponents import CODECS, Ladder
@@ -320,7 +320,7 @@ def test_average_writes_weights_that_name_their_parts(capsys, tmp_path, make_cod
         {"name": part.name, "sha256": part.sha256, "share": share}
         for part, share in zip(parts, (0.25, 0.75), strict=True)
     ]
-    expected = model.mean([part.model for part in parts], [1, 3])
+    expected = inheritance.mean([part.model for part in parts], [1, 3])
     for mine, theirs in zip(found.model.parameters(), expected.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs.half().float())
     assert "add --force" in refused(capsys, *words)

@@ -494,27 +494,6 @@ def test_weights_that_the_system_does_not_give_are_named(weights_path, monkeypat
         model.load(weights_path)
 
 
-def test_a_mean_of_weights_is_theirs_number_by_number_and_leaves_them_alone(make_coder):
-    first, second = make_coder(seed=1), make_coder(seed=2)
-    before = {key: value.clone() for key, value in first.state_dict().items()}
-    averaged = model.mean([first, second], [3, 1])
-    for key, value in averaged.state_dict().items():
-        expected = 0.75 * before[key] + 0.25 * second.state_dict()[key]
-        torch.testing.assert_close(value, expected, rtol=1e-6, atol=1e-8)
-        assert torch.equal(first.state_dict()[key], before[key])
-
-
-@pytest.mark.parametrize("shares", [[1.0], [0.5, 0.0], [0.5, -1.0], [1.0, math.inf], [1.0, math.nan], [1, 1, 1]])
-def test_shares_that_make_no_mean_are_refused(make_coder, shares):
-    with pytest.raises(model.WeightsError, match="give two or more, a share over 0 each"):
-        model.mean([make_coder(), make_coder()], shares)
-
-
-def test_weights_of_two_kinds_have_no_mean(make_coder):
-    with pytest.raises(model.WeightsError, match="have no mean; give weights of one kind"):
-        model.mean([make_coder(), make_coder(replace(preset("micro"), priming=1))], [1, 1])
-
-
 @pytest.mark.usefixtures("shelf")
 def test_a_name_that_is_not_there_is_answered_with_those_that_are():
     with pytest.raises(model.WeightsError, match=r"no weights 'mega'") as error:

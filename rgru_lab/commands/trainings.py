@@ -206,14 +206,14 @@ def _keep(trainer, weights: Path, data: Path):
 
 
 def average(options):
-    from rgru_lab import bitnet, model
+    from rgru_lab import bitnet, inheritance, model
 
     target = Path(options.output)
     weights = [model.load(name) for name in options.weights]
     for each in weights:
         check_output(target, ".safetensors", each.path, options.force)
     shares = options.shares or [1.0] * len(weights)
-    averaged = model.mean([each.model for each in weights], shares)
+    averaged = inheritance.mean([each.model for each in weights], shares)
     parts = [
         {"name": each.name, "sha256": each.sha256, "share": round(share / sum(shares), 6)}
         for each, share in zip(weights, shares, strict=True)
