@@ -153,6 +153,7 @@ def encode(
 
 def _encode(sending, photo, iterations, counts, bf16):
     _quicken(sending, bf16)
+    sending.going_on = None  # it may have sent another photo before
     height, width = photo.shape[:2]
     with torch.inference_mode():
         steps = unroll(sending, _place(sending.model, centred(photo)))
@@ -212,7 +213,11 @@ def _quicken(sending: Sending, bf16: bool):
 
 
 def _settle_precision(sending: Sending, first: np.ndarray):
-    """From the second iteration on float32, if P[1] shows that bfloat16 is too coarse. Both ends see the same P[1]."""
+    """From the second iteration on float32, if P[1] shows that bfloat16 is too coarse.
+
+    Both ends on one machine see the same P[1]. On two it may lie on two sides of the threshold, if it is that near; the
+    pictures then differ by what bfloat16 rounds off.
+    """
     if not sending.exact and not allows_bf16(first):
         _quicken(sending, False)
 

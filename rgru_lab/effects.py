@@ -181,17 +181,18 @@ def measure(
     return found
 
 
-def write(folder: Path, start: str, set_name: str, pictures: int, found: list[dict]) -> Iterator[Path]:
+def write(folder: Path, start: models.Weights, set_name: str, pictures: int, found: list[dict]) -> Iterator[Path]:
     """Write `effects.json` and `effects.md` into a folder; yields their paths.
 
     If `evaluate` left the curve of the weights themselves there, it is the first row.
     """
-    evaluation = Path(folder) / f"{set_name}-{start}.json"
+    evaluation = Path(folder) / f"{set_name}-{start.name}.json"
     if evaluation.exists():
-        curve = json.loads(evaluation.read_text(encoding="utf-8"))["curve"]
-        first = {"key": "start", "says": f"{start} itself, not trained on", "files": "all bits", "curve": curve}
-        found = [first, *found]
-    summary = {"start": start, "set": set_name, "pictures": pictures, "steps": STEPS, "ideas": found}
+        own = json.loads(evaluation.read_text(encoding="utf-8"))
+        if own["weights_sha256"] == start.sha256:
+            says = f"{start.name} itself, not trained on"
+            found = [{"key": "start", "says": says, "files": "all bits", "curve": own["curve"]}, *found]
+    summary = {"start": start.name, "set": set_name, "pictures": pictures, "steps": STEPS, "ideas": found}
     summary |= comparing.provenance()
     table, page = (Path(folder) / f"effects.{suffix}" for suffix in ("json", "md"))
     images.write_json(table, summary)
@@ -210,7 +211,7 @@ def report(summary: dict) -> str:
         f"{summary['start']} trained on for {summary['steps']} steps in each line, with the same patches unless it "
         f"names others, and measured on {summary['pictures']} pictures ({summary['set']}): bits per pixel of real "
         "files at a mean MS-SSIM whose grid begins at the corner, or one pixel on, and in brackets what they are "
-        f"against the line “{common['says']}”. (Not against {summary['start']} itself: so few steps, at a learning "
+        f"against “{common['says']}”, all bits. (Not against {summary['start']} itself: so few steps, at a learning "
         "rate that begins anew, can leave weights worse than they were.) So short a training shows what an idea begins "
         "to give, not what it can give; where the networks must learn something new first, as with priming, it shows "
         "the cost of that. A search needs no training: "

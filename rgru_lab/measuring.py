@@ -256,6 +256,7 @@ def our_identity(weights, bit_model) -> dict:
         "weights": weights.sha256,
         "bit_model": "" if bit_model is None else bit_model.fingerprint.hex(),
         "precision": "bfloat16" if machine.uses_bf16(weights.model) else "float32",
+        "smooth": machine.SMOOTH,
         "readings": list(READINGS),
         "version": __version__,
     }

@@ -72,7 +72,7 @@ def report(summary: dict) -> str:
         "",
         f"Sizes are bytes of real files, headers included. {summary['averaging']} JPEG: "
         f"{summary['jpeg']['encoder']}, {summary['jpeg']['subsampling']}, optimised Huffman tables, the standard's "
-        f"quantisation tables (mozjpeg's are measured beside them). "
+        f"quantisation tables{_mozjpegs(summary)}. "
         f"{_ran(summary)}{summary['date']}.",
         "",
         table(summary),
@@ -107,10 +107,16 @@ def report(summary: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _mozjpegs(summary: dict) -> str:
+    there = any(row["codec"] == "jpeg-mozjpeg-table" for row in summary["opponents"])
+    return " (mozjpeg's are measured beside them)" if there else ""
+
+
 def _ran(summary: dict) -> str:
     """What the networks ran in, where the summary says it."""
     if "precision" in summary:
-        return f"The networks ran in {summary['precision']}. "
+        rough = ", of very smooth pictures in their first iteration alone" if summary["precision"] == "bfloat16" else ""
+        return f"The networks ran in {summary['precision']}{rough}. "
     return "Some of these files were made in bfloat16; all were decoded in float32. " if summary.get("slopes") else ""
 
 

@@ -264,7 +264,9 @@ class Trainer(Schedule):
 
     def averaged_model(self) -> ResidualCoder:
         """A copy of the model on the CPU, in eval mode, with the averaged weights: the one to keep."""
-        return averaged(self.model, self.average)
+        kept = averaged(self.model, self.average)
+        kept.binarizer.stochastic = False
+        return kept
 
     def averaged_bit_net(self) -> BitNet | None:
         """The same of what predicts the bits, if there is a rate: with it go the averaged weights."""

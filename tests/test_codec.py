@@ -319,6 +319,15 @@ def test_memory_is_kept_from_the_first_iteration_to_the_end_however_it_ends(
     assert len(list(codec.encode(weights.model, photo, 3))) == 3
 
 
+def test_a_codec_forgets_whose_positions_had_stopped_for_the_next_photo(weights, noise):
+    sending = codec.Sending(weights.model)
+    list(codec.encode(sending, noise(32, 48), 2, np.ones((2, 3), int)))
+    for photo in (noise(32, 48), noise(64, 16)):
+        again = [plane for plane, _ in codec.encode(sending, photo, 2)]
+        for plane, (expected, _) in zip(again, codec.encode(weights.model, photo, 2), strict=True):
+            assert np.array_equal(plane, expected)
+
+
 @pytest.mark.parametrize("iterations", [0, -1, 17])
 def test_iterations_out_of_range_are_refused_at_once_and_named(weights, noise, iterations):
     with pytest.raises(ValueError, match=rf"iterations is {iterations}; choose 1 to 16"):

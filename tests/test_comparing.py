@@ -194,6 +194,14 @@ def test_only_the_models_that_are_to_reach_something_have_bars_and_only_on_kodak
     assert ("yardstick" in reports.report(summary)) is bool(asked)
 
 
+def test_a_page_says_that_mozjpegs_table_was_measured_only_where_it_was():
+    summary = _summary([(0.2, 0.88), (0.7, 0.96)])
+    said = "mozjpeg's are measured beside them"
+    assert said not in reports.report(summary)
+    other = summary["opponents"][0] | {"codec": "jpeg-mozjpeg-table", "label": "the other"}
+    assert said in reports.report(summary | {"opponents": [*summary["opponents"], other]})
+
+
 def test_a_rate_that_no_file_has_is_said_in_words():
     """The curve begins at 0.88 and ends at 0.96; JPEG's from 0.8 to 0.99."""
     lines = reports.table(_summary([(0.2, 0.88), (0.7, 0.96)])).splitlines()

@@ -110,12 +110,13 @@ def test_the_command_trains_measures_and_writes_the_table(weights_path, folder, 
     assert summary["ideas"][3]["curve"][1]["bpp"] == pytest.approx(sum(sizes) / 3, abs=1e-4)
     monkeypatch.setattr(measuring, "_measured", lambda work, paths, jobs, bf16: iter(()))  # all is known by now
     assert cli.main([str(word) for word in words]) == 0
-    assert summary["ideas"][0]["key"] == "common"
-    page = json.dumps({"curve": summary["ideas"][2]["curve"]})
-    (tmp_path / f"{summary['set']}-micro-1.json").write_text(page, encoding="utf-8")
-    assert cli.main([str(word) for word in words]) == 0
-    first = json.loads((tmp_path / "effects.json").read_text(encoding="utf-8"))["ideas"][0]
-    assert (first["key"], first["curve"]) == ("start", summary["ideas"][2]["curve"])
+    for sha256, key in (("of other weights", "common"), (model.load(weights_path).sha256, "start")):
+        page = json.dumps({"curve": summary["ideas"][2]["curve"], "weights_sha256": sha256})
+        (tmp_path / f"{summary['set']}-micro-1.json").write_text(page, encoding="utf-8")
+        assert cli.main([str(word) for word in words]) == 0
+        first = json.loads((tmp_path / "effects.json").read_text(encoding="utf-8"))["ideas"][0]
+        assert first["key"] == key
+    assert first["curve"] == summary["ideas"][2]["curve"]
     assert "| micro-1 itself, not trained on | all bits |" in (tmp_path / "effects.md").read_text(encoding="utf-8")
     assert "| 100 more steps, nothing new | all bits |" in (tmp_path / "effects.md").read_text(encoding="utf-8")
 

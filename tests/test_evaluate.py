@@ -76,7 +76,7 @@ def test_what_the_networks_ran_in_is_kept(done, weights, paths, tmp_path, monkey
     monkeypatch.setenv("RGRU_LAB_BF16", wanted)
     summary = evaluate.run(weights, "two", paths, _copied(done[0], tmp_path), iterations=1)
     assert summary["precision"] == precision
-    assert f"The networks ran in {precision}." in reports.report(summary)
+    assert f"The networks ran in {precision}" in reports.report(summary)
 
 
 def test_opponents_that_stand_there_are_not_measured_again(done, weights, paths, watched):

@@ -229,7 +229,9 @@ def test_any_cells_memory_goes_over_from_bfloat16_to_float32(make_coder, smooth,
     monkeypatch.setenv(machine.BF16_VARIABLE, "1")
     monkeypatch.setattr(machine, "SMOOTH", 1000)
     coder, photo = make_coder(replace(preset("micro"), cell=cell)), smooth[:32, :48]
-    steps = list(codec.encode(coder, photo, 3))
+    sending = codec.Sending(coder)
+    steps = list(codec.encode(sending, photo, 3))
+    assert sending.exact
     decoded = codec.decode(coder, codec.Codes(32, 48, tuple(plane for plane, _ in steps)))
     for (_, shown), found in zip(steps, decoded, strict=True):
         assert np.array_equal(shown, found)

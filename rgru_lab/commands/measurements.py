@@ -152,7 +152,7 @@ def effects(options):
     for _ in bar(steps, effects.STEPS * len(effects.IDEAS), "step"):
         pass
     measured = effects.measure(folder, paths, ideas=effects.IDEAS, jobs=options.jobs, progress=each_picture)
-    for path in effects.write(output, start.name, name, len(paths), measured):
+    for path in effects.write(output, start, name, len(paths), measured):
         print(path)
 
 

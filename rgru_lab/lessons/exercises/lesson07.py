@@ -23,7 +23,7 @@ def _hard_corners():
 def hard_corners(answer):
     size, rows, columns = 16, 4, 5
     noise = np.random.default_rng(0)
-    photo = np.full((rows * size + 5, columns * size + 7, 3), 128, np.uint8)  # what is left over is not a tile
+    photo = np.empty((rows * size + 5, columns * size + 7, 3), np.uint8)  # what is left over is not a tile
     photo[:, ::2], photo[:, 1::2] = 0, 255  # stripes: much contrast and few bytes
     hard = noise.permutation(rows * columns)
     for strength, tile in enumerate(hard):  # the later, the more of its pixels are noise: no two tiles are alike
