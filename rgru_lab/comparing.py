@@ -82,7 +82,7 @@ def summarise(
     ours, jpeg = mean_curve(rows), mean_curve(grouped(opponents, "codec")["jpeg"])
     where = f", at slopes of {adaptive.SEARCH_PAYS} and over" if slopes else ""
     searched = SEARCHED.format(search, where) if search else ""
-    preset = weights.name.rpartition("-")[0] + (", adaptive" if slopes else "")
+    preset = weights.name.rpartition("-")[0] + (", adaptive" if slopes else ", searched" if search else "")
     return {
         "model": weights.name,
         "weights_sha256": weights.sha256,

@@ -49,8 +49,8 @@ def summaries() -> list[dict]:
 
 
 def searched() -> list[dict]:
-    """The summaries of the weights of `shipped` whose adaptive files were measured with a search: it takes hours."""
-    paths = [RESULTS / f"kodak-{name}-adaptive-search.json" for name in shipped()]
+    """The summaries of the weights of `shipped` whose files were measured with a search, too, which takes long."""
+    paths = [RESULTS / f"kodak-{name}{kind}-search.json" for name in shipped() for kind in ("", "-adaptive")]
     return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
 
 

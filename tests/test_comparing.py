@@ -71,6 +71,15 @@ def test_seconds_that_are_not_known_of_one_picture_have_no_mean():
     assert "beforehand" not in reports.report(_summary([(0.1, 0.85)]))
 
 
+def test_bars_are_those_of_the_encoders_first_idea_not_of_a_search():
+    rows = [_row("small-9", 1, 0.2, 0.9), _row("small-9", 2, 0.4, 0.95)]
+    first, searched = (comparing.summarise(WEIGHTS, "kodak", rows, JPEG_ROWS, search=steps) for steps in (0, 20))
+    assert first["bars"]
+    assert first["aims"]
+    assert searched["bars"] == searched["aims"] == []
+    assert reports.label(searched) == "small-9, searched"
+
+
 def test_bars_by_hand_met_missed_and_out_of_reach():
     """At 0.90: 0.2 of 0.2864 bpp is 30.2 % less, asked are 22. At 0.95: 0.45 of 0.507 is 11.2 % less, asked are 20.
 

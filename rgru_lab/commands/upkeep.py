@@ -14,7 +14,7 @@ def words(command):
         "rebuild all that depends on the weights",
         "Evaluation of the newest weights of each name, ablation, figures, README's tables, notebooks' outputs. What "
         "it only reads is measured by trials, effects, bench, bench --viewer, bench --payload, fuzz, and evaluate "
-        "--adaptive --search 20.",
+        "--search 20, of best with --adaptive.",
     )
     add_jobs(new)
     new.add_argument(
