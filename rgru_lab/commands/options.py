@@ -34,7 +34,7 @@ def add_search(parser):
         default=0,
         metavar="STEPS",
         help="the encoder tries other bits, in iteration 1 so many times, 20 for one, later fewer times, and keeps "
-        "those that are worth most for their bytes; it pays with --adaptive; encoding takes many times as long, "
+        "those that are worth most for their bytes; it pays most at low rates; encoding takes many times as long, "
         "decoding does not",
     )
 
