@@ -174,23 +174,47 @@ class BitNet(nn.Module):
         return needed / plane.detach().abs().sum().clamp_min(1) / math.log(2)
 
     def begin_with(self, learned: Learned):
-        """Take a learned model's numbers over.
+        """Take a learned model's numbers over; where it has fewer groups, each goes to all that lie within it.
 
         Raises:
-            TrainingError: it has another number of bits, or layers of other sizes.
+            TrainingError: it has another number of bits, groups that ours do not divide, or layers of other sizes.
         """
-        state = floats(learned)
-        shapes = {name: tuple(value.shape) for name, value in self.state_dict().items()}
-        if {name: tuple(value.shape) for name, value in state.items()} != shapes:
-            middle, hidden = self.banks[0][0].middle.shape
+        state, parts = floats(learned), _parts(self.sizes, learned.sizes)
+        middle, hidden = self.banks[0][0].middle.shape
+        if parts is None or state["banks.0.0.middle"].shape != (middle, hidden):
             raise TrainingError(
                 f"a model of {learned.bits} bits in {learned.groups} groups cannot begin one of {sum(self.sizes)} in "
                 f"{len(self.sizes)} with {hidden} and {middle} units; leave out --start-from"
             )
-        self.load_state_dict(state)
+        for bank, groups in enumerate(self.banks):
+            for net, (group, own) in zip(groups, parts, strict=True):
+                taken = {name: state[f"banks.{bank}.{group}.{name}"] for name in net.state_dict()}
+                known = net.near.shape[1]
+                taken["near"], taken["direct"] = taken["near"][:, :known], taken["direct"][own, :known]
+                taken["out"], taken["out_bias"] = taken["out"][own], taken["out_bias"][:, own]
+                net.load_state_dict(taken)
+                with torch.no_grad():  # of channels that theirs could not know at this position, no weight has learned
+                    for weight in (net.near, net.direct):
+                        weight[:, known - own.stop : known - (own.stop - own.start), REACH, REACH] = 0
 
     def _forget(self, known: Tensor) -> Tensor:
         return known * (torch.rand_like(known) >= self.forget) if self.training and self.forget else known
+
+
+def _parts(sizes: list[int], theirs: list[int]) -> list[tuple[int, slice]] | None:
+    """Of each group, by its size, the one of theirs in which it lies, and which channels of that it has.
+
+    None if there is none: another number of channels, or a group that lies in two of theirs.
+    """
+    ends, wholes = np.cumsum(sizes), np.cumsum(theirs)
+    if ends[-1] != wholes[-1] or not set(wholes) <= set(ends):
+        return None
+    parts = []
+    for size, end in zip(sizes, ends.tolist(), strict=True):
+        group = int(np.searchsorted(wholes, end))
+        first = end - size - int(wholes[group] - theirs[group])
+        parts.append((group, slice(first, first + size)))
+    return parts
 
 
 def integers(net: BitNet) -> dict[str, np.ndarray]:

@@ -5,7 +5,8 @@ and says how probable +1 is there; then it is told the bits, and the next pass m
 run the very same walk, and differ only in who tells the bits. One probability that differed by one step would lose all
 bits after it, so models compute in whole numbers only.
 
-`Counts` is the baseline: neighbours vote, and counting tells how far to trust them. `bitnet.Learned` does better.
+`Counts` is the baseline: neighbours vote, and counting tells how far to trust them. `bitnet.Learned` does better. The
+paper has a recurrent network in its place (Toderici et al. 2017, section 4), in floating point.
 """
 
 from collections.abc import Callable, Sequence

@@ -98,7 +98,8 @@ class Learned:
             if not all(value.dtype.kind == "i" for value in self.tensors.values()):
                 raise ValueError("not all of it are whole numbers")
             self.groups = max(1, sum(name.startswith("0.") and name.endswith(".out") for name in tensors))
-            self.bits = sum(tensors[f"0.{group}.out"].shape[1] for group in range(self.groups))
+            self.sizes = [tensors[f"0.{group}.out"].shape[1] for group in range(self.groups)]
+            self.bits = sum(self.sizes)
             self._table = tensors["table"].astype(np.int64)
             self._banks = [
                 [

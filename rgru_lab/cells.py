@@ -1,7 +1,7 @@
 """The recurrent cells: gated memories that are images.
 
-A cell remembers from one iteration of the codec to the next. Here are the paper's four (Toderici et al. 2017), by
-name in `CELLS`. All are made and called alike, so that each fits wherever another does:
+A cell remembers from one iteration of the codec to the next. Here are the paper's four (Toderici et al. 2017,
+section 3.1), by name in `CELLS`. All are made and called alike, so that each fits wherever another does:
 
     cell = Cell(in_channels, channels, stride=1, kernel=3, hidden_kernel=1, alpha_h=0.1, alpha_x=0.1)
     output, state = cell(x, state)

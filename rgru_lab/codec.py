@@ -1,4 +1,4 @@
-"""The loop: R[0] = I; B[i] from R[i-1]; P[i] from B[i]; R[i] = I - P[i] (Toderici et al. 2017).
+"""The loop: R[0] = I; B[i] from R[i-1]; P[i] from B[i]; R[i] = I - P[i] (Toderici et al. 2017, section 3).
 
     I --> R[0] --> encode --> B[1] --> decode --> P[1]      R[1] = I - P[1]
                      | memory            | memory

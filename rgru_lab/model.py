@@ -50,7 +50,7 @@ class DecoderState(NamedTuple):
 
 
 class Encoder(nn.Module):
-    """A residual in, features on the code grid out (Toderici et al. 2017).
+    """A residual in, features on the code grid out (Toderici et al. 2017, section 3).
 
     With config.cell "associative-lstm" its cells are plain LSTMs: the associative ones serve the decoder only.
 
@@ -80,7 +80,7 @@ class Encoder(nn.Module):
 
 
 class Binarizer(nn.Module):
-    """Features in, K bits per position out, each -1 or +1 (Toderici et al. 2017).
+    """Features in, K bits per position out, each -1 or +1 (Toderici et al. 2017, section 3).
 
     A 1 x 1 convolution and tanh give y in (-1, 1). The bit is the sign of y. In training with `stochastic` set it is
     drawn instead: +1 with probability (1 + y) / 2, so that its mean is y. A step has no gradient, so the gradient of
@@ -106,7 +106,7 @@ class Binarizer(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Bits in, a picture of the whole image out, or what is to be added to one (Toderici et al. 2017).
+    """Bits in, a picture of the whole image out, or what is to be added to one (Toderici et al. 2017, section 3).
 
     Depth-to-space doubles height and width after each cell by turning four channels into a 2 x 2 block. The paper's
     first cell has a 2 x 2 input kernel; here it is 3 x 3, as the others. The last convolution always runs in float32.
@@ -146,7 +146,7 @@ class Decoder(nn.Module):
 
 
 class GainNetwork(nn.Module):
-    """A picture in, out a factor for its residual in each block of 32 x 32 pixels (Toderici et al. 2017).
+    """A picture in, out a factor for its residual in each block of 32 x 32 pixels (Toderici et al. 2017, section 3.2).
 
     Five convolutions of stride 2, the first four 3 x 3 to 32 channels, the last 2 x 2 to one, each followed by ELU;
     then + 2, so that no gain is under 1. Zero-order hold spreads a block's gain over its pixels. A picture whose sides
@@ -181,7 +181,8 @@ class ResidualCoder(nn.Module):
         b    = B(E(g R[i-1]))                           `encode`
         P[i] = `reconstruct`(D(b), P[i-1], g)           `decode` is D
 
-    where the config's reconstruction says what gain and reconstruct are from iteration 2 on:
+    where the config's reconstruction says what gain and reconstruct are from iteration 2 on (Toderici et al. 2017,
+    section 3.2):
 
         one-shot            g = config.gain             P[i] = D(b)
         additive            g = config.gain             P[i] = P[i-1] + D(b) / g

@@ -81,6 +81,20 @@ def test_training_begins_where_another_model_ended_number_for_number(learned, sm
     assert bittraining.papers(trainer, "none")["started_from"] == learned.fingerprint.hex()
 
 
+@pytest.mark.parametrize(("groups", "theirs"), [(8, 8), (8, 4), (16, 4), (32, 8), (4, 1)])
+def test_more_groups_begin_as_the_one_that_they_lie_in(make_learned, small_planes, groups, theirs):
+    learned = make_learned(groups=theirs)
+    net = bitfloats.BitNet(32, bitfloats.BitTrainConfig(groups=groups, hidden=24, middle=12))
+    net.begin_with(learned)
+    begun = Learned(bitfloats.integers(net), learned.codec, {})
+    assert begun.groups == groups
+    for i in (1, 2, 3, 7):  # a single position: what they know of it beside theirs begins at weight 0
+        planes = small_planes(i, 32, 1, 1)
+        assert bittraining.bits_per_bit(begun, [planes]) == pytest.approx(bittraining.bits_per_bit(learned, [planes]))
+    last = [each.tensors[f"2.{each.groups - 1}.near"].reshape(25, 32, 24) for each in (begun, learned)]
+    assert np.array_equal(*np.delete(last, 12, axis=1))  # around it the last one sees what theirs saw
+
+
 def test_a_checkpoint_from_before_groups_could_be_chosen_goes_on(smooth):
     recipe = bitfloats.BitTrainConfig(**bitfloats.BEFORE)
     codes = [smooth(3, (32, 16, 16))]
@@ -97,3 +111,6 @@ def test_a_model_of_other_sizes_is_no_beginning(learned, smooth):
     trainer = bittraining.BitTrainer([smooth(3, (32, 16, 16))], bitfloats.BitTrainConfig(hidden=5), steps=1)
     with pytest.raises(TrainingError, match="32 bits in 8 groups cannot begin one of 32 in 8 with 5 and 32 units"):
         trainer.start_from(learned)
+    across = bittraining.BitTrainer([smooth(3, (32, 16, 16))], bitfloats.BitTrainConfig(6, 24, 12), steps=1)
+    with pytest.raises(TrainingError, match="32 bits in 8 groups cannot begin one of 32 in 6 with 24 and 12 units"):
+        across.start_from(learned)

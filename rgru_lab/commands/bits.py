@@ -30,6 +30,13 @@ def words(command):
     new.add_argument(
         "--start-from", metavar="NAME", help="begin with the bits of these weights, not with random numbers"
     )
+    new.add_argument(
+        "--groups",
+        type=int,
+        metavar="N",
+        help="how many the channels are divided into: more tell more of a bit, and take longer for it "
+        "(default 8, or those of --start-from, which can be fewer)",
+    )
     new.add_argument("--learning-rate", type=float, metavar="RATE", help="default 6e-3")
     new.add_argument(
         "--adaptive",
@@ -63,7 +70,7 @@ def train_bits(options):
                 "leave out --start-from"
             )
         recipe = bitfloats.recipe_for(begin)
-    names = ("learning_rate", "adaptive", "seed")
+    names = ("groups", "learning_rate", "adaptive", "seed")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     recipe = replace(recipe, **given)
     if target.exists() and not (resumed or options.force):
