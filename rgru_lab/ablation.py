@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rgru_lab import codec, comparing, images, metrics, reports, trials
 from rgru_lab.config import InputError
+from rgru_lab.files import write_atomically, write_json
 from rgru_lab.model import DecoderState, EncoderState, ResidualCoder
 
 CUTS = {
@@ -74,8 +75,8 @@ def run(
     rows = [row for group in groups for row in group]
     summary = summarise(weights, set_name, rows, evaluation, trained)
     table, page = files(folder)
-    images.write_json(table, summary)
-    images.write_atomically(page, report(summary).encode())
+    write_json(table, summary)
+    write_atomically(page, report(summary).encode())
     return summary
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from rgru_lab import codec, images
 from rgru_lab.config import MAX_ITERATIONS, TrainingError
+from rgru_lab.files import write_atomically
 from rgru_lab.losses import Similarity, good_enough
 from rgru_lab.model import ResidualCoder, Weights
 
@@ -103,7 +104,7 @@ def save_codes(folder: Path, weights: Weights, codes: Sequence[np.ndarray], made
     """Keep what `collect` gave in `codes.npz`, so that a training can be resumed; `made` says with what it was made."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, *codes, fingerprint=np.frombuffer(weights.fingerprint, np.uint8), made=json.dumps(made))
-    images.write_atomically(folder / "codes.npz", buffer.getvalue())
+    write_atomically(folder / "codes.npz", buffer.getvalue())
 
 
 def load_codes(folder: Path, weights: Weights, made: dict) -> list[np.ndarray]:

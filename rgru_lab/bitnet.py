@@ -19,7 +19,7 @@ import torch
 
 from rgru_lab.bitmodel import ONE, BitModel, Counts, Tell
 from rgru_lab.config import MAX_ITERATIONS, InputError
-from rgru_lab.images import write_atomically
+from rgru_lab.files import write_atomically
 from rgru_lab.machine import one_thread
 from rgru_lab.model import Weights, digest
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from rgru_lab.config import InputError
-from rgru_lab.images import write_atomically
+from rgru_lab.files import write_atomically
 
 NAME = re.compile(r"checkpoint-(\d+)-(\d+)of(\d+)\.pt")
 UNFINISHED = re.compile(r"\.[0-9a-f]{16}\.part")

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from rgru_lab import adaptive, bitfloats, bitnet, comparing, images, measuring, training
+from rgru_lab import adaptive, bitfloats, bitnet, comparing, measuring, training
 from rgru_lab import model as models
 from rgru_lab.bitmodel import BitModel
 from rgru_lab.config import InputError, TrainConfig
+from rgru_lab.files import write_atomically, write_json
 from rgru_lab.search import Searching
 
 STEPS = 100
@@ -195,9 +196,9 @@ def write(folder: Path, start: models.Weights, set_name: str, pictures: int, fou
     summary = {"start": start.name, "set": set_name, "pictures": pictures, "steps": STEPS, "ideas": found}
     summary |= comparing.provenance()
     table, page = (Path(folder) / f"effects.{suffix}" for suffix in ("json", "md"))
-    images.write_json(table, summary)
+    write_json(table, summary)
     yield table
-    images.write_atomically(page, report(summary).encode())
+    write_atomically(page, report(summary).encode())
     yield page
 
 

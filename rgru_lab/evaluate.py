@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
-from rgru_lab import adaptive, bitnet, comparing, images, measuring, reports
+from rgru_lab import adaptive, bitnet, comparing, measuring, reports
 from rgru_lab.config import MAX_ITERATIONS
+from rgru_lab.files import write_atomically, write_json
 from rgru_lab.opponents import CODECS
 from rgru_lab.search import Searching
 
@@ -78,8 +79,8 @@ def run(
     summary = comparing.summarise(weights, set_name, rows, theirs, slopes, search)
     summary |= {key: identity[key] for key in ("bit_model", "precision")}
     measuring.write(folder / f"{name}.csv", rows)
-    images.write_json(folder / f"{name}.json", summary)
-    images.write_atomically(folder / f"{name}.md", reports.report(summary).encode())
+    write_json(folder / f"{name}.json", summary)
+    write_atomically(folder / f"{name}.md", reports.report(summary).encode())
     kept.unlink(missing_ok=True)  # another evaluation may have been at the same
     return summary
 
@@ -128,7 +129,7 @@ def opponents(
         },
         **comparing.provenance(),
     }
-    images.write_json(page, found)
+    write_json(page, found)
     kept.unlink(missing_ok=True)  # another evaluation may have been at the same
     return rows
 

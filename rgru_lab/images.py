@@ -4,17 +4,15 @@ A *photo* is a numpy array (H, W, 3), uint8, RGB as the file has it: colour prof
 pictures are tensors (1, 3, H, W), float32 in [0, 1].
 """
 
-import contextlib
 import io
-import json
 import os
-import secrets
 import warnings
 from pathlib import Path
 
 import numpy as np
 
 from rgru_lab.config import GRID, MAX_PIXELS, MAX_SIDE, MIDPOINT, InputError
+from rgru_lab.files import write_atomically
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 
@@ -169,32 +167,6 @@ def paths_in(folder: str | os.PathLike, *, below: bool = True) -> list[Path]:
         raise PictureError(f"there is no folder {folder}; give one with pictures")
     paths = (path for path in folder.glob("**/*" if below else "*") if path.suffix.lower() in SUFFIXES)
     return sorted(path for path in paths if path.is_file())
-
-
-def write_json(path: str | os.PathLike, value):
-    """Write what JSON can hold, as `write_atomically` does; NaN and infinity are refused."""
-    write_atomically(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
-
-
-def write_atomically(path: str | os.PathLike, data: bytes):
-    """Write bytes so that the path never holds half of them: to a neighbour first, then renamed.
-
-    Raises:
-        InputError: nothing can be written there.
-    """
-    path = Path(path)
-    if not path.name:
-        raise InputError(f"cannot write {path}: it is a folder; add a file's name")
-    whole = path.resolve()  # a link stays one
-    temporary = whole.with_name(f".{secrets.token_hex(8)}.part")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, whole)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}; choose another place") from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
 
 
 def _read(path: Path, name: str) -> bytes:

@@ -21,6 +21,7 @@ import numpy as np
 from rgru_lab import __version__, adaptive, bitnet, bitstream, codec, images, machine, metrics
 from rgru_lab.bitmodel import Counts
 from rgru_lab.config import MAX_ITERATIONS
+from rgru_lab.files import write_atomically
 from rgru_lab.opponents import CODECS, Ladder
 from rgru_lab.progression import Decoded, Progression
 from rgru_lab.progression import read as read_file
@@ -147,7 +148,7 @@ class _AdaptiveFiles:
             return self._checked(read_file(kept), kept), None
         data, seconds = self._make(slope)
         if kept is not None:
-            images.write_atomically(kept, data)
+            write_atomically(kept, data)
         return bitstream.parse(data), seconds
 
     def _make(self, slope: float) -> tuple[bytes, float]:
@@ -233,7 +234,7 @@ def write(path: Path, rows: list[dict]) -> None:
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    images.write_atomically(path, text.getvalue().encode())
+    write_atomically(path, text.getvalue().encode())
 
 
 def read(path: Path) -> list[dict]:
@@ -286,7 +287,7 @@ def every(work: partial, paths: list[Path], kept: Path, identity: dict, *, jobs:
     """
     done = _kept_rows(kept, identity)
     lines = [identity, *({"picture": digest, "rows": rows} for digest, rows in done.items())]
-    images.write_atomically(kept, "".join(json.dumps(line) + "\n" for line in lines).encode())
+    write_atomically(kept, "".join(json.dumps(line) + "\n" for line in lines).encode())
     digests = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
     missing = [path for path in paths if digests[path] not in done]
     with open(kept, "a", encoding="utf-8") as file:

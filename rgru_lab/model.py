@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from rgru_lab.cells import CELLS, State
 from rgru_lab.config import DATA, DEFAULT_MODEL, NAME_LIMIT, YOUNGER, InputError, ModelConfig
-from rgru_lab.images import write_atomically
+from rgru_lab.files import write_atomically
 
 MODELS = DATA / "models"
 

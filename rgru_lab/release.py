@@ -10,7 +10,7 @@ import numpy as np
 
 from rgru_lab import adaptive, comparing, evaluate, model, photos, plots, readme, reports
 from rgru_lab.config import DATA, DEFAULT_MODEL, PRESETS, RESULTS, ROOT, InputError
-from rgru_lab.images import write_atomically, write_json
+from rgru_lab.files import write_atomically, write_json
 from rgru_lab.opponents import CODECS, Ladder, jpeg_between
 from rgru_lab.progression import Progression
 

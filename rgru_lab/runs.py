@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from rgru_lab import checkpoints, processes
 from rgru_lab.config import TrainingError
-from rgru_lab.images import write_atomically
+from rgru_lab.files import write_atomically
 from rgru_lab.schedule import Schedule
 
 SAVE_EVERY_S = 60

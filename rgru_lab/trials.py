@@ -20,6 +20,7 @@ from rgru_lab import images
 from rgru_lab import model as models
 from rgru_lab.codec import unroll
 from rgru_lab.config import CELL_NAMES, MIDPOINT, RECONSTRUCTIONS, InputError, TrainConfig, preset
+from rgru_lab.files import write_json
 from rgru_lab.losses import Similarity
 from rgru_lab.schedule import state_copy
 from rgru_lab.training import Trainer, papers
@@ -92,6 +93,29 @@ def padding(mode: str) -> Callable:
     return change
 
 
+def cheaper(make: Callable) -> Callable:
+    """The memory's convolutions U are made by make(channels in, channels out) where the resolution is highest."""
+
+    def change(model: nn.Module):
+        for cell in (model.decoder.cell3, model.decoder.cell4):
+            cell.U_gates = make(cell.channels, 2 * cell.channels).to(memory_format=torch.channels_last)
+            cell.U = make(cell.channels, cell.channels).to(memory_format=torch.channels_last)
+
+    return change
+
+
+def depthwise(channels: int, wanted: int) -> nn.Module:
+    """3 x 3 in each channel alone, then 1 x 1 over all of them."""
+    alone = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
+    return nn.Sequential(alone, nn.Conv2d(channels, wanted, 1, bias=False))
+
+
+def factorised(channels: int, wanted: int) -> nn.Module:
+    """3 x 1, then 1 x 3."""
+    down = nn.Conv2d(channels, channels, (3, 1), padding=(1, 0), bias=False)
+    return nn.Sequential(down, nn.Conv2d(channels, wanted, (1, 3), padding=(0, 1), bias=False))
+
+
 def _curriculum(iterations: int, patch: int, batch: int) -> dict:
     return {"curriculum": ((0.25, 2, patch, batch), (1.0, iterations, patch, batch))}
 
@@ -122,6 +146,16 @@ TRIALS = (
     Trial("loss", "the same, 1 patch of 128 px", recipe={"loss": "ms-ssim"} | _curriculum(4, 128, 1)),
     Trial("loss", "later iterations weighted by i", recipe={"late": 1.0}),
     *(
+        Trial(question, setting, model, prepare=prepare, budget=budget)
+        for budget in ("steps", "seconds")
+        for question, setting, model, prepare in (
+            ("memory at high resolution", "1 x 1, as in `fast`", {"hidden_kernel": 1}, None),
+            ("memory at high resolution", "3 x 3 of each channel, then 1 x 1", {}, cheaper(depthwise)),
+            ("memory at high resolution", "3 x 1, then 1 x 3", {}, cheaper(factorised)),
+            ("bits in an iteration", "64 instead of 32", {"bits": 64}, None),
+        )
+    ),
+    *(
         Trial("cell and reconstruction", f"{cell}, {mode}", {"cell": cell, "reconstruction": mode}, budget=budget)
         for budget in ("steps", "seconds")
         for cell in CELL_NAMES
@@ -149,6 +183,8 @@ DECISIONS = {
     "patches": "A tie: all places.",
     "loss": "L1 from random weights, where MS-SSIM leaves brightness and colour behind; MS-SSIM from trained ones. "
     "Weighing later iterations costs the first.",
+    "memory at high resolution": "",
+    "bits in an iteration": "",
     "cell and reconstruction": "Residual GRU, one-shot: with the path past its memory (α_x 1) it learns soonest.",
 }
 """What was made of each question, in the order of the table."""
@@ -184,7 +220,7 @@ def run(
             key = (trial.question, trial.setting, trial.budget, seed)
             if key not in known:
                 known[key] = _one(trial, seed, photos, crops, weights, data)
-                images.write_json(results, sorted(known.values(), key=_place))
+                write_json(results, sorted(known.values(), key=_place))
             yield known[key]
 
 
@@ -235,6 +271,7 @@ def _trainer(trial: Trial, seed: int, photos, steps: int) -> Trainer:
         with torch.no_grad():
             trial.prepare(trainer.model)
         trainer.average = state_copy(trainer.model)
+        trainer.optimiser.param_groups[0]["params"] = list(trainer.model.parameters())
     return trainer
 
 

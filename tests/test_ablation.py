@@ -11,6 +11,7 @@ import torch
 
 from rgru_lab import ablation, codec, images
 from rgru_lab.config import InputError
+from rgru_lab.files import write_json
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def test_a_run_reads_what_evaluate_and_trials_wrote_and_returns_what_it_writes(w
         with pytest.raises(InputError, match=f"{missing.name} is not there; run evaluate and trials with the same"):
             run()
         assert not said  # before anything is measured
-        images.write_json(missing, content)
+        write_json(missing, content)
     summary = run()
     table, page = ablation.files(tmp_path)
     assert said == [(1, "ablation")]

@@ -231,6 +231,25 @@ def test_padding_reaches_every_convolution_that_sees_a_neighbour(coder, mode):
         assert conv.padding_mode == (mode if conv.kernel_size[0] > 1 else "zeros"), name
 
 
+@pytest.mark.parametrize("make", [trials.depthwise, trials.factorised])
+def test_cheaper_memories_see_as_far_and_learn(photos, make):
+    trainer = trials._trainer(trials.Trial("memory", "cheaper", prepare=trials.cheaper(make)), 0, photos, steps=4)
+    cells = (trainer.model.decoder.cell3, trainer.model.decoder.cell4)
+    before = [value.clone() for cell in cells for name, value in cell.state_dict().items() if name.startswith("U")]
+    for _ in range(3):  # the first unrolls one iteration, which has no memory
+        trainer.step()
+    after = [value for cell in cells for name, value in cell.state_dict().items() if name.startswith("U")]
+    assert len(after) == 8
+    assert not any(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    for cell in cells:
+        dot = torch.zeros(1, cell.channels, 5, 5)
+        dot[:, :, 2, 2] = 1
+        for memory, channels in ((cell.U_gates, 2 * cell.channels), (cell.U, cell.channels)):
+            seen = memory(dot)
+            assert seen.shape == (1, channels, 5, 5)
+            assert (seen.ne(0).any(1)[0] == torch.nn.functional.pad(torch.ones(3, 3), (1,) * 4).bool()).all()
+
+
 def test_the_model_that_is_measured_has_the_padding_of_the_one_that_was_trained(
     photos, validation, tmp_path, monkeypatch
 ):

@@ -5,6 +5,7 @@ from pathlib import Path
 from rgru_lab.commands.common import UsageError, bar, each_picture, folder_name, make_folder, pictures
 from rgru_lab.commands.options import add_iterations, add_jobs, add_model, add_search, count
 from rgru_lab.config import DEFAULT_MODEL, MAX_ITERATIONS
+from rgru_lab.files import write_json
 
 FUZZ = """\
 N random and mutated files through the parser, and a tenth as many whose checksums are made right again, so that the
@@ -176,7 +177,7 @@ def fuzz(options):
             "codings": [start.bit_model.coding if start.bit_model else "raw" for start in good],
             **comparing.provenance(),
         }
-        images.write_json(options.output, said)
+        write_json(options.output, said)
 
     for name, files, sealed in (("plain", options.files, False), ("sealed", options.files // 10, True)):
         outcomes[name] = fuzz.run(
@@ -196,7 +197,7 @@ def fuzz(options):
 def bench(options):
     import tempfile
 
-    from rgru_lab import bench, images, model
+    from rgru_lab import bench, model
     from rgru_lab.viewer import latency
 
     output = Path(options.output)
@@ -217,5 +218,5 @@ def bench(options):
             said = f"{value:,}" if isinstance(value, (int, float)) else value
             print(f"{quantity:75} {said}", flush=True)
     path = output / f"{what}-{weights.name}.json"
-    images.write_json(path, rows)
+    write_json(path, rows)
     print(path)

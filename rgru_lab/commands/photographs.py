@@ -9,6 +9,7 @@ from pathlib import Path
 from rgru_lab.commands.common import UsageError, bar, check_output, say
 from rgru_lab.commands.options import add_force, add_iterations, add_model, add_search, count, positive, share
 from rgru_lab.config import CODINGS, MAX_ITERATIONS
+from rgru_lab.files import write_atomically
 
 PAGE_PIXELS = 1_500_000
 """Larger photographs are scaled down for a page: its browser holds about forty pictures of that size."""
@@ -236,7 +237,7 @@ def compare(options):
             line += "none gets there" if ours.ms_ssim is not None else "MS-SSIM needs sides over 160 px"
         say(line)
     figure = plots.comparison(progression, ladder, list(range(1, len(progression) + 1)))
-    images.write_atomically(output, plots.png(figure))
+    write_atomically(output, plots.png(figure))
     print(f"\nfigure: {output}")
     if options.html:
         from rgru_lab.viewer import Scrubber
@@ -270,14 +271,12 @@ def _bytes_of(name: str):
 
 
 def _write(name: str, data: bytes):
-    from rgru_lab import images
-
     if name == "-":
         if sys.stdout is None:
             raise UsageError("the standard output is closed; name a file instead of -")
         sys.stdout.buffer.write(data)
     else:
-        images.write_atomically(name, data)
+        write_atomically(name, data)
 
 
 def _messages(output: str):

@@ -9,6 +9,7 @@ from pathlib import Path
 from rgru_lab.commands.common import UsageError, bar, check_output, folder_name, goes_on, make_folder, say, watch
 from rgru_lab.commands.options import add_force, count, curriculum, duration, size
 from rgru_lab.config import DEFAULT_MODEL, LOSSES, PRESETS, WEIGHTLESS
+from rgru_lab.files import write_atomically
 
 TRAIN = """\
 Train on patches cut from photographs: iterations are unrolled, and the loss sums over all of them how far each
@@ -286,5 +287,5 @@ def trials(options):
         rows.append(row)
         levels = " ".join(f"{level:.1f}" for level in row["mean_abs_residual"])
         say(f"{row['question']}: {row['setting']}, seed {row['seed']}, {row['steps']} steps: |R[i]| {levels}")
-    images.write_atomically(results.parent / "training.md", trials.document(rows).encode())
+    write_atomically(results.parent / "training.md", trials.document(rows).encode())
     print("\n" + trials.table(rows))

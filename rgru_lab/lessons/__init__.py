@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rgru_lab.config import RESULTS, ROOT, InputError
-from rgru_lab.images import write_atomically
+from rgru_lab.files import write_atomically
 
 PROGRESS = ROOT / "notebooks" / ".progress.json"
 """Which exercises have been solved on this machine."""

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from rgru_lab.config import ROOT, InputError
-from rgru_lab.images import write_atomically
+from rgru_lab.files import write_atomically
 
 REPOSITORY = "residual-gru-lab/residual-gru-lab"
 TAG = "main"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rgru_lab.config import ROOT, InputError
-from rgru_lab.images import write_atomically
+from rgru_lab.files import write_atomically
 
 SOLUTION = re.compile(r"<details>\s*<summary>Solution.*?</details>\n?", re.DOTALL)
 BADGE = re.compile(r"^\[!\[Open in .*\n*", re.MULTILINE)

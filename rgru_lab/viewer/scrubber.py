@@ -13,6 +13,7 @@ import traitlets
 from rgru_lab import images, metrics, plots
 from rgru_lab.codec import check_iterations
 from rgru_lab.config import MAX_ITERATIONS, InputError
+from rgru_lab.files import write_atomically
 from rgru_lab.opponents import CODECS, Ladder, Rung
 from rgru_lab.progression import Progression
 from rgru_lab.viewer import page
@@ -154,7 +155,7 @@ class Scrubber(anywidget.AnyWidget):
         if self.progress["failed"] or not self.readings:
             raise InputError(f"there is nothing to save: {self.progress['text'] or 'give the scrubber a progression'}")
         state = {name: getattr(self, name) for name in Scrubber.class_own_traits(sync=True)} | {"answer": {}}
-        images.write_atomically(path, page.page(state, title).encode())
+        write_atomically(path, page.page(state, title).encode())
 
     # What a notebook shows
 
