@@ -6,6 +6,7 @@ one process and one after the other.
 """
 
 import copy
+import datetime
 import multiprocessing
 import platform
 import re
@@ -53,7 +54,7 @@ ENOUGH = 0.95
 
 
 class PlainResidualGRUCell(nn.Module):
-    """The Residual GRU as its equations stand: a convolution for each of the eight products.
+    """The Residual GRU as its equations stand: a convolution for each of the eight products (nine with V).
 
     Args:
         cell: the `cells.ResidualGRUCell` whose weights are taken; they are copied.
@@ -66,13 +67,15 @@ class PlainResidualGRUCell(nn.Module):
         self.U_z, self.U_r = (_part(cell.U_gates, k, cell.channels) for k in range(2))
         self.U, self.W_h, self.W_ox = (_part(conv, 0, cell.channels) for conv in (cell.U, cell.W_h, cell.W_ox))
         self.W_ox.stride = cell.W.stride
+        self.V = copy.deepcopy(cell.V).to(memory_format=torch.contiguous_format)
 
     def forward(self, x: Tensor, h: Tensor | None = None) -> tuple[Tensor, Tensor]:
         if h is None:
             h = torch.zeros_like(self.W_ox(x))
-        z = torch.sigmoid(self.W_z(x) + self.U_z(h))
-        r = torch.sigmoid(self.W_r(x) + self.U_r(h))
-        h = (1 - z) * h + z * torch.tanh(self.W(x) + self.U(r * h)) + self.alpha_h * self.W_h(h)
+        seen = self.V(h)
+        z = torch.sigmoid(self.W_z(x) + self.U_z(seen))
+        r = torch.sigmoid(self.W_r(x) + self.U_r(seen))
+        h = (1 - z) * h + z * torch.tanh(self.W(x) + self.U(r * seen)) + self.alpha_h * self.W_h(h)
         return h + self.alpha_x * self.W_ox(x), h
 
 
@@ -320,7 +323,9 @@ def report(weights: Weights, *, large: bool = True) -> Iterator[tuple[str, objec
         )
     yield "model", weights.name
     yield "parameters", sum(p.numel() for p in model.parameters())
-    yield "machine", f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    kind = f"{platform.machine()} ({torch.backends.cpu.get_cpu_capability()})"
+    yield "machine", f"{kind}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    yield "date", datetime.date.today().isoformat()
     floats = peak_flops(torch.float32)
     yield "matrix product, float32, GFLOP/s", short(floats / 1e9)
     speedup = machine.bf16_speedup(torch.device("cpu"))

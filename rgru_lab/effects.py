@@ -176,6 +176,7 @@ def measure(
                     "key": idea.key,
                     "says": idea.says,
                     "files": kind,
+                    "precision": identity["precision"],
                     "curve": comparing.written(comparing.mean_curve(rows)),
                 }
             )
@@ -192,7 +193,8 @@ def write(folder: Path, start: models.Weights, set_name: str, pictures: int, fou
         own = json.loads(evaluation.read_text(encoding="utf-8"))
         if own["weights_sha256"] == start.sha256:
             says = f"{start.name} itself, not trained on"
-            found = [{"key": "start", "says": says, "files": "all bits", "curve": own["curve"]}, *found]
+            row = {"key": "start", "says": says, "files": "all bits"}
+            found = [row | {key: own[key] for key in ("precision", "curve") if key in own}, *found]
     summary = {"start": start.name, "set": set_name, "pictures": pictures, "steps": STEPS, "ideas": found}
     summary |= comparing.provenance()
     table, page = (Path(folder) / f"effects.{suffix}" for suffix in ("json", "md"))
@@ -218,7 +220,7 @@ def report(summary: dict) -> str:
         "the cost of that. A search needs no training: "
         f"the encoder tries other bits than its first idea, in {SEARCH} steps. Made by `python -m rgru_lab effects`. "
         "The rate and positions that stop, trained for longer, are the weights `best`; what they reach is in the pages "
-        "kodak-best-N.md and kodak-best-N-adaptive.md beside this one, N being their version.",
+        f"kodak-best-N.md and kodak-best-N-adaptive.md beside this one, N being their version.{_ran(rows)}",
         "",
         f"| what is new in training | files | {' | '.join(f'{level:.2f}{PLACES[key]}' for key, level in COLUMNS)} |",
         "|---|---|" + "---|" * len(COLUMNS),
@@ -232,3 +234,9 @@ def report(summary: dict) -> str:
         says = row["says"].replace("|", "\\|")
         lines.append(f"| {says} | {row['files']} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _ran(rows: list[dict]) -> str:
+    """What the networks ran in, where all rows say it, and the same."""
+    found = {row.get("precision") for row in rows}
+    return f" The networks ran in {found.pop()}." if len(found) == 1 and None not in found else ""

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from rgru_lab import adaptive, bitnet, comparing, measuring, reports
-from rgru_lab.config import MAX_ITERATIONS
+from rgru_lab.config import MAX_ITERATIONS, InputError
 from rgru_lab.files import write_atomically, write_json
 from rgru_lab.opponents import CODECS
 from rgru_lab.search import Searching
@@ -32,6 +32,7 @@ def run(
     bit_model="find",
     jobs: int = 1,
     fresh: bool = False,
+    force: bool = False,
     progress: Callable = lambda rows, total, what: rows,
 ) -> dict:
     """Measure, compare and write; returns the summary. Stopped, the next call goes on with the next picture.
@@ -50,19 +51,24 @@ def run(
         bit_model: as in `Progression`.
         jobs: pictures at a time, fewer where memory does not hold as many.
         fresh: measure the opponents again, even if their results are there.
+        force: replace results that go further than these will.
         progress: called with the rows of each picture, how many pictures there are, and what is measured.
+
+    Raises:
+        InputError: results of more iterations or slopes would be replaced.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    name = f"{set_name}-{weights.name}" + "-adaptive" * bool(slopes) + "-search" * bool(search)
+    if not force:
+        _check_replaced(folder / f"{name}.json", len(slopes) or iterations)
     bit_model = bitnet.asked_for(weights, bit_model)
     theirs = opponents(set_name, paths, folder, against, jobs=jobs, fresh=fresh, progress=progress)
     identity = measuring.our_identity(weights, bit_model) | {"iterations": iterations}
     times = Searching.times_memory if search else adaptive.TIMES_MEMORY if slopes else 1.0
     jobs = measuring.affordable_jobs(weights, paths, jobs, times)
-    name = f"{set_name}-{weights.name}"
     work = partial(measuring.ours, weights, iterations=iterations, bit_model=bit_model)
     if slopes:
-        name += "-adaptive"
         identity |= {"slopes": list(slopes)}
         work = partial(measuring.ours_adaptive, weights, slopes=slopes, bit_model=bit_model, iterations=iterations)
         if files:
@@ -70,7 +76,6 @@ def run(
             identity |= {"files": str(files)}
             work = partial(work, files=Path(files))
     if search:
-        name += "-search"
         identity |= {"search": search}
         work = partial(work, search=search)
     kept = folder / f".{name}-{identity['precision']}.part"
@@ -83,6 +88,17 @@ def run(
     write_atomically(folder / f"{name}.md", reports.report(summary).encode())
     kept.unlink(missing_ok=True)  # another evaluation may have been at the same
     return summary
+
+
+def _check_replaced(page: Path, points: int):
+    """Raise `InputError` if results of more points stand there: minutes would take the place of hours."""
+    if page.exists():
+        there = len(json.loads(page.read_text(encoding="utf-8"))["curve"])
+        if there > points:
+            raise InputError(
+                f"{page} goes through {there} points, and {points} would take their place; choose another --output, or "
+                "add --force"
+            )
 
 
 def opponents(

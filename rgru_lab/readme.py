@@ -85,7 +85,7 @@ def verdict(summary: dict, claimed_percent: float) -> str:
         "MS-SSIM is what these weights were trained for. By PSNR, which counts squared errors alone, they take "
         f"{_more(jpeg['bjontegaard_psnr_percent'])} bits than JPEG. Their quality ends at MS-SSIM "
         f"{best['ms_ssim']:.3f}, with iteration {best['point']} and {best['bpp']:.2f} bits per pixel; what is better "
-        "than that is JPEG's alone.\n"
+        "than that only the others reach.\n"
     )
 
 
@@ -179,10 +179,11 @@ def claim(found: dict, claimed_ms_ssim: float, claimed_percent: float) -> str:
 
 
 def speed(benches: list[dict], viewer: dict) -> str:
-    """What `bench` found for a few models on one machine, and `bench --viewer` for the first, as a table."""
+    """What `bench` found for a few models, each on its machine, and `bench --viewer` for the first, as a table."""
     lines = [
-        f"| on {benches[0]['machine']} | {' | '.join(bench['model'] for bench in benches)} |",
+        f"| | {' | '.join(bench['model'] for bench in benches)} |",
         "|---|" + "---|" * len(benches),
+        f"| machine | {' | '.join(bench['machine'] for bench in benches)} |",
     ]
     for what in (what for what in SPEEDS if any(what in bench for bench in benches)):
         values = [f"{bench[what]:,}" if what in bench else "–" for bench in benches]

@@ -49,9 +49,14 @@ def summaries() -> list[dict]:
 
 
 def searched() -> list[dict]:
-    """The summaries of the weights of `shipped` whose files were measured with a search, too, which takes long."""
-    paths = [RESULTS / f"kodak-{name}{kind}-search.json" for name in shipped() for kind in ("", "-adaptive")]
-    return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
+    """The summaries of files that were measured with a search, too, of each preset the newest: a search takes long."""
+    found = []
+    for name in shipped():
+        preset, _, newest = name.rpartition("-")
+        for kind in ("", "-adaptive"):
+            older = (RESULTS / f"kodak-{preset}-{k}{kind}-search.json" for k in range(int(newest), 0, -1))
+            found += [json.loads(path.read_text(encoding="utf-8")) for path in older if path.exists()][:1]
+    return found
 
 
 def curves(summaries: list[dict]) -> None:
@@ -130,8 +135,9 @@ def blocks(summaries: list[dict]) -> dict[str, str]:
     first, beside = summaries[0], [*summaries, *searched()]
     check_speeds(first["model"])
     found = json.loads((RESULTS / "claim.json").read_text(encoding="utf-8"))
-    benches = [RESULTS / f"bench-{summary['model']}.json" for summary in summaries]
-    benches = [json.loads(path.read_text(encoding="utf-8")) for path in benches if path.exists()]
+    names = [f"bench-{summary['model']}" for summary in summaries]
+    paths = [path for end in (".json", "-*.json") for name in names for path in sorted(RESULTS.glob(name + end))]
+    benches = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     viewer = json.loads((RESULTS / f"viewer-{first['model']}.json").read_text(encoding="utf-8"))
     return {
         "claim": readme.claim(found, CLAIMED_MS_SSIM, CLAIMED_PERCENT),

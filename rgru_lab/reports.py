@@ -82,14 +82,15 @@ def report(summary: dict) -> str:
         *_opponents_table(summary["opponents"]),
         *_moved_table(summary["opponents"]),
         *_published_table(summary["published"]),
-        "The colour shift is the mean of I - P over all pixels and pictures, of R, G or B, whichever is largest. "
+        "The colour shift is the mean of I - P over all pixels and pictures, of R, G or B, whichever is largest; that "
+        "of a picture is its own largest without the sign, and the mean over the pictures. "
         f"Processor seconds are for {'the whole file' if summary.get('slopes') else 'all iterations so far'}, on "
         f"{summary['machine']}" + ("; none where files had been made beforehand." if None in encode_s else "."),
         "",
         f"| {'slope' if summary.get('slopes') else 'iteration'} | bpp, bits as they are | bpp, counted | bpp | "
-        "PSNR, dB | SSIM | MS-SSIM | MS-SSIM gained | MS-SSIM one pixel on | colour shift, levels | encoding, s | "
-        "decoding, s |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "PSNR, dB | SSIM | MS-SSIM | MS-SSIM gained | MS-SSIM one pixel on | colour shift, levels | of a picture | "
+        "encoding, s | decoding, s |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     before = None
     slopes = dict(enumerate(summary.get("slopes", ()), start=1))
@@ -98,7 +99,7 @@ def report(summary: dict) -> str:
         psnr_db = "∞" if point["psnr_db"] is None else f"{point['psnr_db']:.2f}"
         rates = " | ".join(f"{point[key]:.4f}" for key in ("raw_bpp", "counted_bpp", "bpp"))
         levels = f"{point['ssim']:.4f} | {point['ms_ssim']:.4f} | {gained} | {point['ms_ssim_moved']:.4f}"
-        readings = f"{psnr_db} | {levels} | {point['colour_shift']:.2f}"
+        readings = f"{psnr_db} | {levels} | {point['colour_shift']:.2f} | {point['colour_shift_of_a_picture']:.2f}"
         where = slopes.get(point["point"], point["point"])
         where = "all go on" if slopes and where == ALL else where
         seconds = " | ".join("" if each is None else f"{each:.2f}" for each in (point["encode_s"], point["decode_s"]))
@@ -148,9 +149,11 @@ def _bars_table(bars: list[dict]) -> list[str]:
 
 
 def _aims_table(aims: list[dict]) -> list[str]:
-    lines = ["What else these weights were to reach:", "", "| | asked | reached | |", "|---|---|---|---|"]
+    lines = ["What else these weights were to reach, and the same with MS-SSIM one pixel on (see below):", ""]
+    lines += ["| | asked | reached | | one pixel on |", "|---|---|---|---|---|"]
     for row in aims:
-        lines.append(f"| {row['what']} | {row['aim']} | {plain(row)} | {'met' if row['met'] else 'missed'} |")
+        met = "met" if row["met"] else "missed"
+        lines.append(f"| {row['what']} | {row['aim']} | {plain(row)} | {met} | {plain(row, 'moved')} |")
     return [*lines, ""] if aims else []
 
 
@@ -260,5 +263,5 @@ def number(value: float | None, digits: int = 3) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
-def plain(aim: dict) -> str:
-    return "–" if aim["reached"] is None else f"{aim['reached']:.5g}"
+def plain(aim: dict, key: str = "reached") -> str:
+    return "–" if aim[key] is None else f"{aim[key]:.5g}"

@@ -36,7 +36,7 @@ def test_a_summary_says_on_what_it_was_measured():
 
 
 def test_the_curve_has_the_largest_channels_mean_shift_with_its_sign():
-    """Red -2 and -4 make -3; green +9 and -9 make 0 over the pictures; blue +2 and +1 make +1.5."""
+    """Red -2 and -4 make -3; green +9 and -9 make 0 over the pictures, and 9 of each; blue +2 and +1 make +1.5."""
     rows = [
         _row("small-9", 1, 0.2, 0.9, "a.png", (-2.0, 9.0, 2.0)),
         _row("small-9", 1, 0.4, 0.8, "b.png", (-4.0, -9.0, 1.0)),
@@ -54,11 +54,12 @@ def test_the_curve_has_the_largest_channels_mean_shift_with_its_sign():
         "raw_bpp": pytest.approx(0.3),
         "counted_bpp": pytest.approx(0.3),
         "colour_shift": -3.0,
+        "colour_shift_of_a_picture": 9.0,
     }
     jpeg = [row | {"picture": name} for name in ("a.png", "b.png") for row in JPEG_ROWS]
     summary = comparing.summarise(WEIGHTS, "kodak", rows, jpeg)
     assert summary["pictures"] == 2
-    line = "| 1 | 0.3000 | 0.3000 | 0.3000 | 31.00 | 0.5000 | 0.8500 |  | 0.8400 | -3.00 | 0.25 | 0.12 |"
+    line = "| 1 | 0.3000 | 0.3000 | 0.3000 | 31.00 | 0.5000 | 0.8500 |  | 0.8400 | -3.00 | 9.00 | 0.25 | 0.12 |"
     assert line in reports.report(summary).splitlines()
 
 
@@ -66,7 +67,7 @@ def test_seconds_that_are_not_known_of_one_picture_have_no_mean():
     rows = [_row("small-9", 1, 0.2, 0.9, "a.png"), _row("small-9", 1, 0.4, 0.8, "b.png") | {"encode_s": None}]
     jpeg = [row | {"picture": name} for name in ("a.png", "b.png") for row in JPEG_ROWS]
     page = reports.report(comparing.summarise(WEIGHTS, "kodak", rows, jpeg))
-    assert "| 0.8500 |  | 0.8400 | 0.00 |  | 0.12 |" in page
+    assert "| 0.8500 |  | 0.8400 | 0.00 | 0.00 |  | 0.12 |" in page
     assert "none where files had been made beforehand." in page
     assert "beforehand" not in reports.report(_summary([(0.1, 0.85)]))
 
@@ -137,8 +138,9 @@ def test_what_else_is_asked_by_hand():
     rows[0]["shift_b"] = -1.5
     summary = comparing.summarise(WEIGHTS, "kodak", rows, JPEG_ROWS)
     assert _aims(summary) == {comparing.RISING: (-0.0001, False), comparing.SHIFT: (1.5, False)}
-    line = "| Colour shift of the worst iteration, levels | at most 1 | 1.5 | missed |"
-    assert line in reports.report(summary).splitlines()
+    lines = reports.report(summary).splitlines()
+    assert "| Colour shift of the worst iteration, levels | at most 1 | 1.5 | missed | – |" in lines
+    assert "| MS-SSIM that the worst iteration adds | over 0 | -0.0001 | missed | -0.0001 |" in lines
     rows[0]["shift_b"], rows[2]["ms_ssim"] = 1.0, 0.9001
     found = _aims(comparing.summarise(WEIGHTS, "kodak", rows, JPEG_ROWS))
     assert found == {comparing.RISING: (0.0001, True), comparing.SHIFT: (1.0, True)}
@@ -158,6 +160,14 @@ def test_half_of_jpegs_bits_is_met_before_rounding_and_webp_counts_where_it_is_h
     assert _aims(summary) == {comparing.BJONTEGAARD: halved, comparing.SMALLER: (1, False)}
     ours[1:] = [_row("best-9", 2, 0.2, 0.97), _row("best-9", 3, 4.0, 0.99)]  # WebP's is smaller at 0.98 alone
     assert _aims(comparing.summarise(best, "kodak", ours, theirs, slopes=(1.0, 0.5)))[comparing.SMALLER][0] == 0
+    for row in ours:  # one pixel on it ends below 0.98
+        row["ms_ssim_moved"] = min(row["ms_ssim"], 0.975)
+    for row in theirs:
+        row["ms_ssim_moved"] = row["ms_ssim"]
+    ours[1:] = [_row("best-9", 2, 10 * bpp, 0.99) | {"ms_ssim_moved": 0.975}]
+    moved = {row["what"]: row["moved"] for row in comparing.summarise(best, "kodak", ours, theirs, slopes=(1,))["aims"]}
+    assert moved[comparing.SMALLER] == 0 < _aims(summary)[comparing.SMALLER][0]
+    assert moved[comparing.BJONTEGAARD] != halved[0]
 
 
 def test_what_coding_saves_is_at_equal_quality_and_read_from_the_sizes_by_hand():

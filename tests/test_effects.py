@@ -102,6 +102,8 @@ def test_the_command_trains_measures_and_writes_the_table(weights_path, folder, 
         ("common", "all bits"), ("common", "adaptive"), ("common", "all bits, searched"), ("rate", "all bits")
     ]  # fmt: skip
     assert (summary["pictures"], summary["steps"], summary["start"]) == (3, 2, "micro-1")
+    assert {row["precision"] for row in summary["ideas"]} == {"float32"}
+    assert "The networks ran in float32." in (tmp_path / "effects.md").read_text(encoding="utf-8")
     kept = model.load(tmp_path / "kept" / "rate.safetensors")
     bits = bitnet.load(tmp_path / "kept" / "rate.bits")
     rows = [row for path in sorted(folder.iterdir()) for row in measuring.ours(kept, path, 2, bits)]

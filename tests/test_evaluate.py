@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rgru_lab import adaptive, evaluate, images, machine, measuring, reports
+from rgru_lab.config import InputError
 from rgru_lab.progression import Progression
 from rgru_lab.search import Searching
 
@@ -74,7 +75,7 @@ def test_the_files_of_an_evaluation(done, weights):
 @pytest.mark.parametrize(("wanted", "precision"), [("0", "float32"), ("1", "bfloat16")])
 def test_what_the_networks_ran_in_is_kept(done, weights, paths, tmp_path, monkeypatch, wanted, precision):
     monkeypatch.setenv("RGRU_LAB_BF16", wanted)
-    summary = evaluate.run(weights, "two", paths, _copied(done[0], tmp_path), iterations=1)
+    summary = evaluate.run(weights, "two", paths, _copied(done[0], tmp_path), iterations=2)
     assert summary["precision"] == precision
     assert f"The networks ran in {precision}" in reports.report(summary)
 
@@ -90,7 +91,7 @@ def test_only_what_is_missing_is_measured_and_what_was_there_stays(done, weights
     folder, _ = done
     mine = _copied(folder, tmp_path)
     before = measuring.read(mine / "two-opponents.csv")
-    summary = evaluate.run(weights, "two", paths, mine, iterations=1, against=["jpeg-default"])
+    summary = evaluate.run(weights, "two", paths, mine, iterations=2, against=["jpeg-default"])
     assert watched == [["jpeg-default"]] * 2
     assert [opponent["codec"] for opponent in summary["opponents"]] == ["jpeg", "jpeg-default"]
     assert [row for row in measuring.read(mine / "two-opponents.csv") if row["codec"] == "jpeg"] == before
@@ -98,6 +99,15 @@ def test_only_what_is_missing_is_measured_and_what_was_there_stays(done, weights
         "jpeg",
         "jpeg-default",
     }
+
+
+def test_results_that_go_further_are_not_replaced(done, weights, paths, tmp_path, watched):
+    mine = _copied(done[0], tmp_path)
+    before = (mine / "two-micro-1.json").read_bytes()
+    with pytest.raises(InputError, match=r"two-micro-1.json goes through 2 points, and 1 would take .* add --force"):
+        evaluate.run(weights, "two", paths, mine, iterations=1)
+    assert (mine / "two-micro-1.json").read_bytes() == before
+    assert len(evaluate.run(weights, "two", paths, mine, iterations=1, force=True)["curve"]) == 1
 
 
 @pytest.mark.parametrize("what", ["another encoder", "another picture", "no table", "asked for"])

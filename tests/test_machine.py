@@ -352,12 +352,15 @@ def threads():
     [(1, torch.contiguous_format), (2, torch.contiguous_format), (2, torch.channels_last)],
     ids=["one thread, contiguous", "two, contiguous", "two, channels_last"],
 )
-def test_threads_and_memory_layout_move_no_pixel_by_more_than_a_level(runs, cup, threads, monkeypatch, count, layout):
+@pytest.mark.parametrize("bf16", [0, 1])
+def test_threads_and_memory_layout_move_no_pixel_by_more_than_a_level(
+    runs, cup, threads, monkeypatch, count, layout, bf16
+):
     """What can differ between two machines in the same precision: the order in which sums are made."""
-    monkeypatch.setenv(machine.BF16_VARIABLE, "0")
+    monkeypatch.setenv(machine.BF16_VARIABLE, str(bf16))
     threads(count)
     coder = model.load().model.to(memory_format=layout)
-    codes = codec.Codes(*cup.shape[:2], tuple(plane for plane, _ in runs[0][:4]))
-    for photo, (_, shown) in zip(codec.decode(coder, codes), runs[0], strict=False):
+    codes = codec.Codes(*cup.shape[:2], tuple(plane for plane, _ in runs[bf16][:4]))
+    for photo, (_, shown) in zip(codec.decode(coder, codes), runs[bf16], strict=False):
         assert metrics.psnr_db(photo, shown) > 60
         assert np.abs(photo.astype(int) - shown).max() <= 1

@@ -163,14 +163,15 @@ def test_the_speeds_are_those_of_the_benchmarks_beside_each_other():
     second |= {readme.SPEEDS[0]: 1250}
     text = readme.speed([first, second], {"JupyterLab: cell start to first visible frame, s": 1.9, "payload, MB": 6})
     lines = text.splitlines()
-    assert lines[:4] == [
-        "| on x86_64, 2 threads | small-9 | fast-9 |",
+    assert lines[:5] == [
+        "| | small-9 | fast-9 |",
         "|---|---|---|",
+        "| machine | x86_64, 2 threads | x86_64, 2 threads |",
         "| encoding, 16 iterations at 768 x 512, s | 12.5 | 1,250 |",
         "| decoding, s per iteration at 768 x 512 | 12.5 | – |",
     ]
     assert lines[-1] == "| JupyterLab: cell start to first visible frame, s | 1.9 | |"
-    assert len(lines) == 3 + len(readme.SPEEDS)
+    assert len(lines) == 4 + len(readme.SPEEDS)
 
 
 def test_every_speed_of_the_readme_is_one_that_bench_measures():

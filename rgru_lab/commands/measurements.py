@@ -1,9 +1,10 @@
 """What measures: evaluate, ablation, effects, fuzz, bench."""
 
+import os
 from pathlib import Path
 
 from rgru_lab.commands.common import UsageError, bar, each_picture, folder_name, make_folder, pictures
-from rgru_lab.commands.options import add_iterations, add_jobs, add_model, add_search, count
+from rgru_lab.commands.options import add_force, add_iterations, add_jobs, add_model, add_search, count
 from rgru_lab.config import DEFAULT_MODEL, MAX_ITERATIONS
 from rgru_lab.files import write_json
 
@@ -39,6 +40,7 @@ def words(command):
         help="opponents: jpeg (always among them), webp, avif, or all, with JPEG's variants (default jpeg)",
     )
     new.add_argument("--fresh", action="store_true", help="measure the opponents again, even where their results are")
+    add_force(new)
     add_jobs(new)
 
     new = command(ablation, "what each part is worth", "Without memory, without coded bits, with other cells.")
@@ -75,6 +77,7 @@ def words(command):
     add_model(new)
     new.add_argument("--output", default="data/results", metavar="DIR")
     new.add_argument("--small", action="store_true", help="leave out the picture of 12 megapixels")
+    new.add_argument("--machine", metavar="NAME", help="NAME of this machine in the results' name, beside another's")
     new.add_argument("--viewer", action="store_true", help="the scrubber in Chromium instead (needs playwright)")
     new.add_argument(
         "--payload", metavar="kodak|DIR", help="how much the scrubber sends for these photographs, instead"
@@ -112,6 +115,7 @@ def evaluate(options):
         against=against,
         jobs=options.jobs,
         fresh=options.fresh,
+        force=options.force,
         progress=each_picture,
     )
     print(reports.report(summary))
@@ -137,8 +141,9 @@ def ablation(options):
 
 
 def effects(options):
-    from rgru_lab import bitnet, effects, measuring, model, patches, photos
+    from rgru_lab import bitnet, effects, machine, measuring, model, patches, photos
 
+    os.environ[machine.BF16_VARIABLE] = "0"  # what is published is of float32, wherever it is made
     folder, output = Path(options.weights), Path(options.output)
     make_folder(folder)
     make_folder(output)
@@ -217,6 +222,7 @@ def bench(options):
             rows[quantity] = value
             said = f"{value:,}" if isinstance(value, (int, float)) else value
             print(f"{quantity:75} {said}", flush=True)
-    path = output / f"{what}-{weights.name}.json"
+    beside = f"-{options.machine}" if options.machine else ""
+    path = output / f"{what}-{weights.name}{beside}.json"
     write_json(path, rows)
     print(path)

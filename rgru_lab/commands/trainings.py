@@ -137,6 +137,8 @@ def train(options):
     state = start = learned = bit_config = None
     shape = preset(options.preset)
     if resumed:
+        if options.start_from:
+            print(f"{folder} holds a checkpoint, so training goes on there and not from {options.start_from}")
         state = checkpoints.read(folder)
         shape = _shaped_as(shape, ModelConfig(**state["model_config"]))
         recipe = state["train_config"] | recipe  # what is said anew must agree

@@ -22,6 +22,16 @@ def _gru(mix, *, late=False, gates=(0, 1)):
     return step
 
 
+def _without_reset(x, h, W, U):
+    z = torch.sigmoid(x @ W[0] + h @ U[0])
+    return (1 - z) * h + z * torch.tanh(x @ W[2] + h @ U[2])
+
+
+def _into_the_memory(x, h, W, U):
+    new = _einsum(x, h, W, U)
+    return h.copy_(new)
+
+
 def _right_mix(z, h, candidate):
     return (1 - z) * h + z * candidate
 
@@ -61,6 +71,9 @@ MISTAKES = {
         (lambda x, h, W, U: x, "shape"),
         (_gru(_right_mix, late=True), "after U"),
         (_gru(lambda z, h, c: z * h + (1 - z) * c), "turned round"),
+        (_gru(lambda z, h, c: z * h + (1 - z) * c, late=True), "GRUCell's way"),
+        (_without_reset, "r is not in the candidate"),
+        (_into_the_memory, "changes its input"),
         (_gru(lambda z, h, c: c), "candidate alone"),
         (_gru(lambda z, h, c: (1 - z) * h + z * torch.sigmoid(torch.atanh(c))), "is a tanh"),
         (_gru(_right_mix, gates=(1, 0)), "numbers are not"),

@@ -89,6 +89,7 @@ MISTAKES = {
     "04.2": [
         (lambda y: y, "y unchanged"),
         (lambda y: (y >= 0).float() + (y - y.detach()), "0/1"),
+        (lambda y: _step(y).double() + (y - y.detach()), "y is float32"),
         (lambda y: y >= 0, "bool"),
         (lambda y: y.sign() + (y - y.detach()), "exactly 0"),
         (_step, "no gradient"),

@@ -93,6 +93,7 @@ MISTAKES = {
         (_axes(0, 1, 2, 4, 3, 5), "four times"),
         (lambda x: x[:, ::4].repeat_interleave(2, 2).repeat_interleave(2, 3), "alike"),
         (lambda x: x.view(2, 3, 2, 2, 3, 5).permute(0, 1, 4, 2, 5, 3), "reshape"),
+        (lambda x: x.view(2, 3, 2, 2, 3, 5).permute(0, 1, 4, 2, 3, 5).reshape(2, 3, 6, 10), "columns need the same"),
         (lambda x: _by_strides(x).flip(1), "not at their places"),
         (lambda x: x.permute(0, 2, 3, 1), "shape"),
         (lambda x: x.numpy(), "ndarray"),

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from rgru_lab.lessons import Wrong, exercise
-from rgru_lab.lessons.exercises import given, real
+from rgru_lab.lessons.exercises import given, real, untouched
 
 
 def _gru_step():
@@ -23,11 +23,13 @@ def gru_step(answer):
     x, h = torch.randn(3, 5), torch.randn(3, 4)
     W, U = torch.randn(3, 5, 4), torch.randn(3, 4, 4)
     expected = _gru_step()(x, h, W, U)
-    got = given(answer(x.clone(), h.clone(), W.clone(), U.clone()))
+    handed = h.clone()
+    got = given(answer(x.clone(), handed, W.clone(), U.clone()))
     if not isinstance(got, torch.Tensor):
         raise Wrong(f"it returns a {type(got).__name__}; the new memory is a tensor of h's shape")
     if got.shape != h.shape:
         raise Wrong(f"it returns the shape {tuple(got.shape)}; the new memory has h's, {tuple(h.shape)}")
+    untouched(handed, h)
     if torch.allclose(got, h):
         raise Wrong("it returns the memory unchanged; the candidate has to come in")
     if torch.allclose(got, expected, atol=1e-5):
@@ -40,6 +42,10 @@ def gru_step(answer):
     candidate = torch.tanh(x @ W[2] + (r * h) @ U[2])
     if torch.allclose(got, z * h + (1 - z) * candidate, atol=1e-5):
         raise Wrong("z is turned round: here z = 0 keeps the memory and z = 1 replaces it")
+    if torch.allclose(got, z * h + (1 - z) * after, atol=1e-5):
+        raise Wrong("this is torch.nn.GRUCell's way: z turned round, r after U; here z = 1 replaces, r is before U")
+    if torch.allclose(got, (1 - z) * h + z * torch.tanh(x @ W[2] + h @ U[2]), atol=1e-5):
+        raise Wrong("r is not in the candidate; it multiplies h before U sees it")
     if torch.allclose(got, (1 - z) * h + z * torch.sigmoid(x @ W[2] + (r * h) @ U[2]), atol=1e-5):
         raise Wrong("the candidate is a tanh; σ is for the two gates")
     if torch.allclose(got, candidate, atol=1e-5):

@@ -77,6 +77,10 @@ SLIPS_OF_COUNTS = (
     (lambda i, c, k, h: _count(i, c, k, h, U=1), "U_gates is missing: it gives 2 * channels"),
     (lambda i, c, k, h: _count(i, c, k, h, U=0, W_h=0, W_ox=0), "that is W alone; four convolutions are missing"),
     (lambda i, c, k, h: _count(i, c, k, h, W=1), "W gives 3 * channels: z, r and the candidate"),
+    (
+        lambda i, c, k, h: _count(i, c, k, h, U=1) + 2 * i * c * h**2,
+        "U_gates reads the memory, channels of it, not the input",
+    ),
     (lambda i, c, k, h: _count(i, c, k, 1), "U's kernel has hidden_kernel x hidden_kernel positions, not one"),
     (lambda i, c, k, h: _count(i, c, k, h**0.5), "hidden_kernel comes squared: a kernel of 3 has 9 positions"),
     (lambda i, c, k, h: _count(i, c, k**0.5, h**0.5), "a kernel is square: its positions are kernel**2"),
@@ -135,6 +139,10 @@ SLIPS_OF_SIDES = (
     ),
     (lambda k, s: _field_side()(k[::-1], s[::-1]), "you go through the layers from the last to the first"),
     (lambda k, s: 1 + sum(n - 1 for n in k), "the strides are not in it; behind a stride of 2 a step is two pixels"),
+    (
+        lambda k, s: _field_side()(k, [2] * len(k)),
+        "you take every stride to be 2; the strides are given, and may be others",
+    ),
     (lambda k, s: _product(s), "that is how many pixels a position stands for; it sees more, for the kernels overlap"),
     (lambda k, s: _product(k), "kernels do not multiply; each adds (kernel - 1) steps"),
     (lambda k, s: _field_side()(k, s) - 1, "one pixel too few: with no layer at all an output sees one, itself"),

@@ -61,6 +61,8 @@ def _check_bits(got, y):
         raise Wrong(f"it returns the shape {tuple(got.shape)}; each number of y, {tuple(y.shape)}, becomes one bit")
     if not got.is_floating_point():
         raise Wrong(f"your bits are {str(got.dtype)[6:]}; the decoder expects floats, -1.0 and +1.0")
+    if got.dtype != y.dtype:
+        raise Wrong(f"your bits are {str(got.dtype)[6:]}, and y is {str(y.dtype)[6:]}; a layer takes one kind only")
     values = got.detach()
     if torch.equal(values, y.detach()):
         raise Wrong("it returns y unchanged; each number has to become -1 or +1")

@@ -58,6 +58,8 @@ def depth_to_space(answer):
         raise Wrong("it takes channels that lie C/4 apart for one block; the block's four channels are neighbours")
     if torch.allclose(got, axes.permute(0, 1, 2, 4, 3, 5).reshape(2, 3, 6, 10), atol=1e-6):
         raise Wrong("the picture is there four times, small; place must count slowly and row in the block quickly")
+    if torch.allclose(got, axes.permute(0, 1, 4, 2, 3, 5).reshape(2, 3, 6, 10), atol=1e-6):
+        raise Wrong("the rows are right; columns need the same: place across, then column in the block")
     if torch.allclose(got[:, :, ::2, ::2], got[:, :, 1::2, 1::2]):
         raise Wrong("all pixels of a block are alike; each of its four channels should give one of them")
     raise Wrong("the shape is right, the numbers are not at their places; try it on channels 0, 1, 2, 3 of one place")

@@ -12,7 +12,7 @@ FRAME = 2
 """Rows and columns of zeros around the bits that a context may look at."""
 
 ENOUGH = 300
-"""So many contexts can still be learned from the plane: left, above and channel make 288 and help."""
+"""So many contexts can still be learned from the plane: left, above and channel make 288."""
 
 
 def _entropy():
@@ -131,6 +131,12 @@ def context(answer):
     if cost <= 1.02 * goal:
         return
     said = f"B[1] takes {cost:.3f} bits per bit, with left and above {goal:.3f}"
+    unknown = [place for place in ((0, 0), (0, 1), (1, 0)) if _sees(answer, known, place)]
+    if contexts == 1 and unknown:
+        raise Wrong(
+            "what it looks at is not known yet when a bit is coded, and so always 0; look left, at x - 1, and above, "
+            "at y - 1"
+        )
     if contexts == 1:
         raise Wrong(f"every bit gets the same context, and so the same probability: {said}; look at neighbours")
     left, above, below = (_sees(answer, known, place) for place in ((0, -1), (-1, 0), (1, 0)))
