@@ -37,6 +37,8 @@ SPEEDS = (
     "seconds of the first iteration: farthest from that line, %",
     "peak memory: growth, MB per megapixel",
     "peak memory: farthest from that line, %",
+    "training, patches of 128 px per s, 10 iterations",
+    "training, straightforward loop, patches of 128 px per s, 10 iterations",
 )
 """What of `bench` the README shows."""
 

@@ -330,7 +330,8 @@ def document(rows: list[dict]) -> str:
             "Mean |R[i]| is in 8-bit levels: lower is better; the seeds stand side by side. What differs by "
             "less than the seeds do is a tie. They are short, so they say what helps a *short* training. "
             f"Where the number of steps is another, it is what took the processor time of {STEPS} steps of the "
-            "common setting. Made by `python -m rgru_lab trials`.",
+            "common setting; that time was taken on machines that did other work, too, and may be off by a fifth. Made "
+            "by `python -m rgru_lab trials`.",
             "",
             table(rows),
             "## What was decided",

@@ -7,6 +7,7 @@ import math
 import re
 import subprocess
 import tomllib
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -57,8 +58,9 @@ def test_shipped_weights_load_with_their_record_and_are_light(name):
     preset = name.rpartition("-")[0]
     if name == model.newest(preset):
         assert config.PRESETS[preset] == weights.model.config
-    else:  # best-1 had the shape of small
-        assert weights.model.config in config.PRESETS.values()
+    else:  # best-1 had the shape of small, and the first of fast no V
+        presets = config.PRESETS.values()
+        assert weights.model.config in (*presets, *(replace(preset, depthwise=0) for preset in presets))
     for key in ("data", "pictures", "steps", "seconds", "hardware", "seed"):
         assert weights.record[key] not in (None, ""), key
     assert (model.MODELS / f"{name}.safetensors").stat().st_size < 15e6
@@ -91,6 +93,22 @@ def test_every_iteration_up_to_the_eighth_adds_to_ms_ssim(name):
 
 def test_every_number_in_the_readmes_blocks_is_the_one_in_the_results():
     assert readme.with_blocks(README, release.blocks(SUMMARIES)) == README
+
+
+def test_the_readme_points_at_the_results_of_the_newest_weights():
+    prose = re.sub(r"<!-- (\w+) -->.*?<!-- /\1 -->", "", README, flags=re.DOTALL)
+    for what, name in re.findall(r"data/results/(viewer|payload|precision)-([\w-]+)\.json", prose):
+        assert name == model.newest("small"), what
+    linked = set(re.findall(r"\(data/results/kodak-([\w-]+)-search\.md\)", prose))
+    assert linked == {summary["model"] + "-adaptive" * bool(summary["slopes"]) for summary in release.searched()}
+
+
+def test_of_a_preset_the_newest_searched_files_are_shown(tmp_path, monkeypatch):
+    monkeypatch.setattr(release, "RESULTS", tmp_path)
+    monkeypatch.setattr(release, "shipped", lambda: ["small-9", "best-3"])
+    for name in ("small-8", "small-7", "best-2-adaptive", "best-4-adaptive", "fast-1"):
+        (tmp_path / f"kodak-{name}-search.json").write_text(json.dumps({"name": name}), encoding="utf-8")
+    assert [summary["name"] for summary in release.searched()] == ["small-8", "best-2-adaptive"]
 
 
 @pytest.mark.parametrize("name", ["claim", "results", "opponents", "moved", "speed"])

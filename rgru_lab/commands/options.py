@@ -34,8 +34,8 @@ def add_search(parser):
         default=0,
         metavar="STEPS",
         help="the encoder tries other bits, in iteration 1 so many times, 20 for one, later fewer times, and keeps "
-        "those that are worth most for their bytes; it pays most at low rates; encoding takes many times as long, "
-        "decoding does not",
+        "those that are worth most for their bytes; it pays most at low rates, and not in plain files of many "
+        "iterations; encoding takes many times as long, decoding does not",
     )
 
 
