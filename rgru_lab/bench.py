@@ -72,10 +72,10 @@ class PlainResidualGRUCell(nn.Module):
     def forward(self, x: Tensor, h: Tensor | None = None) -> tuple[Tensor, Tensor]:
         if h is None:
             h = torch.zeros_like(self.W_ox(x))
-        seen = self.V(h)
-        z = torch.sigmoid(self.W_z(x) + self.U_z(seen))
-        r = torch.sigmoid(self.W_r(x) + self.U_r(seen))
-        h = (1 - z) * h + z * torch.tanh(self.W(x) + self.U(r * seen)) + self.alpha_h * self.W_h(h)
+        V_h = self.V(h)
+        z = torch.sigmoid(self.W_z(x) + self.U_z(V_h))
+        r = torch.sigmoid(self.W_r(x) + self.U_r(V_h))
+        h = (1 - z) * h + z * torch.tanh(self.W(x) + self.U(r * V_h)) + self.alpha_h * self.W_h(h)
         return h + self.alpha_x * self.W_ox(x), h
 
 

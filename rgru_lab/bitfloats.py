@@ -184,7 +184,8 @@ class BitNet(nn.Module):
         if parts is None or state["banks.0.0.middle"].shape != (middle, hidden):
             raise TrainingError(
                 f"a model of {learned.bits} bits in {learned.groups} groups cannot begin one of {sum(self.sizes)} in "
-                f"{len(self.sizes)} with {hidden} and {middle} units; leave out --start-from"
+                f"{len(self.sizes)} with {hidden} and {middle} units; divide its groups further or leave out "
+                "--start-from"
             )
         for bank, groups in enumerate(self.banks):
             for net, (group, own) in zip(groups, parts, strict=True):

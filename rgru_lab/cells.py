@@ -14,8 +14,9 @@ Args:
     stride: 2 halves height and width, as every cell of the encoder does.
     kernel: side of the input convolutions W (odd).
     hidden_kernel: side of the memory's convolutions U (odd).
-    depthwise: side (odd) of a convolution V of each channel alone, through which U and the gates see the memory: with
-        V * h in place of h they see its neighbours, for a small part of what a larger U costs. 0: there is none.
+    depthwise: side (odd) of a convolution V of each channel alone, through which all U see the memory: U * h becomes
+        U * (V * h), and r (.) h becomes r (.) (V * h); what is kept of h, and W_h, see h itself. So the gates see its
+        neighbours for a small part of what a larger U costs. 0: there is none.
     alpha_h, alpha_x: weights of the Residual GRU's two residual connections; both 0.1 in the paper. The other cells
         have no such connections and take the two only to be made alike.
 
@@ -25,7 +26,7 @@ Shape:
     output: (B, channels, H / stride, W / stride)
 
 In the equations `*` is a convolution and `(.)` the elementwise product. Convolutions that read the same thing are
-fused into one: the same numbers in fewer, larger steps. Each W carries a bias, no U does.
+fused into one: the same numbers in fewer, larger steps. Each W carries a bias, no U or V does.
 """
 
 from typing import NamedTuple
@@ -87,11 +88,11 @@ class GRUCell(nn.Module):
         if h is None:  # a memory of zeros: all that U makes of it is 0
             h = torch.sigmoid(Wz_x) * torch.tanh(W_x)
             return h, h
-        seen = self.V(h)
-        Uz_h, Ur_h = self.U_gates(seen).chunk(2, dim=1)
+        V_h = self.V(h)
+        Uz_h, Ur_h = self.U_gates(V_h).chunk(2, dim=1)
         z = torch.sigmoid(Wz_x + Uz_h)
         r = torch.sigmoid(Wr_x + Ur_h)
-        candidate = torch.tanh(W_x + self.U(r * seen))
+        candidate = torch.tanh(W_x + self.U(r * V_h))
         h = torch.lerp(h, candidate, z)  # (1 - z) h + z candidate
         return h, h
 
@@ -258,7 +259,7 @@ class AssociativeLSTMCell(nn.Module):
 
 
 def _depthwise(channels: int, side: int) -> nn.Module:
-    """V: a convolution of each channel alone, which begins as one that changes nothing; for a side of 0 nothing is."""
+    """V: a convolution of each channel alone, which begins by changing nothing; for a side of 0 the identity."""
     if not side:
         return nn.Identity()
     conv = nn.Conv2d(channels, channels, side, padding=side // 2, groups=channels, bias=False)

@@ -55,13 +55,13 @@ def run(
         progress: called with the rows of each picture, how many pictures there are, and what is measured.
 
     Raises:
-        InputError: results of more iterations or slopes would be replaced.
+        InputError: results of more iterations, or of a longer search, would be replaced.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{set_name}-{weights.name}" + "-adaptive" * bool(slopes) + "-search" * bool(search)
     if not force:
-        _check_replaced(folder / f"{name}.json", len(slopes) or iterations)
+        _check_replaced(folder / f"{name}.json", iterations, search)
     bit_model = bitnet.asked_for(weights, bit_model)
     theirs = opponents(set_name, paths, folder, against, jobs=jobs, fresh=fresh, progress=progress)
     identity = measuring.our_identity(weights, bit_model) | {"iterations": iterations}
@@ -82,7 +82,7 @@ def run(
     groups = measuring.every(work, paths, kept, identity, jobs=jobs)
     rows = [row for group in progress(groups, len(paths), weights.name) for row in group]
     summary = comparing.summarise(weights, set_name, rows, theirs, slopes, search)
-    summary |= {key: identity[key] for key in ("bit_model", "precision")}
+    summary |= {key: identity[key] for key in ("bit_model", "precision", "iterations")}
     measuring.write(folder / f"{name}.csv", rows)
     write_json(folder / f"{name}.json", summary)
     write_atomically(folder / f"{name}.md", reports.report(summary).encode())
@@ -90,14 +90,17 @@ def run(
     return summary
 
 
-def _check_replaced(page: Path, points: int):
-    """Raise `InputError` if results of more points stand there: minutes would take the place of hours."""
-    if page.exists():
-        there = len(json.loads(page.read_text(encoding="utf-8"))["curve"])
-        if there > points:
+def _check_replaced(page: Path, iterations: int, search: int):
+    """Raise `InputError` if results that went further stand there: minutes would take the place of hours."""
+    if not page.exists():
+        return
+    there = json.loads(page.read_text(encoding="utf-8"))
+    known = there.get("iterations", MAX_ITERATIONS if there["slopes"] else len(there["curve"]))
+    for before, now, what in ((known, iterations, "iterations"), (there["search"], search, "steps of a search")):
+        if before > now:
             raise InputError(
-                f"{page} goes through {there} points, and {points} would take their place; choose another --output, or "
-                "add --force"
+                f"{page} is of {before} {what}, and {now} would take their place; choose another --output, or add "
+                "--force"
             )
 
 

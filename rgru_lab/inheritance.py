@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from rgru_lab.config import WEIGHTLESS
+from rgru_lab.config import WEIGHTLESS, ModelConfig
 from rgru_lab.model import ResidualCoder, WeightsError
 
 
@@ -20,11 +20,12 @@ def take_over(old: ResidualCoder, new: ResidualCoder):
     model's own, random weights; the old channels do not look at the new ones yet (those weights are 0), but the new
     ones look at all, so training can make use of them at once.
 
-    So does one with a convolution V (`depthwise`) where they had none: it begins as one that changes nothing.
+    A model with a convolution V (`depthwise`) where they had none computes the same, too: V begins as one that changes
+    nothing.
 
-    Where there are fewer channels only the first ones stay, of a larger `hidden_kernel` its middle, or, where 1 x 1 is
-    asked for, the sum over its places. Any of these leaves something else, which training has to mend; so does another
-    value of what no weight belongs to (`config.WEIGHTLESS`).
+    Where there are fewer channels only the first ones stay, of a larger kernel its middle, or, where 1 x 1 is asked
+    for, the sum over its places, and of V nothing where there is none. Any of these leaves something else, which
+    training has to mend; so does another value of what no weight belongs to (`config.WEIGHTLESS`).
 
     Args:
         old: the trained model.
@@ -44,7 +45,7 @@ def take_over(old: ResidualCoder, new: ResidualCoder):
     trained = old.state_dict()
     with torch.no_grad():
         for key, value in new.state_dict().items():
-            if key.endswith("V.weight") and (key not in trained or value.shape[2:] != trained[key].shape[2:]):
+            if key not in trained:  # V
                 nn.init.dirac_(value, groups=len(value))
                 continue
             cell = cells.get(key.rsplit(".", 2)[0])
@@ -66,10 +67,11 @@ def mean(models: Sequence[ResidualCoder], shares: Sequence[float]) -> ResidualCo
     """A model whose every weight is the mean of theirs, number by number.
 
     Of trainings that began with the same weights it is often better than either: the noise of the last steps goes out
-    (Wortsman et al. 2022, Model soups). Of weights that never had a common beginning it is worth nothing.
+    (Wortsman et al. 2022, Model soups). Of weights that never had a common beginning it is worth nothing. One without a
+    convolution V (`depthwise`), where the first has one, counts as if its V changed nothing.
 
     Args:
-        models: two or more of one config.
+        models: two or more of one config, but for V.
         shares: how much of each, over 0; they are divided by their sum.
 
     Raises:
@@ -80,6 +82,7 @@ def mean(models: Sequence[ResidualCoder], shares: Sequence[float]) -> ResidualCo
         raise WeightsError(
             f"a mean of {len(models)} weights with the shares {given}; give two or more, a share over 0 each"
         )
+    models = [_with_depthwise(model, models[0].config) for model in models]
     if other := next((model.config for model in models if model.config != models[0].config), None):
         raise WeightsError(f"weights of {models[0].config} and of {other} have no mean; give weights of one kind")
     averaged = copy.deepcopy(models[0])
@@ -89,3 +92,12 @@ def mean(models: Sequence[ResidualCoder], shares: Sequence[float]) -> ResidualCo
         for key, value in averaged.state_dict().items():
             value.copy_(sum(share / total * state[key].double() for share, state in zip(shares, states, strict=True)))
     return averaged
+
+
+def _with_depthwise(model: ResidualCoder, config: ModelConfig) -> ResidualCoder:
+    """The same model with a V, if the config has one and this is all that it lacks."""
+    if model.config == config or replace(model.config, depthwise=config.depthwise) != config or model.config.depthwise:
+        return model
+    grown = ResidualCoder(config).eval()
+    take_over(model, grown)
+    return grown

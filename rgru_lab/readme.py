@@ -86,8 +86,8 @@ def verdict(summary: dict, claimed_percent: float) -> str:
         f"{moved['bjontegaard_up_to']:.3f} there.\n\n"
         "MS-SSIM is what these weights were trained for. By PSNR, which counts squared errors alone, they take "
         f"{_more(jpeg['bjontegaard_psnr_percent'])} bits than JPEG. Their quality ends at MS-SSIM "
-        f"{best['ms_ssim']:.3f}, with iteration {best['point']} and {best['bpp']:.2f} bits per pixel; what is better "
-        "than that only the others reach.\n"
+        f"{best['ms_ssim']:.3f}, with iteration {best['point']} and {best['bpp']:.2f} bits per pixel; only "
+        "the others go beyond that.\n"
     )
 
 
@@ -121,9 +121,8 @@ def bars_met(summaries: list[dict]) -> str:
             continue
         if not missed:
             count = len(summary["bars"])
-            said.append(
-                f"{label(summary)} reaches {f'all {count} that were' if count > 1 else 'the one that was'} set for it."
-            )
+            all_of_them = {1: "the one that was", 2: "both that were"}.get(count, f"all {count} that were")
+            said.append(f"{label(summary)} reaches {all_of_them} set for it.")
             continue
         short = [
             f"by {points(row['change_percent'], row['bar_percent'])} at {row['ms_ssim']:.2f} ({WORDS[row['bits']]})"

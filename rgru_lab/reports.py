@@ -83,13 +83,13 @@ def report(summary: dict) -> str:
         *_moved_table(summary["opponents"]),
         *_published_table(summary["published"]),
         "The colour shift is the mean of I - P over all pixels and pictures, of R, G or B, whichever is largest; that "
-        "of a picture is its own largest without the sign, and the mean over the pictures. "
+        "of a picture is of its own worst colour, without the sign, averaged over the pictures. "
         f"Processor seconds are for {'the whole file' if summary.get('slopes') else 'all iterations so far'}, on "
         f"{summary['machine']}" + ("; none where files had been made beforehand." if None in encode_s else "."),
         "",
         f"| {'slope' if summary.get('slopes') else 'iteration'} | bpp, bits as they are | bpp, counted | bpp | "
-        "PSNR, dB | SSIM | MS-SSIM | MS-SSIM gained | MS-SSIM one pixel on | colour shift, levels | of a picture | "
-        "encoding, s | decoding, s |",
+        "PSNR, dB | SSIM | MS-SSIM | MS-SSIM gained | MS-SSIM one pixel on | colour shift, levels | "
+        "of a picture, levels | encoding, s | decoding, s |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     before = None

@@ -155,11 +155,8 @@ def test_compressing_takes_memory_but_less_than_twice_of_what_is_predicted(weigh
 
 def test_the_straightforward_loop_takes_more_memory(weights_path, monkeypatch):
     monkeypatch.setenv(machine.BF16_VARIABLE, "0")
-    ours, plain = (
-        [bench.peak_memory_bytes(str(weights_path), (384, 512), plain=plain) for _ in range(2)]
-        for plain in (False, True)
-    )
-    assert max(plain) > 1.1 * min(ours)  # measured: 53 to 86 MB, and 48 to 53
+    ours, plain = (bench.peak_memory_bytes(str(weights_path), (768, 1024), plain=plain) for plain in (False, True))
+    assert plain > 1.1 * ours
 
 
 def test_of_sides_that_are_no_multiples_of_the_grid_the_straightforward_loop_is_measured_too(weights_path):

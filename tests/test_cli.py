@@ -538,7 +538,7 @@ def test_a_resumed_training_keeps_its_recipe_and_refuses_another(capsys, tmp_pat
     assert "made with seed 7" in refused(capsys, *train_words, "--resume", "--steps", 3, "--seed", 0)
     capsys.readouterr()
     assert run(*train_words, "--resume", "--steps", 3, "--late", 0.25, "--start-from", "small") == 0
-    assert "holds a checkpoint, so training goes on there and not from small" in capsys.readouterr().out
+    assert "goes on from its checkpoint, not from small" in capsys.readouterr().out
     record = model.load(tmp_path / "run" / "micro-local.safetensors").record
     assert record["config"] == trained
     assert record["steps"] == 3

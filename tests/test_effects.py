@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from rgru_lab import __main__ as cli
-from rgru_lab import bitnet, effects, images, measuring, model
+from rgru_lab import bitnet, effects, images, machine, measuring, model
 from rgru_lab.bitmodel import Counts
 from rgru_lab.config import InputError, TrainConfig
 
@@ -94,6 +94,7 @@ def test_what_is_trained_is_not_trained_again(weights, sample, tmp_path):
 
 def test_the_command_trains_measures_and_writes_the_table(weights_path, folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(effects, "IDEAS", IDEAS)
+    monkeypatch.setenv(machine.BF16_VARIABLE, "1")  # the command knows better, and it is put back afterwards
     words = ["effects", "--images", folder, "--on", folder, "--start-from", weights_path]
     words += ["--weights", tmp_path / "kept", "--output", tmp_path]
     assert cli.main([str(word) for word in words]) == 0

@@ -104,10 +104,18 @@ def test_only_what_is_missing_is_measured_and_what_was_there_stays(done, weights
 def test_results_that_go_further_are_not_replaced(done, weights, paths, tmp_path, watched):
     mine = _copied(done[0], tmp_path)
     before = (mine / "two-micro-1.json").read_bytes()
-    with pytest.raises(InputError, match=r"two-micro-1.json goes through 2 points, and 1 would take .* add --force"):
+    with pytest.raises(InputError, match=r"two-micro-1.json is of 2 iterations, and 1 would take .* add --force"):
         evaluate.run(weights, "two", paths, mine, iterations=1)
     assert (mine / "two-micro-1.json").read_bytes() == before
     assert len(evaluate.run(weights, "two", paths, mine, iterations=1, force=True)["curve"]) == 1
+    page = mine / "two-micro-1-adaptive-search.json"
+    for there, asked in (
+        ({"slopes": [1], "search": 3, "curve": []}, "16 iterations"),
+        ({"slopes": [1], "search": 3, "curve": [], "iterations": 1}, "3 steps of a search"),
+    ):
+        page.write_text(json.dumps(there), encoding="utf-8")
+        with pytest.raises(InputError, match=asked):
+            evaluate.run(weights, "two", paths, mine, iterations=1, slopes=(0.1,), search=2)
 
 
 @pytest.mark.parametrize("what", ["another encoder", "another picture", "no table", "asked for"])

@@ -140,7 +140,7 @@ def test_aims_that_are_missed_are_named_with_how_far():
     text = readme.bars_met(
         [whole, {"model": "base-9", "bars": bars, "aims": aims}, {"model": "micro-1", "bars": [], "aims": []}]
     )
-    assert "small-9 reaches all 2 that were set for it. base-9 reaches 1 of its 3 and is short" in text
+    assert "small-9 reaches both that were set for it. base-9 reaches 1 of its 3 and is short" in text
     assert "by 1.5 points at 0.95 (coded bits), of 0.98, which it does not reach (bits as they are)." in text
     assert "micro-1" not in text
     assert "against that these are reached: small-9 1 of 2; base-9 0 of 3." in text

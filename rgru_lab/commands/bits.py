@@ -34,8 +34,8 @@ def words(command):
         "--groups",
         type=int,
         metavar="N",
-        help="how many the channels are divided into: more tell more of a bit, and take longer for it "
-        "(default 8, or those of --start-from, which can be fewer)",
+        help="how many the channels are divided into: more tell more of a bit, and take longer for it (default 8, or "
+        "as --start-from has, whose groups may be divided further)",
     )
     new.add_argument("--learning-rate", type=float, metavar="RATE", help="default 6e-3")
     new.add_argument(
@@ -73,6 +73,8 @@ def train_bits(options):
     names = ("groups", "learning_rate", "adaptive", "seed")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     recipe = replace(recipe, **given)
+    if begin:
+        bitfloats.BitNet(begin.bits, recipe).begin_with(begin)  # whether it can, before bits are made for minutes
     if target.exists() and not (resumed or options.force):
         raise UsageError(f"{target} is there already, and files made with it need it; add --force to replace it")
     if not os.access(target.parent, os.W_OK):

@@ -1,10 +1,11 @@
 """What measures: evaluate, ablation, effects, fuzz, bench."""
 
 import os
+import re
 from pathlib import Path
 
 from rgru_lab.commands.common import UsageError, bar, each_picture, folder_name, make_folder, pictures
-from rgru_lab.commands.options import add_force, add_iterations, add_jobs, add_model, add_search, count
+from rgru_lab.commands.options import add_iterations, add_jobs, add_model, add_search, count
 from rgru_lab.config import DEFAULT_MODEL, MAX_ITERATIONS
 from rgru_lab.files import write_json
 
@@ -40,7 +41,7 @@ def words(command):
         help="opponents: jpeg (always among them), webp, avif, or all, with JPEG's variants (default jpeg)",
     )
     new.add_argument("--fresh", action="store_true", help="measure the opponents again, even where their results are")
-    add_force(new)
+    new.add_argument("--force", action="store_true", help="replace results that went further")
     add_jobs(new)
 
     new = command(ablation, "what each part is worth", "Without memory, without coded bits, with other cells.")
@@ -77,7 +78,9 @@ def words(command):
     add_model(new)
     new.add_argument("--output", default="data/results", metavar="DIR")
     new.add_argument("--small", action="store_true", help="leave out the picture of 12 megapixels")
-    new.add_argument("--machine", metavar="NAME", help="NAME of this machine in the results' name, beside another's")
+    new.add_argument(
+        "--machine", default="", metavar="NAME", help="write bench-MODEL-NAME.json, beside another machine's"
+    )
     new.add_argument("--viewer", action="store_true", help="the scrubber in Chromium instead (needs playwright)")
     new.add_argument(
         "--payload", metavar="kodak|DIR", help="how much the scrubber sends for these photographs, instead"
@@ -207,6 +210,8 @@ def bench(options):
 
     output = Path(options.output)
     make_folder(output)
+    if not re.fullmatch(r"[\w.-]*", options.machine):
+        raise UsageError(f"--machine is {options.machine!r}; take letters, digits, points and hyphens")
     rows, weights = {}, model.load(options.model)
     what = next((what for what in ("viewer", "payload", "precision") if getattr(options, what)), "bench")
     with tempfile.TemporaryDirectory() as folder:

@@ -137,10 +137,9 @@ def train(options):
     state = start = learned = bit_config = None
     shape = preset(options.preset)
     if resumed:
-        if options.start_from:
-            print(f"{folder} holds a checkpoint, so training goes on there and not from {options.start_from}")
         state = checkpoints.read(folder)
-        shape = _shaped_as(shape, ModelConfig(**state["model_config"]))
+        begun = ModelConfig(**state["model_config"])
+        shape = replace(_shaped_as(shape, begun), depthwise=begun.depthwise)  # `fast` once had none
         recipe = state["train_config"] | recipe  # what is said anew must agree
         bit_config = bitfloats.recipe_of(state.get("bit_config", {}))
     elif options.start_from or options.resume:
@@ -177,6 +176,8 @@ def train(options):
         trainer.start_from(start, learned)
     if rank == 0:
         beginning = "the checkpoint" if resumed else start.name if start else "random weights"
+        if resumed and options.start_from:
+            print(f"{folder} goes on from its checkpoint, not from {options.start_from}")
         beginning += f" and its {bitnet.SUFFIX}" if learned else ""
         print(f"{options.preset} from {beginning} on {found}; log in {folder / runs.LOG}; Ctrl-C keeps everything")
     if trainer.finished and rank == 0:
