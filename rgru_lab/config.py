@@ -304,8 +304,9 @@ class TrainConfig:
 
 
 # The paper's channel counts; half of them twice, with fewer at high resolution, where each channel costs most (`best`
-# differs from `base` in its training); a quarter; a quarter with still fewer there; and about a sixteenth. Only `paper`
-# keeps the paper's alpha_x = 0.1 and gain = 1; data/results/recipe.md says what speaks for the others.
+# differs from `base` in its training); a quarter; a quarter with still fewer and a cheaper memory there; and about a
+# sixteenth. Only `paper` keeps the paper's alpha_x = 0.1 and gain = 1; data/results/recipe.md says what speaks for the
+# others.
 PRESETS = {
     "paper": ModelConfig(),
     "base": ModelConfig(encoder=(24, 96, 192, 256), decoder=(256, 256, 256, 96, 48), alpha_x=1.0, gain=4.0),
