@@ -304,21 +304,15 @@ class TrainConfig:
 
 
 # The paper's channel counts; half of them twice, with fewer at high resolution, where each channel costs most (`best`
-# differs from `base` in its training); a quarter; a quarter with still fewer and a cheaper memory there; and about a
-# sixteenth. Only `paper` keeps the paper's alpha_x = 0.1 and gain = 1; data/results/recipe.md says what speaks for the
-# others.
+# differs from `base` in its training); a quarter; a quarter with still fewer there; and about a sixteenth. Only `paper`
+# keeps the paper's alpha_x = 0.1 and gain = 1; data/results/recipe.md says what speaks for the others.
 PRESETS = {
     "paper": ModelConfig(),
     "base": ModelConfig(encoder=(24, 96, 192, 256), decoder=(256, 256, 256, 96, 48), alpha_x=1.0, gain=4.0),
     "small": ModelConfig(encoder=(16, 64, 128, 128), decoder=(128, 128, 128, 64, 32), alpha_x=1.0, gain=4.0),
     "best": ModelConfig(encoder=(24, 96, 192, 256), decoder=(256, 256, 256, 96, 48), alpha_x=1.0, gain=4.0),
     "fast": ModelConfig(
-        encoder=(16, 64, 128, 128),
-        decoder=(128, 128, 128, 48, 24),
-        alpha_x=1.0,
-        gain=4.0,
-        hidden_kernel=1,
-        depthwise=3,
+        encoder=(16, 64, 128, 128), decoder=(128, 128, 128, 48, 24), alpha_x=1.0, gain=4.0, hidden_kernel=1
     ),
     "micro": ModelConfig(encoder=(8, 16, 32, 32), decoder=(32, 32, 32, 32, 16), alpha_x=1.0, gain=4.0),
 }

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from rgru_lab.config import WEIGHTLESS, ModelConfig
+from rgru_lab.config import WEIGHTLESS
 from rgru_lab.model import ResidualCoder, WeightsError
 
 
@@ -67,11 +67,10 @@ def mean(models: Sequence[ResidualCoder], shares: Sequence[float]) -> ResidualCo
     """A model whose every weight is the mean of theirs, number by number.
 
     Of trainings that began with the same weights it is often better than either: the noise of the last steps goes out
-    (Wortsman et al. 2022, Model soups). Of weights that never had a common beginning it is worth nothing. One without a
-    convolution V (`depthwise`), where the first has one, counts as if its V changed nothing.
+    (Wortsman et al. 2022, Model soups). Of weights that never had a common beginning it is worth nothing.
 
     Args:
-        models: two or more of one config, but for V.
+        models: two or more of one config.
         shares: how much of each, over 0; they are divided by their sum.
 
     Raises:
@@ -82,7 +81,6 @@ def mean(models: Sequence[ResidualCoder], shares: Sequence[float]) -> ResidualCo
         raise WeightsError(
             f"a mean of {len(models)} weights with the shares {given}; give two or more, a share over 0 each"
         )
-    models = [_with_depthwise(model, models[0].config) for model in models]
     if other := next((model.config for model in models if model.config != models[0].config), None):
         raise WeightsError(f"weights of {models[0].config} and of {other} have no mean; give weights of one kind")
     averaged = copy.deepcopy(models[0])
@@ -92,12 +90,3 @@ def mean(models: Sequence[ResidualCoder], shares: Sequence[float]) -> ResidualCo
         for key, value in averaged.state_dict().items():
             value.copy_(sum(share / total * state[key].double() for share, state in zip(shares, states, strict=True)))
     return averaged
-
-
-def _with_depthwise(model: ResidualCoder, config: ModelConfig) -> ResidualCoder:
-    """The same model with a V, if the config has one and this is all that it lacks."""
-    if model.config == config or replace(model.config, depthwise=config.depthwise) != config or model.config.depthwise:
-        return model
-    grown = ResidualCoder(config).eval()
-    take_over(model, grown)
-    return grown

@@ -181,7 +181,8 @@ DECISIONS = {
     "weighted by 1 - SSIM is a tie. Weighing later iterations costs the first.",
     "memory at high resolution": "3 x 1, then 1 x 3 ties with 3 x 3 for two thirds of its work there. 3 x 3 of each "
     "channel costs hardly more than 1 x 1; it ties with 3 x 3 by |R| and is behind by MS-SSIM; 1 x 1 is behind by "
-    "both, with one seed far. `fast`, whose memory was 1 x 1, has it since version 5.",
+    "both, with one seed far. `fast` keeps its 1 x 1: begun from its weights, kernels of each channel stayed next to "
+    "the identity (recipe.md).",
     "bits in an iteration": "P[1] and P[2] of 64 bits, which take as many as P[2] and P[4] of 32, are behind: 32 stay.",
     "cell and reconstruction": "The Residual GRU, with its path past the memory (α_x 1), learns soonest. Its three "
     "reconstructions are ties at equal steps; one-shot is the simplest.",

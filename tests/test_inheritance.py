@@ -104,20 +104,6 @@ def test_a_depthwise_convolution_begins_as_one_that_changes_nothing_and_stays_wi
     assert torch.equal(wider.decoder.cell4.V.weight[..., 1:-1, 1:-1], same_sized.decoder.cell4.V.weight)
 
 
-def test_in_a_mean_one_without_a_depthwise_convolution_counts_as_if_that_changed_nothing(make_coder):
-    with_v, without = make_coder(replace(TINY, depthwise=3), seed=1), make_coder(TINY, seed=2)
-    averaged = mean([with_v, without], [1, 3])
-    assert averaged.config == with_v.config
-    expected = 0.25 * with_v.decoder.cell4.V.weight
-    expected[:, :, 1, 1] += 0.75
-    torch.testing.assert_close(averaged.decoder.cell4.V.weight, expected)
-    torch.testing.assert_close(
-        averaged.decoder.cell4.U.weight, 0.25 * with_v.decoder.cell4.U.weight + 0.75 * without.decoder.cell4.U.weight
-    )
-    with pytest.raises(WeightsError, match="have no mean"):
-        mean([without, with_v], [1, 1])  # V would be lost
-
-
 @pytest.mark.parametrize("channels", [8, 12])
 def test_an_associative_lstm_takes_its_own_shape_only(make_coder, channels):
     config = replace(TINY, cell="associative-lstm", decoder=(4, channels, channels, channels, channels))

@@ -7,7 +7,6 @@ import math
 import re
 import subprocess
 import tomllib
-from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -58,9 +57,8 @@ def test_shipped_weights_load_with_their_record_and_are_light(name):
     preset = name.rpartition("-")[0]
     if name == model.newest(preset):
         assert config.PRESETS[preset] == weights.model.config
-    else:  # best-1 had the shape of small, and the first of fast no V
-        presets = config.PRESETS.values()
-        assert weights.model.config in (*presets, *(replace(preset, depthwise=0) for preset in presets))
+    else:  # best-1 had the shape of small
+        assert weights.model.config in config.PRESETS.values()
     for key in ("data", "pictures", "steps", "seconds", "hardware", "seed"):
         assert weights.record[key] not in (None, ""), key
     assert (model.MODELS / f"{name}.safetensors").stat().st_size < 15e6

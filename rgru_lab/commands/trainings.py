@@ -138,8 +138,7 @@ def train(options):
     shape = preset(options.preset)
     if resumed:
         state = checkpoints.read(folder)
-        begun = ModelConfig(**state["model_config"])
-        shape = replace(_shaped_as(shape, begun), depthwise=begun.depthwise)  # `fast` once had none
+        shape = _shaped_as(shape, ModelConfig(**state["model_config"]))
         recipe = state["train_config"] | recipe  # what is said anew must agree
         bit_config = bitfloats.recipe_of(state.get("bit_config", {}))
     elif options.start_from or options.resume:
