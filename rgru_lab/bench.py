@@ -54,7 +54,7 @@ ENOUGH = 0.95
 
 
 class PlainResidualGRUCell(nn.Module):
-    """The Residual GRU as its equations stand: a convolution for each of the eight products (nine with V).
+    """The Residual GRU as its equations stand: a convolution for each of the eight products.
 
     Args:
         cell: the `cells.ResidualGRUCell` whose weights are taken; they are copied.
@@ -67,15 +67,13 @@ class PlainResidualGRUCell(nn.Module):
         self.U_z, self.U_r = (_part(cell.U_gates, k, cell.channels) for k in range(2))
         self.U, self.W_h, self.W_ox = (_part(conv, 0, cell.channels) for conv in (cell.U, cell.W_h, cell.W_ox))
         self.W_ox.stride = cell.W.stride
-        self.V = copy.deepcopy(cell.V).to(memory_format=torch.contiguous_format)
 
     def forward(self, x: Tensor, h: Tensor | None = None) -> tuple[Tensor, Tensor]:
         if h is None:
             h = torch.zeros_like(self.W_ox(x))
-        V_h = self.V(h)
-        z = torch.sigmoid(self.W_z(x) + self.U_z(V_h))
-        r = torch.sigmoid(self.W_r(x) + self.U_r(V_h))
-        h = (1 - z) * h + z * torch.tanh(self.W(x) + self.U(r * V_h)) + self.alpha_h * self.W_h(h)
+        z = torch.sigmoid(self.W_z(x) + self.U_z(h))
+        r = torch.sigmoid(self.W_r(x) + self.U_r(h))
+        h = (1 - z) * h + z * torch.tanh(self.W(x) + self.U(r * h)) + self.alpha_h * self.W_h(h)
         return h + self.alpha_x * self.W_ox(x), h
 
 

@@ -3,7 +3,7 @@
 A cell remembers from one iteration of the codec to the next. Here are the paper's four (Toderici et al. 2017,
 section 3.1), by name in `CELLS`. All are made and called alike, so that each fits wherever another does:
 
-    cell = Cell(in_channels, channels, stride=1, kernel=3, hidden_kernel=1, depthwise=0, alpha_h=0.1, alpha_x=0.1)
+    cell = Cell(in_channels, channels, stride=1, kernel=3, hidden_kernel=1, alpha_h=0.1, alpha_x=0.1)
     output, state = cell(x, state)
 
 Args:
@@ -14,9 +14,6 @@ Args:
     stride: 2 halves height and width, as every cell of the encoder does.
     kernel: side of the input convolutions W (odd).
     hidden_kernel: side of the memory's convolutions U (odd).
-    depthwise: side (odd) of a convolution V of each channel alone, through which all U see the memory: U * h becomes
-        U * (V * h), and r (.) h becomes r (.) (V * h); what is kept of h, and W_h, see h itself. So the gates see its
-        neighbours for a small part of what a larger U costs. 0: there is none.
     alpha_h, alpha_x: weights of the Residual GRU's two residual connections; both 0.1 in the paper. The other cells
         have no such connections and take the two only to be made alike.
 
@@ -26,7 +23,7 @@ Shape:
     output: (B, channels, H / stride, W / stride)
 
 In the equations `*` is a convolution and `(.)` the elementwise product. Convolutions that read the same thing are
-fused into one: the same numbers in fewer, larger steps. Each W carries a bias, no U or V does.
+fused into one: the same numbers in fewer, larger steps. Each W carries a bias, no U does.
 """
 
 from typing import NamedTuple
@@ -72,14 +69,12 @@ class GRUCell(nn.Module):
         stride: int = 1,
         kernel: int = 3,
         hidden_kernel: int = 1,
-        depthwise: int = 0,
         alpha_h: float = 0.1,
         alpha_x: float = 0.1,
     ):
         super().__init__()
         self.channels = channels
         self.W = nn.Conv2d(in_channels, 3 * channels, kernel, stride, kernel // 2)
-        self.V = _depthwise(channels, depthwise)
         self.U_gates = nn.Conv2d(channels, 2 * channels, hidden_kernel, padding=hidden_kernel // 2, bias=False)
         self.U = nn.Conv2d(channels, channels, hidden_kernel, padding=hidden_kernel // 2, bias=False)
 
@@ -88,11 +83,10 @@ class GRUCell(nn.Module):
         if h is None:  # a memory of zeros: all that U makes of it is 0
             h = torch.sigmoid(Wz_x) * torch.tanh(W_x)
             return h, h
-        V_h = self.V(h)
-        Uz_h, Ur_h = self.U_gates(V_h).chunk(2, dim=1)
+        Uz_h, Ur_h = self.U_gates(h).chunk(2, dim=1)
         z = torch.sigmoid(Wz_x + Uz_h)
         r = torch.sigmoid(Wr_x + Ur_h)
-        candidate = torch.tanh(W_x + self.U(r * V_h))
+        candidate = torch.tanh(W_x + self.U(r * h))
         h = torch.lerp(h, candidate, z)  # (1 - z) h + z candidate
         return h, h
 
@@ -117,12 +111,10 @@ class ResidualGRUCell(GRUCell):
         stride: int = 1,
         kernel: int = 3,
         hidden_kernel: int = 1,
-        depthwise: int = 0,
         alpha_h: float = 0.1,
         alpha_x: float = 0.1,
     ):
-        sizes = {"stride": stride, "kernel": kernel, "hidden_kernel": hidden_kernel, "depthwise": depthwise}
-        super().__init__(in_channels, channels, **sizes)
+        super().__init__(in_channels, channels, stride=stride, kernel=kernel, hidden_kernel=hidden_kernel)
         self.stride = stride
         self.alpha_h = alpha_h
         self.alpha_x = alpha_x
@@ -158,14 +150,12 @@ class LSTMCell(nn.Module):
         stride: int = 1,
         kernel: int = 3,
         hidden_kernel: int = 1,
-        depthwise: int = 0,
         alpha_h: float = 0.1,
         alpha_x: float = 0.1,
     ):
         super().__init__()
         self.channels = channels
         self.W = nn.Conv2d(in_channels, 4 * channels, kernel, stride, kernel // 2)
-        self.V = _depthwise(channels, depthwise)
         self.U = nn.Conv2d(channels, 4 * channels, hidden_kernel, padding=hidden_kernel // 2, bias=False)
 
     def forward(self, x: Tensor, state: LSTMState | None = None) -> tuple[Tensor, LSTMState]:
@@ -174,7 +164,7 @@ class LSTMCell(nn.Module):
             zeros = torch.zeros_like(W_x[:, : self.channels])
             state = LSTMState(zeros, zeros)
         h, c = state
-        f, i, o, j = (W_x + self.U(self.V(h))).chunk(4, dim=1)
+        f, i, o, j = (W_x + self.U(h)).chunk(4, dim=1)
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(j)
         h = torch.sigmoid(o) * torch.tanh(c)
         return h, LSTMState(h, c)
@@ -219,7 +209,6 @@ class AssociativeLSTMCell(nn.Module):
         stride: int = 1,
         kernel: int = 3,
         hidden_kernel: int = 1,
-        depthwise: int = 0,
         alpha_h: float = 0.1,
         alpha_x: float = 0.1,
         copies: int = 4,
@@ -231,7 +220,6 @@ class AssociativeLSTMCell(nn.Module):
         self.copies = copies
         outputs = 9 * channels // 2
         self.W = nn.Conv2d(in_channels, outputs, kernel, stride, kernel // 2)
-        self.V = _depthwise(channels, depthwise)
         self.U = nn.Conv2d(channels, outputs, hidden_kernel, padding=hidden_kernel // 2, bias=False)
         n = channels // 2
         phase = torch.empty(n).uniform_(0, 2 * torch.pi)
@@ -245,7 +233,7 @@ class AssociativeLSTMCell(nn.Module):
             zeros = torch.zeros_like(W_x[:, : self.channels])
             state = LSTMState(zeros, zeros.unflatten(1, (1, 2, n)))  # the copies are alike
         h, c = state
-        gates, vectors = (W_x + self.U(self.V(h))).split([3 * n, 6 * n], dim=1)
+        gates, vectors = (W_x + self.U(h)).split([3 * n, 6 * n], dim=1)
         f, i, o = torch.sigmoid(gates).unflatten(1, (3, 1, 1, n)).unbind(1)  # (B, 1, 1, n, H', W')
         j, r_i, r_o = _bnd(vectors.unflatten(1, (3, 1, 2, n))).unbind(1)  # (B, 1, 2, n, H', W')
         c = f * c + _times(self._keys(r_i), i * j)  # (B, N, 2, n, H', W')
@@ -256,15 +244,6 @@ class AssociativeLSTMCell(nn.Module):
         """r (B, 1, 2, n, H', W') to the r^(k) of all copies (B, N, 2, n, H', W')."""
         n = r.shape[-3]
         return torch.cat([r.roll(k * n // self.copies, dims=-3) for k in range(self.copies)], dim=1)
-
-
-def _depthwise(channels: int, side: int) -> nn.Module:
-    """V: a convolution of each channel alone, which begins by changing nothing; for a side of 0 the identity."""
-    if not side:
-        return nn.Identity()
-    conv = nn.Conv2d(channels, channels, side, padding=side // 2, groups=channels, bias=False)
-    nn.init.dirac_(conv.weight, groups=channels)
-    return conv
 
 
 def _bnd(z: Tensor) -> Tensor:

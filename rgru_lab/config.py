@@ -61,7 +61,7 @@ WEIGHTLESS = (*LOOKS, "first_bits")
 KERNELS = (1, 3, 5)
 """Sides of the memory's convolutions that a config may ask for."""
 
-YOUNGER = (*WEIGHTLESS, "hidden_kernel", "depthwise")
+YOUNGER = (*WEIGHTLESS, "hidden_kernel")
 """The fields of `ModelConfig` that came after the first weights had shipped, which do not name them."""
 
 LOSSES = ("l1", "ssim-l1", "ms-ssim")
@@ -133,8 +133,6 @@ class ModelConfig:
             Johnston et al. 2018. 0: all K, as in the paper.
         hidden_kernel: side of the memory's convolutions U in the decoder's two cells of highest resolution, odd; 3 in
             the paper. With 3 these take a third of all the work in an iteration.
-        depthwise: in the same two cells, side of a convolution of each channel alone through which U sees the memory,
-            odd: with a hidden_kernel of 1 they still see their neighbours, for little work. 0: none, as in the paper.
 
     Raises:
         InputError: a value is out of range; the message names it.
@@ -152,7 +150,6 @@ class ModelConfig:
     diffusion: int = 0
     first_bits: int = 0
     hidden_kernel: int = 3
-    depthwise: int = 0
 
     def __post_init__(self):
         object.__setattr__(self, "encoder", tuple(self.encoder))
@@ -179,9 +176,6 @@ class ModelConfig:
         in_range = self.first_bits in range(self.bits + 1)
         _check(in_range, f"first_bits is {self.first_bits}; choose 1 to {self.bits}, or 0 for all")
         _check(self.hidden_kernel in KERNELS, f"hidden_kernel is {self.hidden_kernel}; choose one of {KERNELS}")
-        _check(
-            self.depthwise in (0, *KERNELS), f"depthwise is {self.depthwise}; choose one of {KERNELS}, or 0 for none"
-        )
 
 
 class Stage(NamedTuple):

@@ -35,8 +35,6 @@ class FusedResidualGRUCell(nn.Module):
         else:
             weights |= {"W": W}
         weights |= {"gates": gates, "candidate": candidate}
-        if isinstance(cell.V, nn.Conv2d):
-            weights |= {"V": cell.V.weight}
         weights |= {"W_h": cell.alpha_h * cell.W_h.weight, "W_ox": cell.alpha_x * cell.W_ox.weight}
         for name, weight in weights.items():
             self.register_buffer(name, weight.detach().to(dtype, memory_format=torch.channels_last, copy=True))
@@ -49,17 +47,13 @@ class FusedResidualGRUCell(nn.Module):
             z, candidate = self._of_x(x, self.W_first, self.b_first).chunk(2, dim=1)
             updated = torch.sigmoid(z) * torch.tanh(candidate)
         else:
-            z, candidate = self._gated(x, self._V(h))
+            z, candidate = self._gated(x, h)
             updated = torch.lerp(h, candidate, z).add_(F.conv2d(h, self.W_h))
         seen = x[..., :: self.stride, :: self.stride]
         return F.conv2d(seen, self.W_ox).add_(updated), updated
 
-    def _V(self, h: Tensor) -> Tensor:
-        """The memory as U sees it."""
-        return F.conv2d(h, self.V, padding="same", groups=len(self.V)) if hasattr(self, "V") else h
-
     def _gated(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        """z and the candidate; h as U sees it."""
+        """z and the candidate."""
         if self.together:
             b_gates, b_candidate = self.b.split([len(self.gates), len(self.candidate)])
             sums = F.conv2d(torch.cat([x, h], 1), self.gates, b_gates, padding="same")

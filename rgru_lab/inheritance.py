@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from rgru_lab.config import WEIGHTLESS
@@ -20,12 +19,9 @@ def take_over(old: ResidualCoder, new: ResidualCoder):
     model's own, random weights; the old channels do not look at the new ones yet (those weights are 0), but the new
     ones look at all, so training can make use of them at once.
 
-    A model with a convolution V (`depthwise`) where they had none computes the same, too: V begins as one that changes
-    nothing.
-
-    Where there are fewer channels only the first ones stay, of a larger kernel its middle, or, where 1 x 1 is asked
-    for, the sum over its places, and of V nothing where there is none. Any of these leaves something else, which
-    training has to mend; so does another value of what no weight belongs to (`config.WEIGHTLESS`).
+    Where there are fewer channels only the first ones stay, of a larger `hidden_kernel` its middle, or, where 1 x 1 is
+    asked for, the sum over its places. Any of these leaves something else, which training has to mend; so does another
+    value of what no weight belongs to (`config.WEIGHTLESS`).
 
     Args:
         old: the trained model.
@@ -35,7 +31,7 @@ def take_over(old: ResidualCoder, new: ResidualCoder):
         WeightsError: the two differ in more than that, or in the sizes of associative cells, whose keys would move.
     """
     shapes = [asdict(replace(model.config, **dict.fromkeys(WEIGHTLESS, 0))) for model in (old, new)]
-    sizes = [[shape.pop(name) for name in ("encoder", "decoder", "hidden_kernel", "depthwise")] for shape in shapes]
+    sizes = [[shape.pop(name) for name in ("encoder", "decoder", "hidden_kernel")] for shape in shapes]
     if shapes[0] != shapes[1] or (sizes[0] != sizes[1] and old.config.cell == "associative-lstm"):
         raise WeightsError(f"weights of {old.config} do not fit into {new.config}; train a preset of their kind")
     if sizes[0] == sizes[1]:
@@ -45,9 +41,6 @@ def take_over(old: ResidualCoder, new: ResidualCoder):
     trained = old.state_dict()
     with torch.no_grad():
         for key, value in new.state_dict().items():
-            if key not in trained:  # V
-                nn.init.dirac_(value, groups=len(value))
-                continue
             cell = cells.get(key.rsplit(".", 2)[0])
             gates = value.shape[0] // cell.channels if cell else 1  # a fused convolution holds several, one by one
             into = value.view(gates, -1, *value.shape[1:])

@@ -121,13 +121,12 @@ class Decoder(nn.Module):
         super().__init__()
         c0, c1, c2, c3, c4 = config.decoder
         alphas = {"alpha_h": config.alpha_h, "alpha_x": config.alpha_x}
-        memory = {"hidden_kernel": config.hidden_kernel, "depthwise": config.depthwise}
         cell = CELLS[config.cell]
         self.conv_in = nn.Conv2d(config.bits, c0, 1)
         self.cell1 = cell(c0, c1, **alphas)
         self.cell2 = cell(c1 // 4, c2, **alphas)
-        self.cell3 = cell(c2 // 4, c3, **memory, **alphas)
-        self.cell4 = cell(c3 // 4, c4, **memory, **alphas)
+        self.cell3 = cell(c2 // 4, c3, hidden_kernel=config.hidden_kernel, **alphas)
+        self.cell4 = cell(c3 // 4, c4, hidden_kernel=config.hidden_kernel, **alphas)
         self.conv_out = nn.Conv2d(c4 // 4, 3, 1)
 
     def forward(self, bits: Tensor, state: DecoderState | None = None) -> tuple[Tensor, DecoderState]:

@@ -19,15 +19,10 @@ from rgru_lab.progression import Progression
 # The straightforward loop
 
 
-@pytest.mark.parametrize(
-    ("stride", "hidden_kernel", "depthwise"), [(1, 1, 0), (2, 1, 0), (1, 3, 0), (1, 1, 3), (1, 3, 3)]
-)
-def test_the_plain_cell_computes_the_taught_one(stride, hidden_kernel, depthwise):
+@pytest.mark.parametrize(("stride", "hidden_kernel"), [(1, 1), (2, 1), (1, 3)])
+def test_the_plain_cell_computes_the_taught_one(stride, hidden_kernel):
     torch.manual_seed(3)
-    memory = {"hidden_kernel": hidden_kernel, "depthwise": depthwise}
-    cell = ResidualGRUCell(3, 5, stride=stride, **memory, alpha_h=0.7, alpha_x=0.4).double()
-    if depthwise:
-        torch.nn.init.normal_(cell.V.weight)
+    cell = ResidualGRUCell(3, 5, stride=stride, hidden_kernel=hidden_kernel, alpha_h=0.7, alpha_x=0.4).double()
     plain = bench.PlainResidualGRUCell(cell).double()
     state = plain_state = None
     with torch.no_grad():
@@ -102,12 +97,11 @@ def _flops_by_hand(config, height, width, memory=True, r=True):
         nonlocal total
         total += 2 * inputs * outputs * side**2 * (height // scale) * (width // scale)
 
-    def cell(inputs, channels, hidden, scale, depthwise=0):
+    def cell(inputs, channels, hidden, scale):
         conv(inputs, (3 if r else 2) * channels, 3, scale)  # W_z, W_r, W
         if memory:
             conv(channels, 3 * channels, hidden, scale)  # U_z, U_r, U
             conv(channels, channels, 1, scale)  # W_h
-            conv(channels, 1, depthwise, scale)  # V
         conv(inputs, channels, 1, scale)  # W_ox
 
     e, d = config.encoder, config.decoder
@@ -118,8 +112,8 @@ def _flops_by_hand(config, height, width, memory=True, r=True):
     conv(config.bits, d[0], 1, 16)
     cell(d[0], d[1], 1, 16)
     cell(d[1] // 4, d[2], 1, 8)
-    cell(d[2] // 4, d[3], config.hidden_kernel, 4, config.depthwise)
-    cell(d[3] // 4, d[4], config.hidden_kernel, 2, config.depthwise)
+    cell(d[2] // 4, d[3], config.hidden_kernel, 4)
+    cell(d[3] // 4, d[4], config.hidden_kernel, 2)
     conv(d[4] // 4, 3, 1, 1)
     return total
 

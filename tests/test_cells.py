@@ -37,23 +37,14 @@ def _apply(conv, x, stride=1):
     return _convolve(x, weight, np.zeros(len(weight)) if conv.bias is None else conv.bias.detach().numpy(), stride)
 
 
-def _seen(cell, h):
-    """The memory as U sees it: each channel by its own kernel of V, if there is one."""
-    if isinstance(cell.V, torch.nn.Identity):
-        return h
-    kernels = cell.V.weight.detach().numpy()
-    return np.concatenate([_convolve(h[[c]], kernels[[c]], [0.0], 1) for c in range(len(h))])
-
-
 def _gru(cell, stride, x, h=None):
     """(o, h') of one picture x (C, H, W) by the equations, value by value."""
     Wz_x, Wr_x, W_x = np.split(_apply(cell.W, x, stride), 3)
     h = np.zeros_like(W_x) if h is None else h
-    seen = _seen(cell, h)
-    Uz_h, Ur_h = np.split(_apply(cell.U_gates, seen), 2)
+    Uz_h, Ur_h = np.split(_apply(cell.U_gates, h), 2)
     r_h = np.zeros_like(h)
     for at in np.ndindex(h.shape):
-        r_h[at] = _sigmoid(Wr_x[at] + Ur_h[at]) * seen[at]
+        r_h[at] = _sigmoid(Wr_x[at] + Ur_h[at]) * h[at]
     U_rh = _apply(cell.U, r_h)
     memory = np.zeros_like(h)
     for at in np.ndindex(h.shape):
@@ -74,7 +65,7 @@ def _lstm(cell, stride, x, h=None, c=None):
     """(o, h', c')."""
     W_x = _apply(cell.W, x, stride)
     h, c = (np.zeros_like(W_x[: cell.channels]) if v is None else v for v in (h, c))
-    F, I, O, J = np.split(W_x + _apply(cell.U, _seen(cell, h)), 4)  # noqa: E741
+    F, I, O, J = np.split(W_x + _apply(cell.U, h), 4)  # noqa: E741
     output, memory = np.zeros_like(c), np.zeros_like(c)
     for at in np.ndindex(c.shape):
         memory[at] = _sigmoid(F[at]) * c[at] + _sigmoid(I[at]) * tanh(J[at])
@@ -92,7 +83,7 @@ def _associative_lstm(cell, stride, x, h=None, c=None):
     W_x = _apply(cell.W, x, stride)
     h = np.zeros((2 * n, *W_x.shape[1:])) if h is None else h
     c = np.zeros((copies, 2, n, *W_x.shape[1:])) if c is None else c
-    parts = np.split(W_x + _apply(cell.U, _seen(cell, h)), 9)
+    parts = np.split(W_x + _apply(cell.U, h), 9)
     F, I, O = parts[:3]  # noqa: E741
     J, R_i, R_o = (parts[k] + 1j * parts[k + 1] for k in (3, 5, 7))
     old, new, output = c[:, 0] + 1j * c[:, 1], np.zeros_like(c[:, 0], complex), np.zeros_like(F, complex)
@@ -125,18 +116,15 @@ def test_the_cells_are_those_that_a_config_can_name():
 
 
 @pytest.mark.parametrize("given", [False, True], ids=["no memory", "memory"])
-@pytest.mark.parametrize(("hidden_kernel", "depthwise"), [(1, 0), (3, 0), (1, 3)])
+@pytest.mark.parametrize("hidden_kernel", [1, 3])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize(("name", "by_hand"), BY_HAND.items(), ids=BY_HAND)
-def test_the_cell_computes_its_equations(name, by_hand, stride, hidden_kernel, depthwise, given):
+def test_the_cell_computes_its_equations(name, by_hand, stride, hidden_kernel, given):
     torch.manual_seed(1)
-    memory = {"hidden_kernel": hidden_kernel, "depthwise": depthwise}
-    cell = CELLS[name](2, 6, stride=stride, **memory, alpha_h=0.3, alpha_x=0.7).double()
+    cell = CELLS[name](2, 6, stride=stride, hidden_kernel=hidden_kernel, alpha_h=0.3, alpha_x=0.7).double()
     cell.copies = 2  # the associative LSTM's; as many as pictures, so that a mix-up of the two would fit
     x = torch.randn(2, 2, 5, 4, dtype=torch.float64)
     with torch.no_grad():
-        if depthwise:
-            cell.V.weight.normal_()
         for parameter in cell.parameters():
             parameter.mul_(3)  # complex numbers come to lie on both sides of the unit circle
         _, state = cell(torch.randn_like(x))
@@ -164,19 +152,10 @@ def test_no_memory_is_a_memory_of_zeros(Cell):
 
 
 @ALL
-def test_a_depthwise_convolution_begins_as_one_that_changes_nothing(Cell):
-    torch.manual_seed(2)
-    without, cell, x = Cell(2, 4), Cell(2, 4, depthwise=3), torch.randn(1, 2, 5, 6)
-    cell.load_state_dict(without.state_dict(), strict=False)
-    state, memory = without(x)[1], cell(x)[1]
-    assert torch.equal(without(x, state)[0], cell(x, memory)[0])
-
-
-@ALL
 def test_every_parameter_learns_once_there_is_a_memory(Cell):
     """And no gradient is NaN where a complex number is exactly 0, as the first memory is."""
     torch.manual_seed(2)
-    cell, x = Cell(2, 4, depthwise=3), torch.randn(1, 2, 3, 3)
+    cell, x = Cell(2, 4), torch.randn(1, 2, 3, 3)
     _, state = cell(x)
     cell(x, state)[0].sum().backward()
     for parameter in cell.parameters():

@@ -84,26 +84,6 @@ def test_of_more_channels_the_first_stay_and_of_a_larger_hidden_kernel_the_sum(m
     torch.testing.assert_close(wide.decoder.cell4.U(even), narrow.decoder.cell4.U(even))
 
 
-def test_a_depthwise_convolution_begins_as_one_that_changes_nothing_and_stays_with_more_channels(make_coder):
-    small, same_sized = make_coder(TINY, seed=1), make_coder(replace(TINY, depthwise=3), seed=2)
-    torch.nn.init.normal_(same_sized.decoder.cell4.V.weight)
-    take_over(small, same_sized)
-    with torch.no_grad():
-        x = torch.rand(1, 3, 32, 32) - 0.5
-        ours, theirs = ([s.picture for s in islice(unroll(coder, x), 3)] for coder in (same_sized, small))
-        torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
-        torch.nn.init.normal_(same_sized.decoder.cell4.V.weight)
-        large, back = make_coder(replace(GROWN, depthwise=3), seed=3), make_coder(TINY, seed=4)
-        take_over(same_sized, large)
-        ours, theirs = ([s.picture for s in islice(unroll(coder, x), 3)] for coder in (large, same_sized))
-        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
-    take_over(same_sized, back)  # which has none
-    assert same(list(back.state_dict().values()), list(small.state_dict().values()))
-    wider = make_coder(replace(TINY, depthwise=5), seed=5)
-    take_over(same_sized, wider)
-    assert torch.equal(wider.decoder.cell4.V.weight[..., 1:-1, 1:-1], same_sized.decoder.cell4.V.weight)
-
-
 @pytest.mark.parametrize("channels", [8, 12])
 def test_an_associative_lstm_takes_its_own_shape_only(make_coder, channels):
     config = replace(TINY, cell="associative-lstm", decoder=(4, channels, channels, channels, channels))

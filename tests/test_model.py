@@ -69,7 +69,6 @@ def test_the_number_of_parameters_is_that_of_the_papers_figure(name, kind):
     expected += (bits + 1) * d0 + _cell(kind, d0, d1) + _cell(kind, d1 // 4, d2)
     hidden = config.hidden_kernel
     expected += _cell(kind, d2 // 4, d3, hidden) + _cell(kind, d3 // 4, d4, hidden) + (d4 // 4 + 1) * 3
-    expected += config.depthwise**2 * (d3 + d4)
     with torch.device("meta"):
         assert _parameters(model.ResidualCoder(config)) == expected
         assert _parameters(model.ResidualCoder(replace(config, reconstruction="additive"))) == expected
@@ -147,21 +146,6 @@ def test_the_hidden_kernel_is_that_of_the_memory_in_the_decoders_two_largest_cel
     assert all(conv.kernel_size == (side, side) for cell in large for conv in (cell.U, cell.U_gates))
     assert all(conv.kernel_size == (1, 1) for cell in others for conv in (cell.U, cell.U_gates))
     assert all(cell.W.kernel_size == (3, 3) for cell in (*large, *others))
-
-
-@pytest.mark.parametrize("side", [2, 7, -1, 1.5], ids=str)
-def test_a_depthwise_kernel_that_the_kit_does_not_take_is_refused(side):
-    with pytest.raises(
-        InputError, match=rf"^depthwise is {side}; (choose one of \(1, 3, 5\), or 0 for none|give a whole number)$"
-    ):
-        ModelConfig(depthwise=side)
-
-
-def test_depthwise_is_that_of_the_memory_in_the_decoders_two_largest_cells_alone(make_coder):
-    coder = make_coder(replace(preset("micro"), depthwise=3))
-    weights = [key for key in coder.state_dict() if ".V." in key]
-    assert weights == ["decoder.cell3.V.weight", "decoder.cell4.V.weight"]
-    assert coder.decoder.cell4.V.weight.shape == (16, 1, 3, 3)
 
 
 def test_micro_is_small_enough_to_train_in_a_lesson(make_coder):
@@ -408,14 +392,7 @@ def test_weights_that_look_once_are_saved_as_before_there_was_priming(weights_pa
 
 @pytest.mark.parametrize(
     "younger",
-    [
-        {"priming": 3},
-        {"diffusion": 1},
-        {"priming": 3, "diffusion": 1},
-        {"first_bits": 8},
-        {"hidden_kernel": 1},
-        {"depthwise": 3},
-    ],
+    [{"priming": 3}, {"diffusion": 1}, {"priming": 3, "diffusion": 1}, {"first_bits": 8}, {"hidden_kernel": 1}],
     ids=str,
 )
 def test_weights_keep_what_they_have_of_the_younger_fields_under_another_fingerprint(
@@ -472,7 +449,6 @@ def _with_config(weights_path, path, **changes):
         {"priming": 99},
         {"first_bits": 8},
         {"hidden_kernel": 1},
-        {"depthwise": 3},
     ],
     ids=str,
 )

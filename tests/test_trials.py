@@ -231,8 +231,9 @@ def test_padding_reaches_every_convolution_that_sees_a_neighbour(coder, mode):
         assert conv.padding_mode == (mode if conv.kernel_size[0] > 1 else "zeros"), name
 
 
-def test_a_factorised_memory_sees_as_far_and_learns(photos):
-    trainer = trials._trainer(trials.Trial("memory", "factorised", prepare=trials.factorised), 0, photos, steps=4)
+@pytest.mark.parametrize("make", [trials.depthwise, trials.factorised])
+def test_cheaper_memories_see_as_far_and_learn(photos, make):
+    trainer = trials._trainer(trials.Trial("memory", "cheaper", prepare=trials.cheaper(make)), 0, photos, steps=4)
     cells = (trainer.model.decoder.cell3, trainer.model.decoder.cell4)
     before = [value.clone() for cell in cells for name, value in cell.state_dict().items() if name.startswith("U")]
     for _ in range(3):  # the first unrolls one iteration, which has no memory
