@@ -265,10 +265,11 @@ def test_the_command_writes_what_it_prints(capsys, tmp_path, weights_path):
     assert not any(what.startswith("64 x 48 px") for what in rows)
     for what, value in rows.items():
         assert f"{value:,}" in said if isinstance(value, (int, float)) else value in said, what
-    assert (
-        cli.main(["bench", "--small", "--model", str(weights_path), "--output", str(tmp_path), "--machine", "pi"]) == 0
-    )
+    words = ["bench", "--small", "--model", str(weights_path), "--output", str(tmp_path), "--machine"]
+    assert cli.main([*words, "pi"]) == 0
     assert (tmp_path / "bench-micro-1-pi.json").exists()
+    assert cli.main([*words, "my/pi"]) == 2  # before anything is measured
+    assert "--machine is 'my/pi'; take letters, digits, points and hyphens" in capsys.readouterr().err
 
 
 def test_a_line_through_points_on_it_is_that_line_and_the_farthest_point_is_found():

@@ -360,6 +360,12 @@ def test_train_bits_makes_a_model_that_is_used_and_can_be_resumed(capsys, tmp_pa
     assert run(*words, "2s", "--output", tmp_path / "run-2", "--resume") == 0
     fourth = bitnet.load(tmp_path / "micro-2.bits")
     assert fourth.groups == 4 != second.groups
+    divided = ("1s", "--output", tmp_path / "run-6", "--start-from", path, "--force", "--groups")
+    said = refused(capsys, *words, *divided, 6)
+    assert "in 4 groups cannot begin one of 32 in 6 with 24 and 12 units; divide its groups further or" in said
+    assert not (tmp_path / "run-6").exists()  # nothing was made for it
+    assert run(*words, *divided, 16) == 0
+    assert bitnet.load(tmp_path / "micro-2.bits").groups == 16
     assert "files made with it need it; add --force" in refused(capsys, *words, "1s", "--output", tmp_path / "run-4")
     assert not (tmp_path / "run-4").exists()
     new = ("--output", tmp_path / "run-4", "--learning-rate", 1e-3, "--seed", 5, "--adaptive", 0.5)
