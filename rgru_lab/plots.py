@@ -150,6 +150,8 @@ def lines(curves: dict[str, tuple], x: str, y: str, *, joined: bool = True) -> F
 def training(log: list[dict], frames: list[tuple[str, np.ndarray]] = ()) -> Figure:
     """How a training goes: |R[i]| of each iteration, learning rate and speed over the steps, and pictures below.
 
+    Where the loss of a picture is another number than mean |R[i]|, a fourth panel shows it.
+
     Args:
         log: records of `runs.run`, or lines of its `log.jsonl`, as dicts; at least one.
         frames: titles and pictures (H, W, 3) uint8: a validation photograph and what the codec makes of it by now.
@@ -158,25 +160,20 @@ def training(log: list[dict], frames: list[tuple[str, np.ndarray]] = ()) -> Figu
         raise InputError("the log holds no step yet; let the training run a little longer")
     figure = Figure(figsize=(10.5, 3.4 + (2.6 if frames else 0)), layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=[3.4, 2.6]) if frames else (figure, None)
-    errors, rates, speed = above.subplots(1, 3, width_ratios=[2, 1, 1])
     steps = [line["step"] for line in log]
-    longest = max(len(line["residuals"]) for line in log)
-    shades = colormaps["viridis_r"](np.linspace(0.15, 1, longest))
-    for i in range(longest):
-        points = [(line["step"], 255 * line["residuals"][i]) for line in log if len(line["residuals"]) > i]
-        x, y = np.array(points).T
-        errors.plot(
-            x, _smooth(y), color=shades[i], lw=1.2, label=f"{i + 1}" if longest <= 4 or i in (0, longest - 1) else None
-        )
-    errors.set(title="mean |R[i]| on the patches, 8-bit levels", xlabel="step", yscale="log")
-    errors.yaxis.set_major_formatter("{x:g}")
-    errors.yaxis.set_minor_formatter("{x:g}")
-    errors.legend(title="i", fontsize=8)
+    residuals = [dict(enumerate(line["residuals"], start=1)) for line in log]
+    losses = [_losses(line) for line in log]
+    differ = any(abs(loss - of[i]) > 1e-6 for of, by in zip(residuals, losses, strict=True) for i, loss in by.items())
+    errors, *more, rates, speed = above.subplots(1, 3 + differ, width_ratios=[2] * (1 + differ) + [1, 1])
+    levels = [{i: 255 * residual for i, residual in of.items()} for of in residuals]
+    _by_iteration(errors, steps, levels, "mean |R[i]| on the patches, 8-bit levels")
+    for panel in more:
+        _by_iteration(panel, steps, losses, "loss of P[i]")
     rates.plot(steps, [line["learning_rate"] for line in log], color=OURS)
     rates.set(title="learning rate", xlabel="step")
     speed.plot(steps, _smooth(np.array([line["patches_per_s"] for line in log])), color=OURS)
     speed.set(title="patches per second", xlabel="step", ylim=(0, None))
-    for panel in (errors, rates, speed):
+    for panel in (errors, *more, rates, speed):
         panel.title.set_fontsize(9)
         panel.grid(alpha=0.3)
     if frames:
@@ -184,6 +181,27 @@ def training(log: list[dict], frames: list[tuple[str, np.ndarray]] = ()) -> Figu
         for panel, (title, picture) in zip(panels, frames, strict=True):
             _picture(panel, picture, title, "black")
     return figure
+
+
+def _losses(line: dict) -> dict[int, float]:
+    """i to the loss of P[i], of the iterations that were not skipped; none in logs from before there were any."""
+    losses = line.get("losses", ())
+    return dict(enumerate(losses, start=len(line["residuals"]) - len(losses) + 1))
+
+
+def _by_iteration(panel, steps: list[int], lines: list[dict[int, float]], title: str):
+    """A curve for each iteration i over the steps, from lines of i to a number."""
+    numbers = sorted(set().union(*lines))
+    last = numbers[-1]
+    shades = colormaps["viridis_r"](np.linspace(0.15, 1, last))
+    for i in numbers:
+        x, y = np.array([(step, line[i]) for step, line in zip(steps, lines, strict=True) if i in line]).T
+        named = last <= 4 or i in (numbers[0], last)
+        panel.plot(x, _smooth(y), color=shades[i - 1], lw=1.2, label=f"{i}" if named else None)
+    panel.set(title=title, xlabel="step", yscale="log")
+    panel.yaxis.set_major_formatter("{x:g}")
+    panel.yaxis.set_minor_formatter("{x:g}")
+    panel.legend(title="i", fontsize=8)
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:

@@ -47,6 +47,8 @@ class Record(NamedTuple):
     """What the step made smaller."""
     residuals: tuple[float, ...]
     """Mean |R[i]| for i = 1..n, in [0, 1], the skipped iterations included; times 255 it is in 8-bit levels."""
+    losses: tuple[float, ...]
+    """The loss of each P[i], bits aside. Skipped iterations have none: they are those of the last of `residuals`."""
     bits_per_bit: tuple[float, ...] = ()
     """What coding the bits of B[i] that are sent takes, for i = 1..n; with a rate."""
 
@@ -74,8 +76,8 @@ class Unrolled(nn.Module):
 
     Shape:
         x: I, (B, 3, H, W) in [-0.5, 0.5]
-        returns (the loss; mean |R[i]| and bits per bit of B[i], those that are sent, as tensors for i = 1..n, the
-        skipped ones included; the last one is empty without a model of the bits)
+        returns (the loss; as tensors for i = 1..n mean |R[i]|, the loss of each P[i] that was not skipped, and bits
+        per bit of B[i], those that are sent; the last one is empty without a model of the bits)
     """
 
     def __init__(self, model: ResidualCoder, config: TrainConfig, bit_net: BitNet | None = None):
@@ -84,10 +86,10 @@ class Unrolled(nn.Module):
         self.config = config
         self.bit_net = bit_net
 
-    def forward(self, x: Tensor, iterations: int, skipped: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, x: Tensor, iterations: int, skipped: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         part = self._part(x)
         loss_of = Loss(self.config.loss, self.config.share, self.config.colour, part(x))
-        losses, residuals, planes, needed = [], [], [], []
+        losses, residuals, of_pictures, planes, needed = [], [], [], [], []
         bits_per_pixel = 0.0
         sending = Sending(self.model)
         enough = self._good_enough(x)
@@ -105,6 +107,7 @@ class Unrolled(nn.Module):
                     bits_per_pixel = bits_per_pixel + sent * needed[-1]
                 if i > skipped:
                     loss = loss_of(part(step.picture), part(step.residual))
+                    of_pictures.append(loss.detach())
                     if self.bit_net is not None:
                         loss = loss + self.config.rate * loss.detach() * bits_per_pixel / bits_per_pixel.detach()
                     losses.append(loss)
@@ -113,7 +116,8 @@ class Unrolled(nn.Module):
         last = len(residuals)
         weights = (torch.arange(skipped + 1, last + 1, device=x.device) / last) ** self.config.late
         loss = (torch.stack(losses) * weights).sum() / weights.sum()
-        return loss, torch.stack(residuals), torch.stack(needed).detach() if needed else loss.new_empty(0)
+        needed = torch.stack(needed).detach() if needed else loss.new_empty(0)
+        return loss, torch.stack(residuals), torch.stack(of_pictures), needed
 
     def _part(self, x: Tensor) -> Callable[[Tensor], Tensor]:
         """What takes from a picture of x's size the part that the loss of this step looks at."""
@@ -230,17 +234,17 @@ class Trainer(Schedule):
         seconds = time.perf_counter() - started
         (self.elapsed_s,) = processes.largest(self.elapsed_s + seconds)  # the same in all: the schedule hangs on it
         speed = len(x) * self.processes / seconds
-        count = skipped + stage.iterations
-        said = (tuple(readings[:count]), tuple(readings[count:]))
+        unrolled, either = skipped + stage.iterations, skipped + 2 * stage.iterations
+        said = (tuple(readings[a:b]) for a, b in ((0, unrolled), (unrolled, either), (either, None)))
         return Record(self.step_count, self.progress, self.elapsed_s, learning_rate, speed, loss, *said)
 
     def _passes(self, x: Tensor, iterations: int, skipped: int) -> Tensor:
-        """Forward and back; returns the loss, mean |R[i]| and, with a rate, bits per bit of every iteration."""
+        """Forward and back; returns the loss and all that `Unrolled` says of the iterations, in one row."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            loss, residuals, needed = self.unrolled(x, iterations, skipped)
+            loss, *readings = self.unrolled(x, iterations, skipped)
         self.optimiser.zero_grad()
         loss.backward()
-        return torch.cat([loss.detach()[None], residuals, needed])
+        return torch.cat([loss.detach()[None], *readings])
 
     def start_from(self, weights: Weights, learned: Learned | None = None):
         """Begin with trained weights instead of random ones; the schedule and the optimiser begin anew.

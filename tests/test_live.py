@@ -43,14 +43,15 @@ def photo(sample):
 # The figure
 
 
-def _log(*lengths):
-    """A log whose k-th line has so many iterations."""
+def _log(*lengths, skipped=0, unlike=1.0):
+    """A log whose k-th line has so many iterations; the loss of one that is not skipped is `unlike` times |R[i]|."""
     return [
         {
             "step": 50 * (k + 1),
             "learning_rate": 1e-3 / (k + 1),
             "patches_per_s": 10.0 + k,
             "residuals": [0.2 / (i + 1) for i in range(length)],
+            "losses": [unlike * 0.2 / (i + 1) for i in range(skipped, length)],
         }
         for k, length in enumerate(lengths)
     ]
@@ -73,6 +74,22 @@ def test_every_iteration_has_its_curve_from_where_the_curriculum_reaches_it():
     assert [text.get_text() for text in errors.get_legend().get_texts()] == ["1", "2", "3", "4"]
     assert list(rates.lines[0].get_ydata()) == pytest.approx([1e-3 / k for k in range(1, 6)])
     assert speed.get_ylim()[0] == 0
+
+
+def test_a_loss_that_is_not_the_residual_has_a_panel_of_its_own_and_skipped_iterations_no_part_in_it():
+    assert len(plots.training(_log(2, 2)).axes) == 3
+    errors, losses, _, _ = plots.training(_log(2, 4, skipped=1, unlike=3.0)).axes
+    assert losses.get_title() == "loss of P[i]"
+    assert [list(line.get_xdata()) for line in errors.lines] == [[50, 100]] * 2 + [[100]] * 2
+    assert [list(line.get_xdata()) for line in losses.lines] == [[50, 100]] + [[100]] * 2
+    for i, line in enumerate(losses.lines, start=2):
+        assert line.get_ydata() == pytest.approx(np.full(len(line.get_ydata()), 0.6 / i))
+        assert tuple(line.get_color()) == tuple(errors.lines[i - 1].get_color())
+
+
+def test_a_log_from_before_losses_were_written_can_be_drawn():
+    old = [{key: value for key, value in line.items() if key != "losses"} for line in _log(2, 4)]
+    assert len(plots.training(old).axes) == 3
 
 
 def test_of_many_iterations_the_first_and_the_last_are_named():

@@ -58,7 +58,23 @@ def test_every_iteration_has_the_recipes_loss_weighted_by_its_number_to_the_powe
     with torch.no_grad():
         values = [float(loss_of(s.picture, s.residual)) for s in islice(unroll(teacher.model, batch), 3)]
     expected = sum(value * math.sqrt(i) for i, value in enumerate(values, 1)) / sum(map(math.sqrt, (1, 2, 3)))
-    assert teacher.step(batch).loss == pytest.approx(expected, abs=1e-6)
+    record = teacher.step(batch)
+    assert record.loss == pytest.approx(expected, abs=1e-6)
+    assert record.losses == pytest.approx(values, abs=1e-6)
+
+
+def test_a_record_says_of_skipped_iterations_what_is_left_and_what_their_bits_take_but_no_loss(trainer, monkeypatch):
+    teacher = trainer(rate=3.0, skip=2)
+    monkeypatch.setattr(teacher, "_skipped", lambda: 2)
+    batch = teacher.patches.draw(32, 2)
+    with torch.no_grad():
+        _, residuals, losses, needed = teacher.unrolled(batch, 2, 2)
+    record = teacher.step(batch)
+    assert (len(residuals), len(losses), len(needed)) == (4, 2, 4)
+    for said, found in zip(
+        (record.residuals, record.losses, record.bits_per_bit), (residuals, losses, needed), strict=True
+    ):
+        assert said == pytest.approx(found.tolist(), rel=1e-4)
 
 
 def test_a_moving_loss_looks_at_a_part_of_the_patch_that_is_drawn_anew_in_each_step(trainer, monkeypatch):
@@ -132,7 +148,7 @@ def test_skipped_iterations_come_before_those_that_are_learned_from(trainer):
         expected = [float(s.residual.abs().mean()) for s in islice(unroll(teacher.model, batch), 5)]
     learned = []
     teacher.model.encoder.register_forward_hook(lambda *_: learned.append(torch.is_grad_enabled()))
-    loss, residuals, _ = teacher.unrolled(batch, 2, 3)
+    loss, residuals, *_ = teacher.unrolled(batch, 2, 3)
     assert learned == [False] * 3 + [True] * 2
     assert residuals.tolist() == pytest.approx(expected, abs=1e-6)
     assert float(loss.detach()) == pytest.approx((4 * expected[3] + 5 * expected[4]) / 9, abs=1e-6)
@@ -145,7 +161,7 @@ def test_a_primed_model_trains_on_what_the_loop_shows_and_its_first_looks_may_be
         expected = [float(s.residual.abs().mean()) for s in islice(unroll(teacher.model, batch), 3)]
     learned = []
     teacher.model.encoder.register_forward_hook(lambda *_: learned.append(torch.is_grad_enabled()))
-    loss, residuals, _ = teacher.unrolled(batch, 2, 1)
+    loss, residuals, *_ = teacher.unrolled(batch, 2, 1)
     assert learned == [False] * 3 + [True] * 4
     assert residuals.tolist() == pytest.approx(expected, abs=1e-6)
     loss.backward()
@@ -204,9 +220,10 @@ def test_a_rate_weighs_the_bits_so_far_against_the_loss_of_each_iteration(traine
         steps = list(islice(unroll(teacher.model, batch), skipped + 4))
     needed = [float(bits.detach()) for bits in _needed(teacher, steps)]
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        loss, _, found = teacher.unrolled(batch, 4, skipped)
+        loss, _, losses, found = teacher.unrolled(batch, 4, skipped)
     assert found.tolist() == pytest.approx(needed, abs=1e-6)
     assert len(set(found.tolist())) == skipped + 4
+    assert losses.tolist() == pytest.approx([float(s.residual.abs().mean()) for s in steps[skipped:]], rel=1e-5)
     terms = [float(s.residual.abs().mean()) * (1 + 3) for s in steps]
     weighted = [i * terms[i - 1] for i in range(skipped + 1, skipped + 5)]
     assert float(loss.detach()) == pytest.approx(sum(weighted) / sum(range(skipped + 1, skipped + 5)), rel=1e-5)
@@ -269,7 +286,7 @@ def test_positions_stop_once_they_are_good_enough_and_stay_stopped(trainer, monk
     torch.manual_seed(3)
     drawn = 0.7 * (0.9 / 0.7) ** torch.rand(2, 2, 1, 1)[0]
     torch.manual_seed(3)
-    _, _, needed = teacher.unrolled(batch, 3, 1)
+    *_, needed = teacher.unrolled(batch, 3, 1)
     assert seen[0][0] is None
     planes, going_on = [seen[0][1]], torch.ones(2, 4, 4, dtype=torch.bool)
     sending, similarity = training.Sending(teacher.model), losses.Similarity(batch)
