@@ -363,6 +363,8 @@ def test_train_bits_makes_a_model_that_is_used_and_can_be_resumed(capsys, tmp_pa
     divided = ("1s", "--output", tmp_path / "run-6", "--start-from", path, "--force", "--groups")
     said = refused(capsys, *words, *divided, 6)
     assert "in 4 groups cannot begin one of 32 in 6 with 24 and 12 units; divide its groups further or" in said
+    said = refused(capsys, *words, *divided, 33)
+    assert "micro-2 has 32 bits per position, which cannot be divided into 33 groups; name at most so many" in said
     assert not (tmp_path / "run-6").exists()  # nothing was made for it
     assert run(*words, *divided, 16) == 0
     assert bitnet.load(tmp_path / "micro-2.bits").groups == 16

@@ -73,6 +73,11 @@ def train_bits(options):
     names = ("groups", "learning_rate", "adaptive", "seed")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     recipe = replace(recipe, **given)
+    if (options.groups or 0) > weights.model.config.bits:
+        raise UsageError(
+            f"{weights.name} has {weights.model.config.bits} bits per position, which cannot be divided into "
+            f"{options.groups} groups; name at most so many with --groups"
+        )
     if begin:
         bitfloats.BitNet(begin.bits, recipe).begin_with(begin)  # whether it can, before bits are made for minutes
     if target.exists() and not (resumed or options.force):
