@@ -508,6 +508,20 @@ def test_the_help_opens_and_closes(page):
     assert "point at a pixel and read it" in text(page, ".rgru-help")
 
 
+def test_the_page_around_it_does_not_change_the_help(page):
+    """JupyterLab floats what a list explains, and its widths are shares of the list's."""
+    page.add_style_tag(
+        content="dl { display: block; padding: 0 } dl dt { float: left; width: 20%; } dl dd { float: left; width: 80% }"
+    )
+    page.set_viewport_size({"width": 1250, "height": 900})
+    page.keyboard.press("?")
+    words, meanings = (
+        [row.bounding_box()["y"] for row in page.locator(f".rgru-help {kind}").all()] for kind in ("dt", "dd")
+    )
+    assert words == meanings == sorted(words)
+    assert page.locator(".rgru-help").evaluate("help => getComputedStyle(help).padding") == "12px 16px"
+
+
 def test_the_lens_magnifies_the_same_place_in_all_panes(page, progression, pixels):
     page.keyboard.press("l")
     sheet = rectangle(page, "I")

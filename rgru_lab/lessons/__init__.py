@@ -227,6 +227,9 @@ IN_WORDS = {
     "truth value of an array": (
         "it asks one question, as `if` does, of a whole array; for None ask `is None`, for each element `np.where`"
     ),
+    "'NoneType' object is not subscriptable": (
+        "what stands before the [ is None; list.sort() and print(...) return nothing, sorted(...) a new list"
+    ),
     "Double did not match Float": FLOAT64,
     "float != double": FLOAT64,
     "double != float": FLOAT64,

@@ -143,6 +143,7 @@ class Explorer:
             if len(content) > UPLOAD_BYTES:
                 raise images.PictureError(f"{name} has {len(content):,} bytes; the limit here is {UPLOAD_BYTES:,}")
             self.open(images.load(content, name))
+            self._note.value = f"Shown: {html.escape(name)}. {self._note.value}"
         except InputError as error:
             self._complain(error)
         self._upload.set_trait("value", type(self._upload.value)())  # or the same file a second time would be no change

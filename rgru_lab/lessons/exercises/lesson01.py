@@ -20,6 +20,8 @@ def bits_per_pixel(answer):
             raise Wrong("it counts each colour as a pixel; a pixel is one place of the picture, with all its colours")
         if right > 0 and near(got, 1 / right):
             raise Wrong("it returns pixels per bit; turn the fraction round")
+        if near(got, 8 * size / height * width):
+            raise Wrong("/ and * go from left to right; put brackets around height * width")
         if near(got, 8 * size):
             raise Wrong("it returns the bits of the whole file; divide them by the number of pixels")
         if got == right // 1:
@@ -69,6 +71,12 @@ def there_and_back(answer):
             (block, "it returns the block unchanged: nothing was rounded, so nothing was lost and nothing saved"),
             (stored, "these are the stored numbers; the decoder multiplies them by Q and turns them back into pixels"),
             (stored * Q, "these are still coefficients; Cᵀ on the left and C on the right turn them into pixels"),
+            (
+                C.T @ stored * Q @ C,
+                "* and @ go from left to right, so Cᵀ came before Q; put brackets: Cᵀ @ (stored * Q) @ C",
+            ),
+            (C.T @ (stored @ Q) @ C, "@ is a matrix product; * multiplies each number by its step in Q"),
+            (C.T @ (np.round(Y) * Q) @ C, "Y is not divided by Q before it is rounded"),
             (C.T @ stored @ C, "the stored numbers were turned into pixels without being multiplied by Q"),
             (C @ (stored * Q) @ C.T, "the way back is the way there again; it needs Cᵀ on the left and C on the right"),
             (np.round(block / Q) * Q, "it rounds the pixels; what JPEG rounds are the coefficients Y"),
@@ -124,6 +132,9 @@ def psnr_db(answer):
                 "it squares in int16, which ends at 32,767; make floats of a and b first",
             ),
             (10 * np.log10(1 / mse), "the peak is missing: 255² over the error"),
+            (right + 20 * np.log10(255), "where levels go from 0 to 1 the peak is 1, not 255"),
+            (20 * np.log10(255 / mse), "255² goes over MSE with 10, or 255 over its root with 20"),
+            (10 * np.log10(255**2 / np.mean(difference) ** 2), "the mean is squared; MSE is the mean of the squares"),
             (10 * np.log10(255**2 / np.sqrt(mse)), "the root of the error was taken; MSE is the mean of the squares"),
             (
                 10 * np.log10(255**2 / np.abs(difference).mean()),

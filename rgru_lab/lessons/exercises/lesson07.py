@@ -45,7 +45,9 @@ def hard_corners(answer):
         if got and set(got) <= {(x, y) for y, x in expected} and not set(got) <= set(expected):
             raise Wrong("left and top are exchanged; a corner is (top, left)")
         if not set(got) <= set(expected):
-            raise Wrong("some corners are no tile's; tiles lie side by side from (0, 0), whole ones only")
+            raise Wrong(
+                "some corners are no tile's; use those of this `photo`: side by side from (0, 0), whole ones only"
+            )
         if len(got) != count:
             raise Wrong(f"with a share of {share} of {len(expected)} tiles it returns {len(got)}; it should be {count}")
         if count < 20 and set(got) == set(expected[-count:]):
@@ -77,6 +79,10 @@ def learning_rate(answer):
         )
     if rate(400, 0.0) > 2e-3 * 1.001:
         raise Wrong("after the warm-up it goes on rising; min(1, ...) stops it")
+    if rate(50, 0.0) > 2e-3 * 1.001:
+        raise Wrong("at step warmup_steps the warm-up is over 1; it stays at 1 from step warmup_steps - 1 on")
+    if rate(50, 0.0) == 0:
+        raise Wrong("after the warm-up it is 0; the warm-up stays at 1")
     if not math.isclose(rate(0, 0.0), 2e-3 / 50, rel_tol=1e-6):
         raise Wrong(f"step 0 has {rate(0, 0.0):g}; with 50 steps of warm-up it should be {2e-3 / 50:g}")
     if math.isclose(rate(900, 1.0), 0.0, abs_tol=1e-9):
