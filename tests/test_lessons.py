@@ -3,6 +3,7 @@
 import ast
 import importlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -162,6 +163,23 @@ def test_a_right_answer_is_praised_and_remembered(double, capsys):
     lessons.check("99.1", lambda x: x + x)
     assert capsys.readouterr().out == "✓ 99.1 doubling: right.\n"
     assert lessons.solved() == ["99.1"]
+
+
+def test_what_cannot_be_remembered_is_said_and_praised_all_the_same(double, tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("no folder", encoding="utf-8")
+    monkeypatch.setattr(lessons, "PROGRESS", tmp_path / "file" / "progress.json")
+    lessons.check("99.1", lambda x: x + x)
+    praise, note = capsys.readouterr().out.splitlines()
+    assert praise == "✓ 99.1 doubling: right."
+    assert "Not remembered" in note
+    assert str(lessons.PROGRESS) in note
+
+
+def test_each_learner_may_have_a_progress_of_their_own(tmp_path):
+    own = os.environ | {"RGRU_LAB_PROGRESS": str(tmp_path / "ana.json")}
+    code = "from rgru_lab import lessons; lessons.check('02.3', -6)"
+    subprocess.run([sys.executable, "-c", code], check=True, env=own, cwd=ROOT)
+    assert json.loads((tmp_path / "ana.json").read_text(encoding="utf-8")) == ["02.3"]
 
 
 def test_a_wrong_one_is_told_what_it_does_and_stops_nothing(double, capsys):
@@ -372,6 +390,20 @@ def test_student_versions_have_no_solutions_and_no_outputs(tmp_path, capsys):
         nbformat.validate(notebook)
         assert not any(cell.get("outputs") for cell in notebook.cells)
         assert all(cell.source.strip() for cell in notebook.cells)
+
+
+def test_a_learners_answers_in_a_class_are_left_alone(tmp_path, capsys):
+    mine, gone = tmp_path / "09_against_jpeg.ipynb", tmp_path / "glossary.md"
+    assert cli.main(["student", str(tmp_path)]) == 0
+    assert "left alone" not in capsys.readouterr().out
+    mine.write_text("my answers", encoding="utf-8")
+    gone.unlink()
+    assert cli.main(["student", str(tmp_path)]) == 0
+    *written, said = capsys.readouterr().out.splitlines()
+    assert written == [str(gone)]
+    assert "left alone" in said
+    assert mine.name in said
+    assert mine.read_text(encoding="utf-8") == "my answers"
 
 
 def test_student_versions_do_not_overwrite_the_notebooks(capsys):

@@ -61,6 +61,10 @@ def fork(options):
 def student(options):
     from rgru_lab.lessons import student
 
-    make_folder(Path(options.folder))
-    for path in student.write(Path(options.folder)):
+    folder = Path(options.folder)
+    make_folder(folder)
+    there = {path.name for path in folder.iterdir()}
+    for path in student.write(folder):
         print(path)
+    if left := sorted(there & {path.name for path in student.sources()}):
+        print(f"left alone, since learners' answers may be in them: {', '.join(left)}; delete them for fresh ones")

@@ -10,7 +10,6 @@
 The exercises themselves are in `exercises/`, one module per lesson.
 """
 
-import contextlib
 import importlib
 import importlib.util
 import json
@@ -27,7 +26,7 @@ from typing import NamedTuple
 from rgru_lab.config import RESULTS, ROOT, InputError
 from rgru_lab.files import write_atomically
 
-PROGRESS = ROOT / "notebooks" / ".progress.json"
+PROGRESS = Path(os.environ.get("RGRU_LAB_PROGRESS") or ROOT / "notebooks" / ".progress.json")
 """Which exercises have been solved on this machine."""
 
 SMOKE_VARIABLE = "SMOKE"
@@ -284,14 +283,16 @@ def _is_lent(number: str, answer) -> bool:
 def solved() -> list[str]:
     """Numbers of the exercises that have been solved on this machine."""
     try:
-        return sorted(set(json.loads(PROGRESS.read_text())))
+        return sorted(set(json.loads(PROGRESS.read_text(encoding="utf-8"))))
     except (OSError, ValueError, TypeError):
         return []
 
 
 def _remember(number: str):
-    with contextlib.suppress(OSError):  # a folder that cannot be written to is no reason to stop a lesson
+    try:
         write_atomically(PROGRESS, json.dumps(sorted({*solved(), number})).encode())
+    except InputError as error:  # no reason to stop a lesson
+        print(f"  (Not remembered for the table of progress: {error}.)")
 
 
 def progress() -> str:

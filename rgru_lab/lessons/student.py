@@ -16,15 +16,24 @@ GLOSSARY = "glossary.md"
 def write(folder: Path, source: Path = ROOT / "notebooks") -> Iterator[Path]:
     """Copy every notebook into a folder without its folded solutions and outputs, and the glossary; yields each path.
 
+    What is there already may hold a learner's answers: it is left alone, and not yielded.
+
     Raises:
         InputError: the folder is the one that the notebooks are in.
     """
     if folder.resolve() == source.resolve():
         raise InputError(f"{folder} holds the notebooks themselves; choose another folder")
-    for path in sorted([*source.glob("*.ipynb"), source / GLOSSARY]):
+    for path in sources(source):
         target, text = folder / path.name, path.read_text(encoding="utf-8")
+        if target.exists():
+            continue
         write_atomically(target, (text if path.name == GLOSSARY else strip(text)).encode())
         yield target
+
+
+def sources(source: Path = ROOT / "notebooks") -> list[Path]:
+    """What a class gets copies of."""
+    return sorted([*source.glob("*.ipynb"), source / GLOSSARY])
 
 
 def strip(notebook: str) -> str:
