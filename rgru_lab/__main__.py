@@ -35,6 +35,11 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal without Unicode must not stop a command
+    arguments = sys.argv[1:] if arguments is None else arguments
+    for word in arguments:
+        if word.startswith("-") and word not in ("-", "--") and os.path.lexists(word):
+            print(f"rgru_lab: {word} would be taken for an option; write ./{word} for the file", file=sys.stderr)
+            return 2
     options = _parser().parse_args(arguments)
     try:
         options.run(options)

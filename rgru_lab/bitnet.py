@@ -110,7 +110,7 @@ class Learned:
             ]
             _check(self._table, self._banks, self.bits)
         except (KeyError, IndexError, ValueError) as error:
-            raise BitNetError(f"the model of the bits does not fit together ({error}); train it again") from None
+            raise BitNetError(f"its numbers do not fit together: {error}") from None
 
     @one_thread()
     def walk(
@@ -184,11 +184,14 @@ def load(path: str | os.PathLike) -> Learned:
             metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         codec, record = bytes.fromhex(metadata["codec"]), json.loads(metadata["record"])
-    except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+        model = Learned(tensors, codec, record)
+    except (
+        *(OSError, safetensors.SafetensorError, BitNetError),
+        *(KeyError, TypeError, ValueError, AttributeError, RecursionError),
+    ) as error:
         raise BitNetError(
             f"{path} holds no model of the bits ({error}); fetch it again or run train-bits --force"
         ) from None
-    model = Learned(tensors, codec, record)
     if model.fingerprint.hex() != metadata.get("fingerprint"):
         raise BitNetError(f"{path} is damaged: its numbers do not match its fingerprint; fetch the file again")
     return model

@@ -233,13 +233,13 @@ def read_header(data: bytes) -> tuple[Header, int]:
     unknown = adaptive > (version > 1) or mode >= len(RECONSTRUCTIONS) or coding >= (len(CODINGS) if version > 1 else 1)
     if unknown or not bits or (bit_model != NO_FINGERPRINT) != (coding == CODINGS.index("learned")):
         raise BitstreamError("the file uses features that this kit does not know; update the kit")
-    if not data[_FIXED.size : end - 4].isascii():
-        raise BitstreamError("the name of the weights is not in ASCII; copy the file again")
+    name = data[_FIXED.size : end - 4]
+    if not (name.isascii() and name.decode("ascii").isprintable()):
+        raise BitstreamError("the name of the weights is not in printable ASCII; copy the file again")
     if not 0 < height * width <= MAX_PIXELS:
         raise BitstreamError(f"the picture is {width} x {height} px; the limit is {MAX_PIXELS / 1e6:.0f} megapixels")
-    name = data[_FIXED.size : end - 4].decode("ascii")
     codings = (RECONSTRUCTIONS[mode], CODINGS[coding], bit_model, bool(adaptive))
-    return Header(name, fingerprint, height, width, bits, *codings), end
+    return Header(name.decode("ascii"), fingerprint, height, width, bits, *codings), end
 
 
 def parse(data: bytes, limit: int | None = None) -> File:

@@ -74,7 +74,12 @@ def read(folder: str | os.PathLike) -> dict:
     data = memoryview(b"".join(path.read_bytes() for path in paths))
     if len(data) <= 4 or zlib.crc32(data[:-4]) != int.from_bytes(data[-4:], "little"):
         raise CheckpointError(f"{paths[0]} is damaged; delete it, or choose another --output")
-    return torch.load(io.BytesIO(data[:-4]), map_location="cpu", weights_only=True)
+    try:
+        return torch.load(io.BytesIO(data[:-4]), map_location="cpu", weights_only=True)
+    except Exception as error:  # torch says in many ways that bytes are not what it wrote
+        raise CheckpointError(
+            f"{paths[0]} is no checkpoint ({type(error).__name__}); delete it, or choose another --output"
+        ) from None
 
 
 def _whole(folder: Path) -> dict[int, list[Path]]:

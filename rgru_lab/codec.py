@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rgru_lab.config import MAX_ITERATIONS, MIDPOINT, InputError
+from rgru_lab.config import MAX_ITERATIONS, MIDPOINT, InputError, ModelConfig
 from rgru_lab.fused import fused
 from rgru_lab.images import centred, check_photo, check_size, crop, grid_size, to_photo
 from rgru_lab.machine import allows_bf16, check_memory, keeping_memory, uses_bf16
@@ -181,13 +181,18 @@ def decode(model: ResidualCoder, codes: Codes) -> Iterator[np.ndarray]:
         InputError: a plane has not the shape that the picture's size and the model ask for, or more memory is needed
             than is free.
     """
-    check_size(codes.height, codes.width, "the compressed picture")
-    check_memory(model.config, codes.height, codes.width)
+    check_decoding(model.config, codes.height, codes.width)
     expected = (model.config.bits, *grid_size(codes.height, codes.width))
     for i, plane in enumerate(codes.planes, start=1):
         if plane.shape != expected:
             raise InputError(f"B[{i}] has shape {plane.shape}; this picture and model need {expected}")
     return _decode(model, codes, uses_bf16(model))
+
+
+def check_decoding(config: ModelConfig, height: int, width: int):
+    """Raise `InputError` if a compressed picture is over the kit's limits, or needs more memory than is free."""
+    check_size(height, width, "the compressed picture")
+    check_memory(config, height, width)
 
 
 def _decode(model, codes, bf16):

@@ -42,6 +42,7 @@ NAME_LIMIT = 13
 DEFAULT_MODEL = "small"
 """The preset whose newest shipped weights are used when none are named."""
 
+MAX_CHANNELS = 16_384
 CELL_NAMES = ("residual-gru", "gru", "lstm", "associative-lstm")
 """The recurrent cells that a model can be built from; see `cells`."""
 
@@ -89,7 +90,8 @@ def check_numbers(config):
     for field in fields(config):
         value = getattr(config, field.name)
         if type(field.default) is int:
-            _check(isinstance(value, Integral), f"{field.name} is {value!r}; give a whole number")
+            whole = isinstance(value, Integral) and not isinstance(value, bool)
+            _check(whole, f"{field.name} is {value!r}; give a whole number")
         elif type(field.default) is float:
             finite = isinstance(value, Real) and math.isfinite(value)
             _check(finite, f"{field.name} is {value!r}; give a finite number")
@@ -160,7 +162,10 @@ class ModelConfig:
             _check(all(isinstance(c, Integral) for c in channels), f"{name} is {channels}; give whole numbers")
         _check(len(self.encoder) == 4, f"encoder is {self.encoder}; give 4 channel counts: a convolution, 3 cells")
         _check(len(self.decoder) == 5, f"decoder is {self.decoder}; give 5 channel counts: a convolution, 4 cells")
-        _check(min(self.encoder + self.decoder) >= 1, f"channels are {self.encoder + self.decoder}; each must be >= 1")
+        channels = self.encoder + self.decoder
+        _check(
+            1 <= min(channels) <= max(channels) <= MAX_CHANNELS, f"channels are {channels}; choose 1 to {MAX_CHANNELS}"
+        )
         for channels in self.decoder[1:]:
             _check(channels % 4 == 0, f"a decoder cell has {channels} channels; depth-to-space needs a multiple of 4")
         _check(1 <= self.bits <= MAX_BITS, f"bits is {self.bits}; choose 1 to {MAX_BITS}")

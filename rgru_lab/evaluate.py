@@ -6,14 +6,13 @@ measured again for the next model.
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
 from rgru_lab import adaptive, bitnet, comparing, measuring, reports
 from rgru_lab.config import MAX_ITERATIONS, InputError
-from rgru_lab.files import write_atomically, write_json
+from rgru_lab.files import read_json, write_atomically, write_json
 from rgru_lab.opponents import CODECS
 from rgru_lab.search import Searching
 
@@ -94,7 +93,7 @@ def _check_replaced(page: Path, iterations: int, search: int):
     """Raise `InputError` if results that went further stand there: minutes would take the place of hours."""
     if not page.exists():
         return
-    there = json.loads(page.read_text(encoding="utf-8"))
+    there = read_json(page)
     known = there.get("iterations", MAX_ITERATIONS if there["slopes"] else len(there["curve"]))
     for before, now, what in ((known, iterations, "iterations"), (there["search"], search, "steps of a search")):
         if before > now:
@@ -128,6 +127,8 @@ def opponents(
         if codec not in asked or (not fresh and found.items() >= asked[codec].items())
     }
     rows = [row for row in measuring.read(table) if row["codec"] in known] if known else []
+    if {row["codec"] for row in rows} != set(known):
+        raise InputError(f"{table} is damaged, or not the one of {page.name}; delete both, and they are made anew")
     missing = [codec for codec in asked if codec not in known]
     if not missing:
         return rows
@@ -157,7 +158,7 @@ def _there(table: Path, page: Path, pictures: dict[str, str]) -> dict[str, dict]
     """The opponents that have been measured on these pictures, and all that their rows depended on then."""
     if not (table.exists() and page.exists()):
         return {}
-    found = json.loads(page.read_text(encoding="utf-8"))
+    found = read_json(page)
     if found["pictures"] != pictures:
         return {}
     return {codec: identity for codec, identity in found["codecs"].items() if codec in CODECS}

@@ -1,12 +1,43 @@
-"""How the kit writes to disk: the whole file, or nothing."""
+"""How the kit reads files and writes them: the whole one, or nothing."""
 
 import contextlib
+import errno
 import json
 import os
 import secrets
 from pathlib import Path
 
 from rgru_lab.config import InputError
+
+READ_LIMIT_BYTES = 1_000_000_000
+"""What is larger is neither a photograph nor one of the kit's files."""
+
+
+def read_bytes(path: str | os.PathLike) -> bytes:
+    """All of a file, or of a pipe.
+
+    Raises:
+        OSError: there is none, it cannot be read, is a device, or larger than `READ_LIMIT_BYTES`.
+    """
+    path = Path(path)
+    if path.is_char_device() or path.is_block_device():
+        raise OSError(errno.EINVAL, "it is a device, not a file")
+    with open(path, "rb") as file:
+        if path.stat().st_size <= READ_LIMIT_BYTES and len(data := file.read(READ_LIMIT_BYTES + 1)) <= READ_LIMIT_BYTES:
+            return data
+    raise OSError(errno.EFBIG, f"it has more than {READ_LIMIT_BYTES / 1e6:,.0f} MB")
+
+
+def read_json(path: str | os.PathLike):
+    """What a JSON file of the kit's holds.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is damaged ({error}); delete it, and it is made anew") from None
 
 
 def write_json(path: str | os.PathLike, value):

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from rgru_lab.config import GRID, MAX_PIXELS, MAX_SIDE, MIDPOINT, InputError
-from rgru_lab.files import write_atomically
+from rgru_lab.files import read_bytes, write_atomically
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 
@@ -171,7 +171,7 @@ def paths_in(folder: str | os.PathLike, *, below: bool = True) -> list[Path]:
 
 def _read(path: Path, name: str) -> bytes:
     try:
-        return path.read_bytes()
+        return read_bytes(path)
     except FileNotFoundError:
         raise PictureError(f"there is no file {name}; check the path") from None
     except IsADirectoryError:
@@ -187,9 +187,14 @@ def _rgb(picture, name: str) -> np.ndarray:
         if np.asarray(picture).max() > 65_535 or np.asarray(picture).min() < 0:
             raise PictureError(f"{name} has 32-bit levels; save it with 8 or 16 bits per channel")
         grey = np.clip(np.rint(np.asarray(picture) / 257), 0, 255).astype(np.uint8)
+        if isinstance(transparent := picture.info.get("transparency"), int):
+            grey[np.asarray(picture) == transparent] = 255
         return np.repeat(grey[:, :, None], 3, axis=2)
     if picture.mode == "F":
         raise PictureError(f"{name} has floating-point levels; save it with 8 or 16 bits per channel")
+    transparent = picture.info.get("transparency")
+    if picture.mode == "RGB" and isinstance(transparent, tuple) and max(transparent) > 255:
+        picture.info["transparency"] = tuple(level >> 8 for level in transparent)  # 16 bits, as Pillow cuts the pixels
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         white = Image.new("RGBA", picture.size, "white")

@@ -20,7 +20,7 @@ import numpy as np
 
 from rgru_lab import __version__, adaptive, bitnet, bitstream, codec, images, machine, metrics
 from rgru_lab.bitmodel import Counts
-from rgru_lab.config import MAX_ITERATIONS
+from rgru_lab.config import MAX_ITERATIONS, InputError
 from rgru_lab.files import write_atomically
 from rgru_lab.opponents import CODECS, Ladder
 from rgru_lab.progression import Decoded, Progression
@@ -238,13 +238,23 @@ def write(path: Path, rows: list[dict]) -> None:
 
 
 def read(path: Path) -> list[dict]:
-    """The rows of a CSV file that `write` made."""
+    """The rows of a CSV file that `write` made.
+
+    Raises:
+        InputError: it is damaged.
+    """
     words = ("picture", "codec")
-    with open(path, newline="", encoding="utf-8") as file:
-        return [
-            {key: value if key in words else _number(value) if value else None for key, value in row.items()}
-            for row in csv.DictReader(file)
-        ]
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            lines = csv.DictReader(file)
+            if not {*words} <= {*(lines.fieldnames or ())}:
+                raise ValueError(f"it has no columns {' and '.join(words)}")
+            return [
+                {key: value if key in words else _number(value) if value else None for key, value in row.items()}
+                for row in lines
+            ]
+    except (ValueError, TypeError, csv.Error) as error:
+        raise InputError(f"{path} is damaged ({error}); delete it, and it is made anew") from None
 
 
 def _number(text: str) -> int | float:

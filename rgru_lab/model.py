@@ -317,20 +317,33 @@ def load(name: str | os.PathLike = DEFAULT_MODEL) -> Weights:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         config, record = json.loads(metadata["config"]), json.loads(metadata["record"])
         config = ModelConfig(**config)
+        if other := {value.dtype for value in tensors.values()} - {torch.float16, torch.float32}:
+            raise ValueError(f"it has numbers of the type {other.pop()}")
+        sha256 = _sha256(metadata["config"], tensors)
     except OSError as error:
         raise WeightsError(f"{path} cannot be read ({error.strerror or error}); check its permissions") from None
-    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise WeightsError(f"{path} holds no weights of this kit ({error}); fetch the file again") from None
-    if _sha256(metadata["config"], tensors) != metadata.get("sha256"):  # before memory is taken for what it says
+    if sha256 != metadata.get("sha256"):
         raise WeightsError(f"{path} is damaged: weights or config do not match its hash; fetch the file again")
-    try:
-        model = ResidualCoder(config)
-        model.load_state_dict({key: value.float() for key, value in tensors.items()})
-    except RuntimeError as error:
-        raise WeightsError(
-            f"the weights in {path} do not fit its own config ({error.args[0].splitlines()[0]}); fetch it again"
-        ) from None
+    _check_fit(path, config, tensors)
+    model = ResidualCoder(config)
+    model.load_state_dict({key: value.float() for key, value in tensors.items()})
     return Weights(name, model.eval().to(memory_format=torch.channels_last), record, metadata["sha256"], path)
+
+
+def _check_fit(path: Path, config: ModelConfig, tensors: dict[str, Tensor]):
+    """Raise `WeightsError` unless these are all numbers that a model of this config has; no memory is taken for it."""
+    with torch.device("meta"):
+        needed = ResidualCoder(config).state_dict()
+    for key in sorted(needed.keys() | tensors.keys()):
+        has, needs = (tuple(of[key].shape) if key in of else "missing" for of in (tensors, needed))
+        if has != needs:
+            raise WeightsError(
+                f"the weights in {path} do not fit its own config ({key}: {has}, by the config {needs}); fetch it again"
+            )
+        if not tensors[key].isfinite().all():
+            raise WeightsError(f"the weights in {path} are not all finite numbers ({key}); fetch the file again")
 
 
 def available() -> list[str]:
@@ -366,7 +379,7 @@ def _version(name: str) -> int:
 
 def _checked_name(path: str | os.PathLike) -> str:
     name = Path(path).stem
-    if not (name.isascii() and len(name) <= NAME_LIMIT):
+    if not (name.isascii() and name.isprintable() and len(name) <= NAME_LIMIT):
         raise WeightsError(f"{name!r} is no name for weights; rename the file: at most {NAME_LIMIT} ASCII characters")
     return name
 

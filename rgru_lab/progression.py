@@ -6,13 +6,13 @@ Everything that shows or measures takes a `Progression`. It holds ours alone; JP
 import os
 from collections.abc import Iterator
 from functools import cached_property
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from rgru_lab import bitnet, bitstream, codec, images, metrics, model
 from rgru_lab.bitmodel import BitModel
+from rgru_lab.files import read_bytes
 from rgru_lab.search import Searching, check_steps
 
 
@@ -152,7 +152,7 @@ def read(source: str | os.PathLike | bytes, limit: int | None = None) -> bitstre
     if isinstance(source, bytes):
         return bitstream.parse(source, limit)
     try:
-        data = Path(source).read_bytes()
+        data = read_bytes(source)
     except (OSError, ValueError) as error:
         raise bitstream.BitstreamError(
             f"cannot read {str(source)!r} ({error.strerror or error}); check the path"
@@ -174,12 +174,14 @@ def decode(file: bitstream.File, iterations: int, model_name: str | None = None)
 
     Raises:
         WeightsError: the weights are not here, or others than the file needs.
-        BitstreamError: the learned model of the bits is not here, or another than the file needs.
+        BitstreamError: the learned model of the bits is not here, or another than the file needs; or the header says
+            other things of the weights than they do.
+        InputError: the picture is over the kit's limits, or needs more memory than is free.
         DamagedSegment: a segment's checksum is right, and its bytes are still not what an encoder writes.
     """
     header = file.header
     try:
-        weights = model.load(header.name if model_name is None else model_name)
+        weights = model.load(model.newest(header.name) if model_name is None else model_name)
     except model.WeightsError as error:
         if model_name is None:
             error.args = (f"the file was made with the weights {header.name}, and {error}",)
@@ -189,5 +191,12 @@ def decode(file: bitstream.File, iterations: int, model_name: str | None = None)
             f"the file needs {header.name} with fingerprint {header.fingerprint.hex()}, but {weights.name} here has "
             f"{weights.fingerprint.hex()}; name no weights if {header.name} is here, else get those that wrote it"
         )
+    config = weights.model.config
+    if (header.bits, header.reconstruction) != (config.bits, config.reconstruction):
+        raise bitstream.BitstreamError(
+            f"the header says {header.bits} bits per position and {header.reconstruction}, and {weights.name} has "
+            f"{config.bits} and is {config.reconstruction}; copy the file again"
+        )
+    codec.check_decoding(config, header.height, header.width)  # before bits are decoded, which may take a minute
     bit_model = bitnet.find(weights) if header.coding == "learned" else None
     return codec.decode(weights.model, bitstream.decode(file, bit_model, iterations))

@@ -4,7 +4,6 @@ Each trial changes one thing of a common setting and is trained with several see
 seeds do is a tie. All is measured on validation photographs, never on Kodak.
 """
 
-import json
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ from rgru_lab import images
 from rgru_lab import model as models
 from rgru_lab.codec import unroll
 from rgru_lab.config import CELL_NAMES, MIDPOINT, RECONSTRUCTIONS, InputError, TrainConfig, preset
-from rgru_lab.files import write_json
+from rgru_lab.files import read_json, write_json
 from rgru_lab.losses import Similarity
 from rgru_lab.schedule import state_copy
 from rgru_lab.training import Trainer, papers
@@ -218,7 +217,7 @@ def run(
         One row per trial and seed, the ones from the file included.
     """
     crops = torch.cat([_middle(photo) for photo in validation])
-    rows = json.loads(results.read_text(encoding="utf-8")) if results.exists() else []
+    rows = read_json(results) if results.exists() else []
     known = {(row["question"], row["setting"], row["budget"], row["seed"]): row for row in rows}
     for trial in trials:
         for seed in SEEDS:

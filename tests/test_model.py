@@ -14,6 +14,7 @@ from rgru_lab import model
 from rgru_lab.cells import AssociativeLSTMCell, GRUCell, LSTMCell, LSTMState, ResidualGRUCell
 from rgru_lab.codec import unroll
 from rgru_lab.config import CELL_NAMES, NAME_LIMIT, PRESETS, RECONSTRUCTIONS, InputError, ModelConfig, preset
+from rgru_lab.model import ResidualCoder
 
 
 def _parameters(coder):
@@ -458,10 +459,61 @@ def test_a_config_that_is_not_the_one_of_the_weights_is_refused(weights_path, tm
         model.load(path)
 
 
+def _crafted(weights_path, path, change=lambda tensors: tensors, **changes):
+    """Other tensors or another config, and the hash that belongs to them: who can write a file can compute it."""
+    tensors = change(safetensors.torch.load_file(weights_path))
+    config = json.dumps({**asdict(preset("micro")), **changes})
+    numbers = {key: value for key, value in tensors.items() if value.dtype in (torch.float16, torch.float32)}
+    metadata = {"config": config, "record": "{}", "sha256": model._sha256(config, numbers)}
+    path.write_bytes(safetensors.torch.save(tensors, metadata))
+    return path
+
+
 def test_a_config_that_would_fill_the_memory_is_refused_before_it_does(weights_path, tmp_path, monkeypatch):
-    monkeypatch.setattr(model, "ResidualCoder", None)  # to be built is too late
-    path = _with_config(weights_path, tmp_path / "micro-1.safetensors", encoder=(8, 16, 32, 2_000_000))
-    with pytest.raises(model.WeightsError, match="do not match its hash"):
+    path = tmp_path / "micro-1.safetensors"
+    _crafted(weights_path, path, encoder=(8, 16, 32, 2**70))
+    with pytest.raises(model.WeightsError, match=r"holds no weights of this kit \(channels are"):
+        model.load(path)
+    _crafted(weights_path, path, encoder=(8, 16, 32, 16_384))
+    built = []
+
+    def build(config):
+        built.append(torch.empty(0).device.type)
+        return ResidualCoder(config)
+
+    monkeypatch.setattr(model, "ResidualCoder", build)
+    with pytest.raises(model.WeightsError, match=r"do not fit its own config \(\S+: \(.*\), by the config \(.*16384"):
+        model.load(path)
+    assert built == ["meta"]  # which takes no memory
+
+
+def _first(change):
+    """What changes the first of some tensors."""
+    return lambda tensors: tensors | {key: change(tensors[key]) for key in sorted(tensors)[:1]}
+
+
+@pytest.mark.parametrize(
+    ("change", "changes", "words"),
+    [
+        (_first(torch.Tensor.bfloat16), {}, "holds no weights of this kit .it has numbers of the type torch.bfloat16"),
+        (_first(lambda value: value.fill_(math.nan)), {}, "not all finite numbers"),
+        (_first(lambda value: value[None]), {}, "do not fit its own config"),
+        (lambda tensors: dict(sorted(tensors.items())[1:]), {}, "do not fit its own config .*: missing, by the config"),
+        (lambda tensors: tensors | {"more": torch.zeros(1)}, {}, "more: .1,., by the config missing"),
+        (lambda tensors: tensors, {"bits": True}, "bits is True; give a whole number"),
+    ],
+)
+def test_crafted_weights_get_one_sentence(weights_path, tmp_path, change, changes, words):
+    path = _crafted(weights_path, tmp_path / "micro-1.safetensors", change, **changes)
+    with pytest.raises(model.WeightsError, match=words):
+        model.load(path)
+
+
+def test_a_config_of_a_hundred_thousand_brackets_is_refused(weights_path, tmp_path):
+    tensors = safetensors.torch.load_file(weights_path)
+    path = tmp_path / "micro-1.safetensors"
+    path.write_bytes(safetensors.torch.save(tensors, {"config": "[" * 100_000, "record": "{}", "sha256": ""}))
+    with pytest.raises(model.WeightsError, match="holds no weights of this kit"):
         model.load(path)
 
 

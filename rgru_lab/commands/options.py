@@ -65,8 +65,8 @@ def share(text: str) -> float:
 
 def count(text: str) -> int:
     """A whole number from 1."""
-    if not re.fullmatch(r"[0-9]+", text) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    if not re.fullmatch(r"[0-9]{1,12}", text) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text[:20]!r} is not a whole number from 1 up to twelve digits long")
     return int(text)
 
 
