@@ -98,12 +98,16 @@ def free_bytes() -> int:
     return free
 
 
-def check_memory(config: ModelConfig, height: int, width: int, times: float = 1.0):
+def check_memory(config: ModelConfig, height: int, width: int, times: float = 1.0, beside_bytes: int = 0):
     """Raise `InputError` if a photo of this size needs more memory than is free, before any of it is taken.
 
-    `times`: as much of it as `memory_bytes` says, see `Sending`.
+    Args:
+        config, height, width: as for `memory_bytes`.
+        times: as much of it as that says, see `Sending`.
+        beside_bytes: for each pixel, what else is taken at the same time.
     """
-    needed, free = int(times * memory_bytes(config, height, width)), free_bytes()
+    needed = int(times * memory_bytes(config, height, width) + beside_bytes * height * width)
+    free = free_bytes()
     if needed > free:
         scale = (free / needed) ** 0.5
         raise InputError(

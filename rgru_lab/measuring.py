@@ -249,10 +249,13 @@ def read(path: Path) -> list[dict]:
             lines = csv.DictReader(file)
             if not {*words} <= {*(lines.fieldnames or ())}:
                 raise ValueError(f"it has no columns {' and '.join(words)}")
-            return [
-                {key: value if key in words else _number(value) if value else None for key, value in row.items()}
-                for row in lines
-            ]
+            rows = list(lines)
+        if any(None in row.values() for row in rows):
+            raise ValueError("a line is cut")
+        return [
+            {key: value if key in words else _number(value) if value else None for key, value in row.items()}
+            for row in rows
+        ]
     except (ValueError, TypeError, csv.Error) as error:
         raise InputError(f"{path} is damaged ({error}); delete it, and it is made anew") from None
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 import torch
 
 from rgru_lab import bitnet, bittraining, model
@@ -319,6 +320,23 @@ def test_tensors_that_do_not_fit_together_are_refused(learned, name, change, sai
         del tensors[name]
     with pytest.raises(BitNetError, match=said):
         Learned(tensors, bytes(8), {})
+
+
+@pytest.mark.parametrize("record", ["[" * 100_000, "{"], ids=["deep", "cut"])
+def test_a_record_that_cannot_be_read_is_named_with_its_file(learned, tmp_path, record):
+    metadata = {"codec": learned.codec.hex(), "record": record, "fingerprint": learned.fingerprint.hex()}
+    path = tmp_path / "micro-1.bits"
+    path.write_bytes(safetensors.numpy.save(learned.tensors, metadata))
+    with pytest.raises(BitNetError, match=r"micro-1\.bits holds no model of the bits"):
+        bitnet.load(path)
+
+
+def test_numbers_that_do_not_fit_together_are_named_with_their_file(learned, tmp_path):
+    path = tmp_path / "micro-1.bits"
+    metadata = {"codec": learned.codec.hex(), "record": "{}", "fingerprint": ""}
+    path.write_bytes(safetensors.numpy.save({"table": learned.tensors["table"]}, metadata))
+    with pytest.raises(BitNetError, match=r"micro-1\.bits holds no model of the bits .its numbers do not fit"):
+        bitnet.load(path)
 
 
 def test_sums_cannot_leave_exact_arithmetic(learned):

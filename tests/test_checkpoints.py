@@ -1,6 +1,7 @@
 """A checkpoint is whole or it does not count, whatever stopped its writing, and damage is never loaded."""
 
 import os
+import zlib
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,16 @@ def test_what_is_no_checkpoint_is_named(tmp_path, content):
     (tmp_path / "checkpoint-00000001-1of1.pt").write_bytes(content)
     with pytest.raises(CheckpointError, match=r"checkpoint-00000001-1of1\.pt is damaged"):
         checkpoints.read(tmp_path)
+
+
+def test_other_bytes_under_their_own_checksum_are_no_checkpoint(tmp_path):
+    for content in (b"no checkpoint at all", b"PK\x03\x04", b""):
+        data = content + zlib.crc32(content).to_bytes(4, "little")
+        (tmp_path / "checkpoint-00000001-1of1.pt").write_bytes(data)
+        with pytest.raises(
+            CheckpointError, match=r"checkpoint-00000001-1of1\.pt is (no checkpoint|damaged).*; delete it"
+        ):
+            checkpoints.read(tmp_path)
 
 
 def test_no_flipped_bit_and_no_cut_is_loaded(tmp_path):

@@ -17,9 +17,21 @@ import torch
 from PIL import Image
 
 from rgru_lab import __main__ as cli
-from rgru_lab import bitnet, bitstream, codec, images, inheritance, machine, metrics, model, photos, training
+from rgru_lab import (
+    bitnet,
+    bitstream,
+    codec,
+    images,
+    inheritance,
+    machine,
+    metrics,
+    model,
+    photos,
+    progression,
+    training,
+)
 from rgru_lab.commands import common, options, photographs
-from rgru_lab.config import TrainConfig, preset
+from rgru_lab.config import InputError, TrainConfig, preset
 from rgru_lab.opponents import CODECS, Ladder
 from rgru_lab.progression import Progression
 
@@ -97,6 +109,49 @@ def test_info_names_every_iteration_with_its_bytes(capsys, rgru_path):
     assert f"{SIZE[1]} x {SIZE[0]} px" in out
     for i, end in enumerate(bitstream.parse(rgru_path.read_bytes()).ends_bytes, start=1):
         assert f"\n{i:10} {end:11,} " in out
+
+
+def test_a_file_names_weights_that_ship_and_no_path(tmp_path, rgru_path, weights_path, monkeypatch):
+    shutil.copy(weights_path, tmp_path / "m.safetensors")
+    monkeypatch.chdir(tmp_path)
+    file = bitstream.parse(rgru_path.read_bytes())
+    named = file._replace(header=file.header._replace(name="m.safetensors"))
+    with pytest.raises(model.WeightsError, match=r"made with the weights m\.safetensors, and there are no weights"):
+        progression.decode(named, 1)
+    assert len([*progression.decode(named, 1, "m.safetensors")]) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"bits": 31}, "says 31 bits per position and one-shot, and micro-1 has 32 and is one-shot; copy the file"),
+        ({"reconstruction": "additive"}, "says 32 bits per position and additive, and micro-1 has"),
+        ({"height": 65_535, "width": 1}, "the compressed picture is 1 x 65535 px; the limit"),
+    ],
+)
+def test_what_a_header_says_is_looked_at_before_its_bits_are(rgru_path, weights_path, monkeypatch, changes, words):
+    monkeypatch.setattr(bitstream, "decode", None)
+    file = bitstream.parse(rgru_path.read_bytes())
+    with pytest.raises(InputError, match=words):
+        progression.decode(file._replace(header=file.header._replace(**changes)), 1, weights_path)
+
+
+def test_a_file_whose_name_begins_like_an_option_is_told_how_to_be_named(capsys, tmp_path, photo_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(photo_path, "-photo.png")
+    assert "write ./-photo.png for the file" in refused(capsys, "compress", "-photo.png", "a.rgru")
+    assert "./--force" not in refused(capsys, "compress", "none.png", "a.rgru", "--force")
+
+
+def test_comparing_asks_for_more_memory_than_compressing(
+    capsys, tmp_path, photo_path, weights_path, weights, monkeypatch
+):
+    free = machine.memory_bytes(weights.model.config, *SIZE[::-1]) + 100
+    monkeypatch.setattr(machine, "free_bytes", lambda: free)
+    assert run("compress", photo_path, tmp_path / "a.rgru", "--model", weights_path) == 0
+    capsys.readouterr()
+    words = ("compare", photo_path, "--model", weights_path, "--output", tmp_path / "f.png")
+    assert "MB of memory with these weights" in refused(capsys, *words)
 
 
 def test_a_cut_file_decodes_to_the_last_whole_iteration_with_a_warning(capsys, tmp_path, rgru_path, weights_path):

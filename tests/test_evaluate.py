@@ -1,6 +1,7 @@
 """An evaluation from end to end: its files, opponents that are not measured twice, and one that was stopped."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -131,6 +132,15 @@ def test_opponents_are_measured_again_where_the_old_figures_would_not_hold(done,
     (mine / "two-opponents.json").write_text(json.dumps(page), encoding="utf-8")
     evaluate.opponents("two", paths, mine, ["jpeg"], fresh=what == "asked for")
     assert watched == [["jpeg"]] * 2
+
+
+@pytest.mark.parametrize("name", ["two-opponents.csv", "two-opponents.json", "two-micro-1.json"])
+@pytest.mark.parametrize("damage", [lambda data: b"garbage", lambda data: data[: len(data) // 2]], ids=["other", "cut"])
+def test_results_that_are_damaged_are_named(done, weights, paths, tmp_path, name, damage):
+    mine = _copied(done[0], tmp_path)
+    (mine / name).write_bytes(damage((mine / name).read_bytes()))
+    with pytest.raises(InputError, match=rf"{re.escape(name)} is damaged.*; delete (it|both), and"):
+        evaluate.run(weights, "two", paths, mine, iterations=2)
 
 
 @pytest.mark.parametrize("fresh", [True, False])

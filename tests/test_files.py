@@ -1,10 +1,13 @@
 """What is written to disk is there as a whole, or what was there before still is."""
 
 import os
+import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+from rgru_lab import files
 from rgru_lab.config import InputError
 from rgru_lab.files import write_atomically, write_json
 
@@ -77,6 +80,44 @@ def test_a_place_that_cannot_be_written_to_is_named(tmp_path, place):
     (tmp_path / "file").write_bytes(b"old")
     assert place in _refusal(tmp_path / place, b"new")
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["file", "folder"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no devices in its folders")
+def test_a_device_is_not_read_to_its_end():
+    with pytest.raises(OSError, match="it is a device, not a file"):
+        files.read_bytes("/dev/zero")
+
+
+def test_what_is_too_large_is_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "READ_LIMIT_BYTES", 10)
+    path = tmp_path / "file"
+    path.write_bytes(bytes(10))
+    assert files.read_bytes(path) == bytes(10)
+    path.write_bytes(bytes(11))
+    with pytest.raises(OSError, match="it has more than 0 MB"):
+        files.read_bytes(path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such pipes")
+def test_a_pipe_is_read_up_to_the_limit(tmp_path, monkeypatch):
+    os.mkfifo(path := tmp_path / "pipe")
+    for sent, limit in ((b"all of it", 9), (b"more of it", 9)):
+        monkeypatch.setattr(files, "READ_LIMIT_BYTES", limit)
+        writer = threading.Thread(target=path.write_bytes, args=(sent,))
+        writer.start()
+        if len(sent) <= limit:
+            assert files.read_bytes(path) == sent
+        else:
+            with pytest.raises(OSError, match="more than"):
+                files.read_bytes(path)
+        writer.join()
+
+
+@pytest.mark.parametrize("text", ["", "garbage", "[" * 100_000])
+def test_damaged_json_is_named(tmp_path, text):
+    (tmp_path / "found.json").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=r"found\.json is damaged .*delete it"):
+        files.read_json(tmp_path / "found.json")
 
 
 def test_json_is_written_for_people_and_holds_numbers_only(tmp_path):

@@ -112,6 +112,23 @@ def test_of_sixteen_bit_colour_the_high_byte_is_taken():
     assert images.load(data).tolist() == [[[0, 0, 0], [1, 1, 255]]]
 
 
+@pytest.mark.parametrize(
+    ("kind", "row", "transparent", "expected"),
+    [
+        (0, [5 * 257, 200 * 257, 1], [200 * 257], [5, 255, 0]),
+        (2, [[770, 0, 65_535], [128, 257, 40_000], [1, 2, 3]], [128, 257, 40_000], [[3, 0, 255], WHITE, [0, 0, 0]]),
+    ],
+    ids=["grey", "colour"],
+)
+def test_a_transparent_level_of_sixteen_bits_is_laid_on_white(kind, row, transparent, expected):
+    line = b"\x00" + np.array(row, ">u2").tobytes()
+    key = _chunk(b"tRNS", np.array(transparent, ">u2").tobytes())
+    ihdr = _chunk(b"IHDR", struct.pack(">IIBBBBB", 3, 1, 16, kind, 0, 0, 0))
+    data = b"\x89PNG\r\n\x1a\n" + ihdr + key + _chunk(b"IDAT", zlib.compress(line)) + _chunk(b"IEND", b"")
+    expected = np.broadcast_to(np.array(expected).reshape(3, -1), (3, 3))
+    assert images.load(data)[0].tolist() == expected.tolist()
+
+
 @pytest.mark.parametrize(("orientation", "quarters"), [(1, 0), (3, 2), (6, -1), (8, 1)])
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 def test_a_cameras_rotation_is_applied(kind, orientation, quarters):

@@ -27,10 +27,13 @@ def check_output(path, suffix: str, source, force: bool):
         return
     path = Path(path)
     if path.suffix.lower() != suffix:
-        raise UsageError(f"the output is called {str(path)!r}; give it a name that ends in {suffix}")
+        where = "in front of" if path.name.lower() == suffix else "that ends in"
+        raise UsageError(f"the output is called {str(path)!r}; give it a name {where} {suffix}")
     try:
         there, a_file = os.path.lexists(path), path.is_file()
         the_input = there and os.path.exists(source) and os.path.samefile(path, source)
+    except PermissionError:
+        raise UsageError(f"the folder of {path} cannot be looked into; choose another") from None
     except (OSError, ValueError) as error:
         raise UsageError(f"{str(path)[:60]!r} cannot be a file's name ({error}); choose another") from None
     if there and not a_file:
