@@ -3,7 +3,7 @@
 The rooms, each with one purpose; a room imports only from rooms above it:
 
     config       every number and place that two ends must agree on; presets
-    files        how the kit writes to disk: the whole file, or nothing
+    files        reads files and writes them: the whole one, or nothing
     images       the only place where uint8 meets float
     metrics      PSNR, SSIM, MS-SSIM, bits per pixel; Bjøntegaard's difference of two curves
     cells        the Residual GRU and its peers
