@@ -4,6 +4,7 @@ import argparse
 import errno
 import io
 import os
+import re
 import sys
 
 from rgru_lab import __version__, commands
@@ -37,7 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # a terminal without Unicode must not stop a command
     arguments = sys.argv[1:] if arguments is None else arguments
     for word in arguments:
-        if word.startswith("-") and word not in ("-", "--") and os.path.lexists(word):
+        if word == "--":
+            break
+        if re.match("-[^-]", word) and word != "-h" and os.path.lexists(word):
             print(f"rgru_lab: {word} would be taken for an option; write ./{word} for the file", file=sys.stderr)
             return 2
     options = _parser().parse_args(arguments)

@@ -10,7 +10,7 @@
               2 B  width in pixels
               8 B  fingerprint of the codec's weights
               8 B  fingerprint of the learned model of the bits; zeros for the other codings
-              1 B  length of the name, then the name of the weights in ASCII, at most 13 B
+              1 B  length of the name, then the name of the weights in printable ASCII, at most 13 B
               4 B  CRC-32 of all of the above
     segment   1 B  kind: 1 an iteration, raw; 2 an iteration, range-coded with probabilities by `bitmodel.Counts`;
                    3 an iteration, range-coded with probabilities by the learned model; bit 7 set: a reader that does
@@ -75,7 +75,7 @@ class Header(NamedTuple):
     """What a file says before its first bit."""
 
     name: str
-    """Of the weights, `small-1` for one: ASCII, at most 13 characters."""
+    """Of the weights, `small-1` for one: printable ASCII, at most 13 characters."""
     fingerprint: bytes
     """8 bytes that tell these weights from all others."""
     height: int

@@ -76,9 +76,11 @@ def read(folder: str | os.PathLike) -> dict:
         raise CheckpointError(f"{paths[0]} is damaged; delete it, or choose another --output")
     try:
         return torch.load(io.BytesIO(data[:-4]), map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
     except Exception as error:  # torch says in many ways that bytes are not what it wrote
         raise CheckpointError(
-            f"{paths[0]} is no checkpoint ({type(error).__name__}); delete it, or choose another --output"
+            f"{paths[0]} cannot be read ({type(error).__name__}); choose another --output, or delete it to start anew"
         ) from None
 
 

@@ -43,6 +43,8 @@ DEFAULT_MODEL = "small"
 """The preset whose newest shipped weights are used when none are named."""
 
 MAX_CHANNELS = 16_384
+"""Of a layer; a config that says more was not made to be trained."""
+
 CELL_NAMES = ("residual-gru", "gru", "lstm", "associative-lstm")
 """The recurrent cells that a model can be built from; see `cells`."""
 
@@ -162,10 +164,8 @@ class ModelConfig:
             _check(all(isinstance(c, Integral) for c in channels), f"{name} is {channels}; give whole numbers")
         _check(len(self.encoder) == 4, f"encoder is {self.encoder}; give 4 channel counts: a convolution, 3 cells")
         _check(len(self.decoder) == 5, f"decoder is {self.decoder}; give 5 channel counts: a convolution, 4 cells")
-        channels = self.encoder + self.decoder
-        _check(
-            1 <= min(channels) <= max(channels) <= MAX_CHANNELS, f"channels are {channels}; choose 1 to {MAX_CHANNELS}"
-        )
+        layers = self.encoder + self.decoder
+        _check(1 <= min(layers) <= max(layers) <= MAX_CHANNELS, f"channels are {layers}; choose 1 to {MAX_CHANNELS}")
         for channels in self.decoder[1:]:
             _check(channels % 4 == 0, f"a decoder cell has {channels} channels; depth-to-space needs a multiple of 4")
         _check(1 <= self.bits <= MAX_BITS, f"bits is {self.bits}; choose 1 to {MAX_BITS}")

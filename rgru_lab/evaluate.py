@@ -6,6 +6,7 @@ measured again for the next model.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -93,7 +94,7 @@ def _check_replaced(page: Path, iterations: int, search: int):
     """Raise `InputError` if results that went further stand there: minutes would take the place of hours."""
     if not page.exists():
         return
-    there = read_json(page)
+    there = read_json(page, "slopes", "curve", "search")
     known = there.get("iterations", MAX_ITERATIONS if there["slopes"] else len(there["curve"]))
     for before, now, what in ((known, iterations, "iterations"), (there["search"], search, "steps of a search")):
         if before > now:
@@ -127,7 +128,9 @@ def opponents(
         if codec not in asked or (not fresh and found.items() >= asked[codec].items())
     }
     rows = [row for row in measuring.read(table) if row["codec"] in known] if known else []
-    if {row["codec"] for row in rows} != set(known):
+    if Counter((row["codec"], row["picture"]) for row in rows) != Counter(
+        {(codec, name): len(there[codec]["points"]) for codec in known for name in pictures}
+    ):
         raise InputError(f"{table} is damaged, or not the one of {page.name}; delete both, and they are made anew")
     missing = [codec for codec in asked if codec not in known]
     if not missing:
@@ -158,7 +161,7 @@ def _there(table: Path, page: Path, pictures: dict[str, str]) -> dict[str, dict]
     """The opponents that have been measured on these pictures, and all that their rows depended on then."""
     if not (table.exists() and page.exists()):
         return {}
-    found = read_json(page)
+    found = read_json(page, "pictures", "codecs")
     if found["pictures"] != pictures:
         return {}
     return {codec: identity for codec, identity in found["codecs"].items() if codec in CODECS}

@@ -22,22 +22,31 @@ def read_bytes(path: str | os.PathLike) -> bytes:
     path = Path(path)
     if path.is_char_device() or path.is_block_device():
         raise OSError(errno.EINVAL, "it is a device, not a file")
+    large = OSError(errno.EFBIG, f"it has more than {READ_LIMIT_BYTES / 1e6:,.0f} MB")
+    if path.stat().st_size > READ_LIMIT_BYTES:
+        raise large
+    data = bytearray()
     with open(path, "rb") as file:
-        if path.stat().st_size <= READ_LIMIT_BYTES and len(data := file.read(READ_LIMIT_BYTES + 1)) <= READ_LIMIT_BYTES:
-            return data
-    raise OSError(errno.EFBIG, f"it has more than {READ_LIMIT_BYTES / 1e6:,.0f} MB")
+        while part := file.read(1 << 20):  # a pipe does not say how much is to come
+            data += part
+            if len(data) > READ_LIMIT_BYTES:
+                raise large
+    return bytes(data)
 
 
-def read_json(path: str | os.PathLike):
-    """What a JSON file of the kit's holds.
+def read_json(path: str | os.PathLike, *keys: str):
+    """What a JSON file of the kit's holds; with keys, an object that has these.
 
     Raises:
         InputError: it is damaged.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        if keys and not (isinstance(found, dict) and found.keys() >= {*keys}):
+            raise ValueError(f"it has no {', '.join(keys)}")
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is damaged ({error}); delete it, and it is made anew") from None
+    return found
 
 
 def write_json(path: str | os.PathLike, value):

@@ -46,7 +46,9 @@ def load(source: str | os.PathLike | bytes, name: str | None = None) -> np.ndarr
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data)) as picture:
             check_size(picture.height, picture.width, name)  # before a pixel is decoded
-            picture.load()
+            if picture.tile and picture.tile[0][3] == "RGB;16B" and "transparency" in picture.info:
+                picture.info["transparency"] = tuple(level >> 8 for level in picture.info["transparency"])
+            picture.load()  # which keeps the high bytes only, and so has the transparent colour to be
             return _rgb(ImageOps.exif_transpose(picture), name)
     except PictureError:
         raise
@@ -192,9 +194,6 @@ def _rgb(picture, name: str) -> np.ndarray:
         return np.repeat(grey[:, :, None], 3, axis=2)
     if picture.mode == "F":
         raise PictureError(f"{name} has floating-point levels; save it with 8 or 16 bits per channel")
-    transparent = picture.info.get("transparency")
-    if picture.mode == "RGB" and isinstance(transparent, tuple) and max(transparent) > 255:
-        picture.info["transparency"] = tuple(level >> 8 for level in transparent)  # 16 bits, as Pillow cuts the pixels
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         white = Image.new("RGBA", picture.size, "white")

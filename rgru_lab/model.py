@@ -278,7 +278,7 @@ def save(model: ResidualCoder, path: str | os.PathLike, *, record: dict):
 
     Args:
         model: what to save.
-        path: `.../NAME.safetensors`; NAME becomes the weights' name, at most 13 ASCII characters.
+        path: `.../NAME.safetensors`; NAME becomes the weights' name, at most 13 printable ASCII characters.
         record: how it was trained; anything JSON can hold.
 
     Raises:
@@ -380,7 +380,9 @@ def _version(name: str) -> int:
 def _checked_name(path: str | os.PathLike) -> str:
     name = Path(path).stem
     if not (name.isascii() and name.isprintable() and len(name) <= NAME_LIMIT):
-        raise WeightsError(f"{name!r} is no name for weights; rename the file: at most {NAME_LIMIT} ASCII characters")
+        raise WeightsError(
+            f"{name!r} is no name for weights; rename the file: at most {NAME_LIMIT} plain letters (ASCII)"
+        )
     return name
 
 

@@ -48,7 +48,7 @@ class Record(NamedTuple):
     residuals: tuple[float, ...]
     """Mean |R[i]| for i = 1..n, in [0, 1], the skipped iterations included; times 255 it is in 8-bit levels."""
     losses: tuple[float, ...]
-    """The loss of each P[i], bits aside. Skipped iterations have none: they are those of the last of `residuals`."""
+    """The loss of each P[i], bits aside. Skipped iterations have none, so these belong to the last of `residuals`."""
     bits_per_bit: tuple[float, ...] = ()
     """What coding the bits of B[i] that are sent takes, for i = 1..n; with a rate."""
 

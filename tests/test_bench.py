@@ -153,7 +153,7 @@ def test_compressing_takes_memory_but_less_than_twice_of_what_is_predicted(weigh
 def test_the_memory_of_the_straightforward_loop_is_that_loops(weights_path, monkeypatch, plain):
     loop = Mock(wraps=bench.straightforward)
     monkeypatch.setattr(bench, "straightforward", loop)
-    assert bench._peak_memory_bytes(weights_path, (32, 48), plain) >= 0
+    bench._peak_memory_bytes(weights_path, (32, 48), plain)
     assert loop.called == plain
 
 

@@ -140,6 +140,8 @@ def test_a_file_whose_name_begins_like_an_option_is_told_how_to_be_named(capsys,
     monkeypatch.chdir(tmp_path)
     shutil.copy(photo_path, "-photo.png")
     assert "write ./-photo.png for the file" in refused(capsys, "compress", "-photo.png", "a.rgru")
+    assert run("compress", "--model", "none-1", "--", "-photo.png", "a.rgru") == 2
+    assert "would be taken" not in capsys.readouterr().err
     assert "./--force" not in refused(capsys, "compress", "none.png", "a.rgru", "--force")
 
 

@@ -135,11 +135,23 @@ def test_opponents_are_measured_again_where_the_old_figures_would_not_hold(done,
 
 
 @pytest.mark.parametrize("name", ["two-opponents.csv", "two-opponents.json", "two-micro-1.json"])
-@pytest.mark.parametrize("damage", [lambda data: b"garbage", lambda data: data[: len(data) // 2]], ids=["other", "cut"])
+@pytest.mark.parametrize(
+    "damage",
+    [lambda data: b"garbage", lambda data: b"{}", lambda data: b"[]", lambda data: data[: len(data) // 2]],
+    ids=["other", "empty", "a list", "cut"],
+)
 def test_results_that_are_damaged_are_named(done, weights, paths, tmp_path, name, damage):
     mine = _copied(done[0], tmp_path)
     (mine / name).write_bytes(damage((mine / name).read_bytes()))
     with pytest.raises(InputError, match=rf"{re.escape(name)} is damaged.*; delete (it|both), and"):
+        evaluate.run(weights, "two", paths, mine, iterations=2)
+
+
+def test_a_table_without_its_last_lines_is_damaged_too(done, weights, paths, tmp_path):
+    mine = _copied(done[0], tmp_path)
+    table = mine / "two-opponents.csv"
+    table.write_bytes(b"".join(table.read_bytes().splitlines(keepends=True)[:-3]))
+    with pytest.raises(InputError, match=r"two-opponents.csv is damaged, or not the one of"):
         evaluate.run(weights, "two", paths, mine, iterations=2)
 
 

@@ -117,8 +117,9 @@ def test_of_sixteen_bit_colour_the_high_byte_is_taken():
     [
         (0, [5 * 257, 200 * 257, 1], [200 * 257], [5, 255, 0]),
         (2, [[770, 0, 65_535], [128, 257, 40_000], [1, 2, 3]], [128, 257, 40_000], [[3, 0, 255], WHITE, [0, 0, 0]]),
+        (2, [[128] * 3, [128 * 256] * 3, [999] * 3], [128, 128, 128], [WHITE, [128] * 3, [3] * 3]),
     ],
-    ids=["grey", "colour"],
+    ids=["grey", "colour", "dark"],
 )
 def test_a_transparent_level_of_sixteen_bits_is_laid_on_white(kind, row, transparent, expected):
     line = b"\x00" + np.array(row, ">u2").tobytes()

@@ -126,7 +126,7 @@ MISTAKES = {
         (_names(lambda ours, theirs: ours is None or (theirs is not None and theirs < ours)), "neither codec"),
         (_names(lambda ours, theirs: None not in (ours, theirs) and theirs < ours), "ours never does"),
         (_names(lambda ours, theirs: theirs < ours), "ask `is None` before comparing"),
-        (lambda pictures, target: sorted(pictures, key=5), "stopped with TypeError"),
+        (lambda pictures, target: [*pictures].sort()[:1], "list.sort() and print(...) return nothing"),
         (_only_measured, "first file is better and smaller, JPEG wins"),
         (_names(lambda ours, theirs: theirs is not None and theirs <= _or_infinite(ours)), "both need the same"),
         (lambda *a: iter(lesson09._jpeg_wins(*a)), "return a list"),
