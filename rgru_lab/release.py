@@ -53,11 +53,16 @@ def searched() -> list[dict]:
     """The summaries of files that were measured with a search, too, of each preset the newest: a search takes long."""
     found = []
     for name in shipped():
-        preset, _, newest = name.rpartition("-")
         for kind in ("", "-adaptive"):
-            older = (RESULTS / f"kodak-{preset}-{k}{kind}-search.json" for k in range(int(newest), 0, -1))
-            found += [json.loads(path.read_text(encoding="utf-8")) for path in older if path.exists()][:1]
+            found += [json.loads(path.read_text(encoding="utf-8")) for path in _newest("kodak", name, f"{kind}-search")]
     return found
+
+
+def _newest(what: str, name: str, kind: str) -> list[Path]:
+    """The results of these weights, or the newest of older ones of their preset; none if there are none."""
+    preset, _, version = name.rpartition("-")
+    paths = (RESULTS / f"{what}-{preset}-{k}{kind}.json" for k in range(int(version), 0, -1))
+    return [path for path in paths if path.exists()][:1]
 
 
 def curves(summaries: list[dict]) -> None:
@@ -152,13 +157,8 @@ def blocks(summaries: list[dict]) -> dict[str, str]:
 def _benches(summaries: list[dict]) -> list[Path]:
     """Of each preset on each machine the newest bench: speed hangs on the shape of weights, hardly on their numbers."""
     names = [re.fullmatch(r"bench-[a-z]+-\d+(.*)", path.stem) for path in RESULTS.glob("bench-*.json")]
-    found = []
-    for machine in sorted({name[1] for name in names if name}):
-        for summary in summaries:
-            preset, _, newest = summary["model"].rpartition("-")
-            older = (RESULTS / f"bench-{preset}-{k}{machine}.json" for k in range(int(newest), 0, -1))
-            found += [path for path in older if path.exists()][:1]
-    return found
+    machines = sorted({name[1] for name in names if name})
+    return [path for kind in machines for summary in summaries for path in _newest("bench", summary["model"], kind)]
 
 
 def write_readme(summaries: list[dict], path: Path = ROOT / "README.md") -> None:

@@ -438,3 +438,12 @@ def test_a_committed_notebook_keeps_the_picture_of_a_widget_and_nothing_else_of_
     assert [dict(o["data"]) for o in tidied.cells[0].outputs] == [picture, picture]
     assert all(o.metadata["image/png"]["alt"] for o in tidied.cells[0].outputs)
     assert "widgets" not in tidied.metadata
+
+
+def test_of_each_preset_the_newest_speeds_of_each_machine_are_shown(tmp_path, monkeypatch):
+    monkeypatch.setattr(release, "RESULTS", tmp_path)
+    for name in ("small-7", "small-8", "small-9", "base-4", "small-8-pi", "fast-1-pi"):
+        (tmp_path / f"bench-{name}.json").write_text("{}", encoding="utf-8")
+    summaries = [{"model": name} for name in ("small-8", "base-5", "fast-2")]
+    shown = [path.stem for path in release._benches(summaries)]
+    assert shown == ["bench-small-8", "bench-base-4", "bench-small-8-pi", "bench-fast-1-pi"]
